@@ -1,0 +1,121 @@
+"""Auto-PGD: projected gradient ascent that sets its own step size."""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.attacks.apgd_sparse import SparseState, sparse_start, sparse_step
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told, keep_
+from hauberk.errors import InputError
+
+
+@dataclass(kw_only=True)
+class APGDState(State):
+    prev: Tensor = field(repr=False)
+    best_grad: Tensor = field(repr=False)
+    step: Tensor
+    """Step size, ``(S,)``."""
+    loss: Tensor
+    rises: Tensor
+    """Steps since the last checkpoint on which the loss rose."""
+    mark: Tensor
+    """Best loss at the last checkpoint."""
+    halved: Tensor
+    """Whether the last checkpoint shortened the step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(Attack):
+    """Auto-PGD (Croce & Hein 2020, Algorithm 1), for every ball.
+
+    The step starts at twice the radius; at checkpoints it is halved, and the search goes back to
+    the best point, where the loss rose on at most ``rho`` of the steps or the best has not
+    improved. In sparse geometries (l1) the steps move an adaptive share of the coordinates, and the
+    search first walks through larger balls (Croce & Hein 2021).
+
+    Args:
+        rho: share of rising steps that keeps the step size.
+        enlarge: radii of the phases in sparse geometries, in units of the threat's own, the last
+            one 1; ``(1,)`` turns this off.
+    """
+
+    rho: float = 0.75
+    enlarge: tuple[float, ...] = (3.0, 2.0, 1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.enlarge or self.enlarge[-1] != 1:
+            raise InputError(f"enlarge is {self.enlarge}: its last radius must be 1")
+
+    def start(self, problem: Problem) -> State:
+        region = problem.region
+        u = region.random(problem.draws, 0)
+        if region.sparse:
+            return sparse_start(problem, self.steps, self.enlarge)
+        n = len(u)
+        none = u.new_full((n,), torch.inf)
+        return APGDState(
+            u=u, t=Clock.zero(n), best=Best.none(u), prev=u,
+            best_grad=torch.zeros_like(u), step=region.reach * 2, loss=none,
+            rises=torch.zeros_like(none), mark=-none, halved=torch.ones_like(none),
+        )  # fmt: skip
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        if isinstance(state, SparseState):
+            return sparse_step(problem, state, told, self.steps, self.enlarge)
+        assert isinstance(state, APGDState)
+        u, grad, region = state.u, told.grad, problem.region
+        better = state.best.update_(u, told)
+        if grad is None:
+            state.t.tick()
+            return state
+        keep_(state.best_grad, grad, better)
+        state.rises += told.loss > state.loss
+        state.loss = told.loss
+        window = state.t.look_up(checkpoints(self.steps))
+        if window is not None:
+            u, grad = self.checkpoint(state, u, grad, window)
+        moved = region.project_(region.ascent(u, grad, state.step))
+        if state.t.least > 0:
+            # u + 0.75 (moved - u) + 0.25 (u - prev)
+            moved.mul_(0.75).add_(u, alpha=0.5).add_(state.prev, alpha=-0.25)
+            moved = region.project_(moved)
+        elif state.t.most > 0:
+            first = torch.from_numpy(state.t.count == 0).to(u.device, u.dtype)
+            leant = moved.mul(0.75).add_(u, alpha=0.5).add_(state.prev, alpha=-0.25)
+            moved = keep_(region.project_(leant), moved, first)
+        state.u, state.prev = moved, u
+        state.t.tick()
+        return state
+
+    def checkpoint(
+        self, state: APGDState, u: Tensor, grad: Tensor, window: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Halve steps that do not pay and go back to the best point there (conditions 1 and 2)."""
+        k = torch.from_numpy(window).to(u.device, u.dtype)
+        due = k > 0
+        stuck = (state.halved == 0) & (state.mark >= state.best.loss)
+        halve = due & ((state.rises <= self.rho * k) | stuck)
+        rows = halve.to(u.dtype)
+        state.halved = torch.where(due, rows, state.halved)
+        state.mark = torch.where(due, state.best.loss, state.mark)
+        state.rises = state.rises * ~due
+        state.step = state.step * (1 - 0.5 * rows)
+        return keep_(u, state.best.u, rows), keep_(grad, state.best_grad, rows)
+
+
+@cache
+def checkpoints(steps: int) -> np.ndarray:
+    """For each count of steps done, the length of the window that ends there, or 0."""
+    window = np.zeros(steps + 2, dtype=np.int64)
+    k, least, less = (max(int(f * steps), 1) for f in (0.22, 0.06, 0.03))
+    at = k
+    while at <= steps:
+        window[at] = k
+        k = max(k - less, least)
+        at += k
+    return window

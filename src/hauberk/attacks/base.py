@@ -1,0 +1,105 @@
+"""What every attack is: hyper-parameters, and a state machine that the engine drives."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from hauberk.engine.loop import attack as drive
+from hauberk.engine.objective import Objective
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import Problem, State, Told
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
+from hauberk.threats.base import Box, Threat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """Search for the point of largest loss inside a threat (problem 1).
+
+    Args:
+        loss: ``ce``, ``margin``, ``soft_margin``, ``cw`` or ``dlr``; with targets ``ce``,
+            ``margin`` or ``dlr``; or a function of logits and labels (and targets).
+        steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
+        restarts: independent attempts per example (and target).
+        targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
+            attempt each, the largest clean logits first.
+    """
+
+    loss: Any = "margin"
+    steps: int = 100
+    restarts: int = 1
+    targets: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.targets < 0:
+            raise InputError(f"targets is {self.targets}: give 0 (untargeted) or more")
+
+    @abstractmethod
+    def start(self, problem: Problem) -> State:
+        """The first ask for new seats."""
+
+    @abstractmethod
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        """The next ask, from what the engine found at the last one. May reuse the state."""
+
+    def over(self, state: State) -> np.ndarray | None:
+        """Which seats have no further ask, ``(S,)`` bool on the host; None for nobody."""
+        return state.t.count > self.steps if state.t.most > self.steps else None
+
+    def wants_gradient(self, state: State) -> bool:
+        """Whether the next ask needs a gradient; the last of ``steps + 1`` does not."""
+        return state.t.least < self.steps
+
+    @property
+    def passes(self) -> int:
+        """Most passes per example that one attempt spends, forwards and backwards together."""
+        return 2 * self.steps + 1
+
+    def attempts(self, classes: int) -> int:
+        """Attempts per example when there are so many classes."""
+        return self.restarts * (min(self.targets, classes - 1) if self.targets else 1)
+
+    @property
+    def objective(self) -> Objective:
+        """What is maximised."""
+        return Objective(self.loss, targeted=self.targets > 0)
+
+    def __call__(
+        self,
+        model: nn.Module | Victim,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        *,
+        box: Box | Sequence[Any] = (0.0, 1.0),
+        seed: int = 0,
+        ids: Tensor | None = None,
+        stop: bool = True,
+        batch_size: int | None = None,
+    ) -> Outcome:
+        """Attack the examples ``x`` (B, ...) with labels ``y`` (B,).
+
+        Args:
+            ids: example ids ``(B,)`` that the random numbers hang on; 0..B-1 by default.
+            stop: leave an example as soon as the model is fooled; otherwise search on for the
+                largest loss (adversarial training wants that).
+
+        Raises:
+            InputError: for inputs outside the box, labels out of range and the like.
+        """
+        return drive(
+            self, Victim.of(model, batch_size), threat, x, y,
+            box=Box.of(box), seed=seed, ids=ids, stop=stop,
+        )  # fmt: skip
+
+    def describe(self) -> dict[str, Any]:
+        """Name and hyper-parameters, as the manifest records them."""
+        return {"attack": type(self).__name__, **{f.name: getattr(self, f.name) for f in fields(self)}}

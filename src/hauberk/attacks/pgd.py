@@ -1,0 +1,117 @@
+"""Projected gradient ascent and its near relatives: FGSM, momentum, sparse l1 descent."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.errors import InputError
+from hauberk.maths.steps import per_example, step_along
+
+
+@dataclass(kw_only=True)
+class PGDState(State):
+    velocity: Tensor | None = field(repr=False)
+    share: Tensor | None
+    """Share of coordinates that a sparse step moves, ``(S,)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(Attack):
+    """Projected gradient ascent with a fixed step (Madry et al. 2018), in any threat.
+
+    Args:
+        step_size: in the threat's unit; ``2.5 * eps / steps`` if left out (Ding et al. 2020), eps for a
+            single step.
+        random_start: start from a random point of the threat, else from the clean input.
+        momentum: decay of the sum of normalised gradients (Dong et al. 2018); 0 turns it off.
+        rule: ``steepest`` for the threat's own steepest step, ``gradient`` for the raw gradient
+            times ``step_size`` (Wang et al. 2021).
+        share: for sparse geometries, the share of coordinates that a step moves: a number, or a
+            range from which every attempt draws its own. One coordinate if left out.
+        loss: cross-entropy by default, as published.
+    """
+
+    loss: object = "ce"
+    steps: int = 40
+    step_size: float | None = None
+    random_start: bool = True
+    momentum: float = 0.0
+    rule: Literal["steepest", "gradient"] = "steepest"
+    share: float | tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step_size is not None and not self.step_size > 0:
+            raise InputError(f"step_size is {self.step_size}: give more than 0, or leave it out")
+        if self.momentum < 0:
+            raise InputError(f"momentum is {self.momentum}: give 0 or more")
+        if self.rule not in ("steepest", "gradient"):
+            raise InputError(f"unknown rule '{self.rule}': choose steepest or gradient")
+        if self.share is not None and not all(0 < s <= 1 for s in self._shares):
+            raise InputError(f"share is {self.share}: shares of coordinates lie in (0, 1]")
+
+    @property
+    def _shares(self) -> tuple[float, float]:
+        assert self.share is not None
+        return self.share if isinstance(self.share, tuple) else (self.share, self.share)
+
+    def start(self, problem: Problem) -> State:
+        region, n = problem.region, len(problem.y)
+        u = region.random(problem.draws, 0) if self.random_start else region.start()
+        share = None
+        if self.share is not None:
+            low, high = self._shares
+            share = problem.draws.uniform(1, (), u.dtype) * (high - low) + low
+        return PGDState(
+            u=u, t=Clock.zero(n), best=Best.none(u), share=share,
+            velocity=torch.zeros_like(u) if self.momentum else None,
+        )  # fmt: skip
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, PGDState)
+        state.best.update_(state.u, told)
+        state.t.tick()
+        grad, region = told.grad, problem.region
+        if grad is None:
+            return state
+        if state.velocity is not None:
+            size = grad.abs().flatten(1).sum(1).clamp_min_(torch.finfo(grad.dtype).tiny)
+            grad = state.velocity.mul_(self.momentum).add_(grad / per_example(size, grad))
+        step: Tensor | float = self.step_size or region.reach * min(2.5 / self.steps, 1.0)
+        if self.rule == "gradient":
+            moved = step_along(state.u, grad, step)
+        else:
+            moved = region.ascent(state.u, grad, step, state.share)
+        state.u = region.project_(moved)
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(PGD):
+    """One steepest step of the threat's full size from the clean input (Goodfellow et al. 2015)."""
+
+    steps: int = 1
+    random_start: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps != 1:
+            raise InputError(f"FGSM takes one step, not {self.steps}: use PGD for more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseL1Descent(PGD):
+    """Sparse l1 descent (Tramèr & Boneh 2019, Algorithm 1).
+
+    Each step moves the coordinates whose gradient is at or above a percentile q of all, by equal
+    amounts, ignoring those that the box stops; ``share`` is 1 - q. The paper draws q from
+    [0.8, 0.995] for every attack and names no step size: it is ``2.5 * eps / steps`` here.
+    """
+
+    steps: int = 100
+    random_start: bool = False
+    share: float | tuple[float, float] | None = (0.005, 0.2)

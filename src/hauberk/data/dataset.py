@@ -1,0 +1,126 @@
+"""What a loader returns, what a source offers, and how arrays become tensors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+
+Array: TypeAlias = npt.NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images on the CPU.
+
+    - `images`: float32 (N, ...); (N, C, H, W) in [0, 1] if they came as uint8.
+    - `labels`: int64 (N,), not negative.
+    - `ids`: int64 (N,), positions in the whole data set, whatever `limit` and `offset` were.
+    - `name`: what the user asked for, such as "mnist:test".
+    - `classes`: how many classes there are, or None if the source does not say.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    name: str
+    classes: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set not yet converted: `read(start, stop)` gives that window's images and labels."""
+
+    size: int
+    read: Callable[[int, int], tuple[Array, Array]]
+    classes: int | None = None
+
+
+def array_source(images: Array, labels: Array, spec: str, classes: int | None = None) -> Source:
+    """A source over arrays in memory; `InputError` unless there is one integer label an image."""
+    if images.ndim < 1 or labels.ndim != 1:
+        raise InputError(
+            f"{spec}: labels of shape {tuple(labels.shape)} for images of shape "
+            f"{tuple(images.shape)}: give images (N, ...) and labels (N,)"
+        )
+    if len(images) != len(labels):
+        raise InputError(
+            f"{spec}: {len(images)} images but {len(labels)} labels: "
+            "they must be of equal length; fetch or make the files again"
+        )
+    return Source(len(labels), lambda a, b: (images[a:b], labels[a:b]), classes)
+
+
+def to_images(images: Array, spec: str) -> Tensor:
+    """Float32 images: uint8 is divided by 255 and made NCHW, floats keep their shape and values.
+
+    uint8 of shape (N, H, W) gets one channel; (N, H, W, C) and (N, C, H, W) are told apart by the
+    last dimension: if it is 1, 3 or 4 it is the channels. uint8 (N, D) stays as it is.
+    """
+    if isinstance(images, Tensor):
+        tensor = images.detach().cpu()
+    elif images.dtype == np.uint8:
+        tensor = torch.from_numpy(np.array(images))
+    elif images.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # an overflow is infinite, and said below
+            tensor = torch.from_numpy(np.array(images, dtype=np.float32))
+    else:
+        raise InputError(f"{spec}: images are {images.dtype}: give uint8 in 0..255, or floats")
+    if tensor.ndim < 2:
+        raise InputError(f"{spec}: images have shape {tuple(tensor.shape)}: give (N, ...)")
+    if tensor.dtype == torch.uint8:
+        return (_to_nchw(tensor, spec).to(torch.float32) / 255).contiguous()
+    if not tensor.is_floating_point():
+        raise InputError(f"{spec}: images are {tensor.dtype}: give uint8 in 0..255, or floats")
+    tensor = tensor.to(torch.float32).contiguous()
+    if not tensor.isfinite().all():
+        raise InputError(f"{spec}: images hold NaN or infinite values: remove those images")
+    return tensor
+
+
+def _to_nchw(images: Tensor, spec: str) -> Tensor:
+    if images.ndim == 2:
+        return images
+    if images.ndim == 3:
+        return images.unsqueeze(1)
+    if images.ndim == 4 and images.shape[-1] in (1, 3, 4):
+        return images.permute(0, 3, 1, 2)
+    if images.ndim == 4 and images.shape[1] in (1, 3, 4):
+        return images
+    raise InputError(
+        f"{spec}: uint8 images of shape {tuple(images.shape)}: give (N, H, W), or (N, H, W, C) or "
+        "(N, C, H, W) with 1, 3 or 4 channels, or floats of any shape"
+    )
+
+
+def to_labels(labels: Array, spec: str, classes: int | None) -> Tensor:
+    """Int64 labels; `InputError` unless they are integers, not negative, and below `classes`."""
+    if isinstance(labels, Tensor):
+        kind, integer = str(labels.dtype), not (labels.is_floating_point() or labels.is_complex())
+        integer = integer and labels.dtype != torch.bool
+    else:
+        kind, integer = str(labels.dtype), labels.dtype.kind in "iu"
+    if labels.ndim != 1:
+        raise InputError(f"{spec}: labels have shape {tuple(labels.shape)}: give one an image")
+    if not integer:
+        raise InputError(f"{spec}: labels are {kind}: give integers, the numbers of the classes")
+    if isinstance(labels, Tensor):
+        tensor = labels.detach().cpu().to(torch.int64)
+    else:
+        tensor = torch.from_numpy(np.array(labels, dtype=np.int64))
+    if len(tensor) and int(tensor.min()) < 0:
+        raise InputError(f"{spec}: a label is {int(tensor.min())}: labels start at 0")
+    if classes is not None and len(tensor) and int(tensor.max()) >= classes:
+        raise InputError(
+            f"{spec}: a label is {int(tensor.max())} but there are {classes} classes: "
+            "fetch the file again, or correct the labels"
+        )
+    return tensor

@@ -1,0 +1,119 @@
+"""Objects named as "pkg.module:attr" or "path/to/file.py:attr", and errors in one line."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from functools import reduce
+from pathlib import Path
+from types import ModuleType
+
+from hauberk.errors import InputError
+
+
+def import_object(spec: str, what: str, known: str = "") -> object:
+    """The object that `spec` names; `what` ("model", "data") and `known` go into the messages.
+
+    The current directory is importable, as it is under `python -m`, and so is the folder of a
+    file; both stay so, for imports that the code puts off.
+
+    Raises `InputError` if the module or the attribute is missing, or if importing fails.
+    """
+    target, _, attribute = spec.rpartition(":")
+    if not target or not attribute:
+        hint = known or "pkg.module:attr or path/to/file.py:attr"
+        raise InputError(f"{what} {spec!r} names nothing: give {hint}")
+    _make_importable(Path.cwd())
+    importlib.invalidate_caches()
+    try:
+        module = _import(target, f"{what} {spec!r}", known)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{what} {spec!r}: importing {target} failed: {one_line(error, place=True)}"
+        ) from error
+    try:
+        return reduce(getattr, attribute.split("."), module)
+    except AttributeError as error:
+        names = [name for name in vars(module) if not name.startswith("_")]
+        close = difflib.get_close_matches(attribute, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "name one of its attributes"
+        raise InputError(f"{what} {spec!r}: {target} has no {attribute!r}: {hint}") from error
+
+
+def call(factory: object, spec: str, what: str) -> object:
+    """`factory()`; `InputError` if it is not callable, needs arguments or fails."""
+    if not callable(factory):
+        raise InputError(
+            f"{what} {spec!r} is a {type(factory).__name__}, which cannot be called: "
+            f"name a function without arguments that returns the {what}"
+        )
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise InputError(
+            f"{what} {spec!r} cannot be called without arguments ({error}): "
+            f"name a function without arguments that returns the {what}"
+        ) from error
+    except ValueError:  # a builtin without a signature: calling it will tell
+        pass
+    try:
+        return factory()
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{what} {spec!r} failed: {one_line(error, place=True)}") from error
+
+
+def one_line(error: BaseException, place: bool = False) -> str:
+    """The error as one short line, with the place where it was raised if asked for."""
+    text = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if len(text) > 200:
+        text = text[:200] + "..."
+    frames = traceback.extract_tb(error.__traceback__) if place else []
+    return (
+        f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
+    )
+
+
+def _import(target: str, subject: str, known: str) -> ModuleType:
+    if target.endswith(".py"):
+        return _import_file(Path(target).expanduser(), subject)
+    hint = f"; known are {known}" if known else ": give pkg.module:attr or path/to/file.py:attr"
+    if not all(part.isidentifier() for part in target.split(".")):
+        raise InputError(f"{subject}: {target!r} is no module name{hint}")
+    try:
+        return importlib.import_module(target)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{target}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(
+            f"{subject}: no module named {error.name!r} here or among the installed{hint}"
+        ) from error
+
+
+def _import_file(path: Path, subject: str) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"{subject}: the file {path} does not exist")
+    _make_importable(path.resolve().parent)
+    # Not the bare stem: a file named torch.py must not replace torch.
+    name = f"hauberk_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{subject}: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _make_importable(folder: Path) -> None:
+    if not any(os.path.abspath(entry) == str(folder) for entry in sys.path):
+        sys.path.insert(0, str(folder))

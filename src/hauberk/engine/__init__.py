@@ -1,0 +1,1 @@
+"""The engine: victim, stepping loop, outcome, random numbers."""

@@ -1,0 +1,293 @@
+"""The stepping loop: seats, asks and tells.
+
+Each attempt on an example has a seat in the running batch. Seats that are done, because the model
+is fooled or the attack is over, are cleared inside the run and taken by the next attempts in the
+queue, so the batch stays full. Everything per step stays on the device; the host looks at it at
+every step on a CPU, where looking is free, and at every eighth elsewhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.engine.objective import Objective
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import Problem, State, Told, keep_
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
+from hauberk.maths.rng import Draws
+from hauberk.maths.rows import Rows
+from hauberk.threats.base import Box, Threat
+
+if TYPE_CHECKING:
+    from hauberk.attacks.base import Attack
+
+Progress = Callable[[int, int], None]
+"""Called with attempts settled and attempts in all."""
+
+
+def attack(
+    attack: "Attack",
+    victim: Victim,
+    threat: Threat,
+    x: Tensor,
+    y: Tensor,
+    *,
+    box: Box,
+    seed: int = 0,
+    ids: Tensor | None = None,
+    stop: bool = True,
+    stream: int = 0,
+    clean_logits: Tensor | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run an attack on examples ``x`` (B, ...), ``y`` (B,); see ``Attack.__call__``."""
+    x, y = check(x, y, box)
+    x, y = x.detach().to(victim.device), y.to(victim.device)
+    ids = torch.arange(len(x)) if ids is None else ids
+    with victim.held(), torch.no_grad():
+        run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
+        return run(clean_logits, progress)
+
+
+def check(x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """Inputs and labels as they must be, or one clear error; integer labels become int64."""
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise InputError("inputs and labels must be torch tensors: use torch.as_tensor")
+    if not x.is_floating_point():
+        raise InputError(f"inputs are {x.dtype}: give floats in the box {box} (uint8 / 255)")
+    if y.is_floating_point() or y.dtype == torch.bool or y.dim() != 1:
+        raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids (B,)")
+    if x.dim() < 2 or len(x) != len(y):
+        raise InputError(f"{tuple(x.shape)} inputs with {len(y)} labels: give (B, ...) and (B,)")
+    if len(x) and not bool(x.isfinite().all()):
+        bad = int((~x.isfinite().flatten(1).all(1)).nonzero()[0])
+        raise InputError(f"input {bad} holds NaN or infinite values: clean the data")
+    lo, hi = box.bounds(x)
+    if not bool(((x >= lo) & (x <= hi)).all()):
+        raise InputError(
+            f"inputs lie in [{float(x.min()):.4g}, {float(x.max()):.4g}] but the box is {box}: "
+            "move normalisation into the model, or pass box="
+        )
+    return x, y.long()
+
+
+@dataclass
+class _Seats(Rows):
+    """The running batch."""
+
+    example: np.ndarray
+    attempt: np.ndarray
+    since: np.ndarray
+    """Forwards and backwards of the batch when the seat was taken, ``(S, 2)``."""
+    problem: Problem
+    state: State
+    weights: Rows | None
+    hit: Tensor
+    """Whether the seat's model was fooled, ``(S,)``, and where, and at which loss."""
+    hit_u: Tensor
+    hit_loss: Tensor
+
+
+class _Run:
+    def __init__(
+        self, attack: "Attack", victim: Victim, threat: Threat, x: Tensor, y: Tensor, ids: Tensor,
+        box: Box, seed: int, stream: int, stop: bool,
+    ) -> None:  # fmt: skip
+        self.attack, self.victim, self.threat, self.box = attack, victim, threat, box
+        self.objective: Objective = attack.objective
+        self.x, self.y, self.ids, self.seed, self.stream = x, y, ids, seed, stream
+        self.stop = stop
+        self.look_every = 1 if x.device.type == "cpu" else 8
+        n = len(x)
+        self.points = x.clone() if x.dtype == torch.float64 else x.to(torch.float32, copy=True)
+        self.loss = torch.full((n,), -torch.inf, dtype=self.points.dtype, device=x.device)
+        self.fooled = torch.zeros(n, dtype=torch.bool, device=x.device)
+        self.found_by = torch.full((n,), -1, device=x.device)
+        self.decided = np.zeros(n, dtype=bool)
+        self.spent = np.zeros((n, 2), dtype=np.int64)
+        self.asked = (0, 0)
+        self.witness: Tensor | None = None
+
+    def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
+        n = len(self.x)
+        if n == 0:
+            return self.outcome()
+        size = self.victim.batch_size(self.x[:1])
+        ranked = self.ranking(clean_logits)
+        attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
+        queue, total = 0, n * attempts
+        seats: _Seats | None = None
+        step = 0
+        while True:
+            free = size - (len(seats.example) if seats else 0)
+            if queue < total and (seats is None or free >= max(1, size // 8)):
+                jobs = []
+                while queue < total and len(jobs) < free:
+                    if not self.decided[queue % n]:
+                        jobs.append(queue)
+                    queue += 1
+                if jobs:
+                    new = self.seat(np.array(jobs), n, ranked)
+                    seats = new if seats is None else seats.join(new)
+            if seats is None:
+                return self.outcome()
+            news = self.advance(seats)
+            step += 1
+            over = self.attack.over(seats.state)
+            if over is not None or (news and step % self.look_every == 0):
+                seats = self.clear(seats, over)
+                if progress is not None:
+                    progress(queue - (len(seats.example) if seats else 0), total)
+
+    def ranking(self, clean_logits: Tensor | None) -> Tensor | None:
+        """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
+        if not self.attack.targets:
+            return None
+        if clean_logits is None:
+            clean_logits = self.victim.predict(self.x)
+            self.spent[:, 0] += 1
+        logits = clean_logits.to(self.x.device, torch.float64).nan_to_num(nan=-torch.inf)
+        logits = logits.clamp(-1e300, 1e300).scatter(1, self.y.unsqueeze(1), -torch.inf)
+        return logits.argsort(dim=1, descending=True, stable=True)[:, :-1]
+
+    def seat(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> _Seats:
+        example, attempt = jobs % n, jobs // n
+        index = torch.from_numpy(example).to(self.x.device)
+        number = torch.from_numpy(attempt).to(self.x.device)
+        target = None
+        if ranked is not None:
+            aims = min(self.attack.targets, ranked.shape[1])
+            target = ranked[index, number % aims]
+        problem = Problem(
+            region=self.threat.at(self.x[index], self.box),
+            y=self.y[index],
+            target=target,
+            draws=Draws.of(self.seed, self.ids[index], self.stream, number),
+        )
+        state = self.attack.start(problem)
+        return _Seats(
+            example=example,
+            attempt=attempt,
+            since=np.tile(self.asked, (len(jobs), 1)),
+            problem=problem,
+            state=state,
+            weights=self.objective.start(len(jobs)),
+            hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
+            hit_u=state.u.clone(),
+            hit_loss=state.u.new_zeros(len(jobs)),
+        )
+
+    def advance(self, seats: _Seats) -> bool:
+        """One ask, one tell, one step; whether some model may have been fooled."""
+        state = seats.state
+        told = self.tell(seats, self.attack.wants_gradient(state))
+        told.any_fooled = told.fooled.device.type != "cpu" or bool(told.fooled.any())
+        if self.stop and told.any_fooled:
+            first = told.fooled & ~seats.hit
+            if state.inside is not None:
+                first &= torch.from_numpy(state.inside).to(first.device)
+            keep_(seats.hit_u, state.u, first.to(state.u.dtype))
+            seats.hit_loss = torch.where(first, told.loss.to(state.u.dtype), seats.hit_loss)
+            seats.hit |= first
+        seats.state = self.attack.step(seats.problem, state, told)
+        return self.stop and told.any_fooled
+
+    def tell(self, seats: _Seats, gradient: bool) -> Told:
+        """Evaluate the points asked for, in chunks if memory demands it."""
+        problem, u = seats.problem, seats.state.u
+        size = self.victim.batch_size(u[:1])
+        while True:
+            try:
+                if len(u) <= size:
+                    told, seats.weights = self.evaluate(problem, u, seats.weights, gradient)
+                else:
+                    told, seats.weights = self.in_parts(problem, u, seats.weights, gradient, size)
+                break
+            except RuntimeError as error:
+                size = self.victim.shrink(error, min(size, len(u)))
+        self.asked = (self.asked[0] + 1, self.asked[1] + gradient)
+        return told
+
+    def in_parts(
+        self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool, size: int
+    ) -> tuple[Told, Rows | None]:
+        told: Told | None = None
+        kept: Rows | None = None
+        for rows in torch.arange(len(u), device=u.device).split(size):
+            w = weights.take(rows) if weights is not None else None
+            part, w = self.evaluate(problem.take(rows), u[rows], w, gradient)
+            told = part if told is None else told.join(part)
+            kept = w if kept is None or w is None else kept.join(w)
+        assert told is not None
+        return told, kept
+
+    def evaluate(
+        self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
+    ) -> tuple[Told, Rows | None]:
+        u = u.detach()
+        with torch.set_grad_enabled(gradient):
+            u.requires_grad_(gradient)
+            x = problem.region.decode(u)
+            found = self.objective(self.victim, x, problem.y, problem.target, weights)
+            grad = self.victim.gradient(found.head, found.slope, u) if gradient else None
+        return Told(loss=found.loss, fooled=found.fooled, grad=grad), found.weights
+
+    def clear(self, seats: _Seats, over: np.ndarray | None) -> _Seats | None:
+        """Let the seats go that are done; None when the batch is empty."""
+        hit = seats.hit.cpu().numpy()
+        # An example that one attempt has decided is not tried further by its siblings.
+        self.decided[seats.example[hit]] = True
+        done = self.decided[seats.example]
+        done = done if over is None else done | over
+        if not done.any():
+            return seats
+        leaving = torch.from_numpy(np.flatnonzero(done)).to(self.x.device)
+        self.settle(seats.take(leaving))
+        if done.all():
+            return None
+        return seats.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
+
+    def settle(self, gone: _Seats) -> None:
+        """Write down the results of seats that leave."""
+        np.add.at(self.spent, gone.example, np.array(self.asked) - gone.since)
+        best, region = gone.state.best, gone.problem.region
+        u = region.seal(keep_(best.u.clone(), gone.hit_u, gone.hit.to(best.u.dtype)))
+        loss = torch.where(gone.hit, gone.hit_loss, best.loss)
+        fooled = gone.hit | best.fooled
+        points, witness = region.decode(u), region.witness(u)
+        # Siblings may leave together: only the best of them counts.
+        worth = loss.nan_to_num(nan=torch.inf).double().cpu().numpy()
+        order = np.lexsort((gone.attempt, -worth, ~gone.hit.cpu().numpy()))
+        rows = torch.from_numpy(order[np.unique(gone.example[order], return_index=True)[1]])
+        index = torch.from_numpy(gone.example[rows.numpy()]).to(self.x.device)
+        rows = rows.to(self.x.device)
+        better = gone.hit[rows] | (loss[rows] > self.loss[index])
+        index, rows = index[better], rows[better]
+        self.points[index] = points[rows].to(self.points.dtype)
+        self.loss[index] = loss[rows].to(self.loss.dtype)
+        self.fooled[index] = fooled[rows]
+        self.found_by[index] = torch.from_numpy(gone.attempt).to(index.device)[rows]
+        if witness is not None:
+            if self.witness is None:
+                self.witness = witness.new_zeros(len(self.x), *witness.shape[1:])
+            self.witness[index] = witness[rows]
+
+    def outcome(self) -> Outcome:
+        region = self.threat.at(self.x, self.box)
+        spent = torch.from_numpy(self.spent)
+        return Outcome(
+            points=self.points,
+            loss=self.loss,
+            fooled=self.fooled,
+            distance=region.distance(self.points, self.witness),
+            attempt=self.found_by,
+            forwards=spent[:, 0],
+            backwards=spent[:, 1],
+            witness=self.witness,
+        )
+

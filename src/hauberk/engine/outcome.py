@@ -1,0 +1,41 @@
+"""What every solver returns."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of an attack, one row per example. Immutable; nothing in it is judged yet.
+
+    Attributes:
+        points: the points found, ``(B, ...)``, strictly inside threat and box. With
+            ``stop=True``, the first that fools the model, else the one of largest loss.
+        loss: the objective's loss at the points, ``(B,)``.
+        fooled: whether the model was seen to be wrong at the points, ``(B,)`` bool.
+        distance: their distance from the clean inputs in the threat's unit, ``(B,)`` float64.
+        attempt: which attempt (target, restart) found the point, ``(B,)`` int64.
+        forwards, backwards: passes spent on each example, ``(B,)`` int64.
+        witness: parameters of a warp, ``(B, ...)``; None for balls.
+    """
+
+    points: Tensor
+    loss: Tensor
+    fooled: Tensor
+    distance: Tensor
+    attempt: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    witness: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        passes = int(self.forwards.sum() + self.backwards.sum())
+        return (
+            f"Outcome({int(self.fooled.sum())} of {len(self)} fooled, "
+            f"{passes / max(1, len(self)):.1f} passes per example)"
+        )
+

@@ -1,0 +1,84 @@
+"""The judge: decides what counts as broken, and trusts no attack.
+
+It runs the model again on the point alone with its own dtype (TF32 and autocast off), takes the
+decision, and checks threat and box in float64 without slack. A tie counts as broken.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.engine.victim import Victim
+from hauberk.maths.losses import margin
+from hauberk.maths.rows import Rows
+from hauberk.threats.base import Box, Threat
+
+
+@dataclass
+class Verdict(Rows):
+    """One row per point.
+
+    Attributes:
+        broken: wrong and allowed.
+        wrong: the model's decision is not the label (ties and NaN count as wrong), ``(B,)``.
+        allowed: the point lies in the threat and in the box, ``(B,)``.
+        margin: the label's logit less the largest other, ``(B,)`` float64; at most 0 when wrong.
+        distance: from the clean input, in the threat's unit, ``(B,)`` float64.
+        prediction: the class decided for, ``(B,)`` int64.
+    """
+
+    broken: Tensor
+    wrong: Tensor
+    allowed: Tensor
+    margin: Tensor
+    distance: Tensor
+    prediction: Tensor
+
+
+def judge(
+    victim: Victim,
+    threat: Threat,
+    x0: Tensor,
+    x: Tensor,
+    y: Tensor,
+    box: Box,
+    witness: Tensor | None = None,
+) -> Verdict:
+    """Judge points ``x`` (B, ...) against clean inputs ``x0`` and labels ``y`` (B,)."""
+    x0, x, y = (v.to(victim.device) for v in (x0, x, y))
+    logits, wrong = decide(victim, x, y)
+    region = threat.at(x0, box)
+    allowed = region.contains(x, witness)
+    return Verdict(
+        broken=wrong & allowed,
+        wrong=wrong,
+        allowed=allowed,
+        margin=-margin(logits.double(), y),
+        distance=region.distance(x, witness),
+        prediction=logits.argmax(1),
+    )
+
+
+def decide(victim: Victim, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits ``(B, C)`` at full precision, and whether they decide wrongly, ``(B,)``."""
+    with victim.held(), full_precision(victim.device):
+        logits = victim.predict(x)
+    if not len(x):
+        return x.new_zeros(0, 2), torch.zeros(0, dtype=torch.bool, device=x.device)
+    return logits, victim.wrong(logits, y)
+
+
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Neither TF32 nor autocast inside the block."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = False, False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,183 @@
+"""Losses per example. All are maximised by the attacker.
+
+Every function takes logits ``(B, C)`` and labels ``(B,)`` and returns ``(B,)`` in the dtype of the
+logits (at least float32). Infinite logits are read as very large finite ones, so that two equal
+infinities are a tie and not a NaN; NaN logits stay NaN.
+"""
+
+from collections.abc import Callable
+from math import inf, isfinite
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """Logits with ±inf replaced by ±1e30, so that differences and softmax stay defined."""
+    z = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
+    # Clamping and its gradient cost a third of a small model's pass; on a CPU a look is free.
+    if z.device.type == "cpu" and isfinite(z.detach().sum()):
+        return z
+    return z.clamp(-1e30, 1e30)
+
+
+def _runner_up(z: Tensor, y: Tensor) -> Tensor:
+    """The class of the largest logit but the label's, ``(B, 1)``."""
+    return z.detach().scatter(1, y.unsqueeze(1), -inf).argmax(1, keepdim=True)
+
+
+def _combine(z: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
+    """Sum of ``weight * z_index`` over the terms, ``(B,)``.
+
+    One product with constant weights: its gradient costs half of that of picking logits out.
+    """
+    weights = torch.zeros_like(z, requires_grad=False)
+    for weight, index in terms:
+        weights.scatter_(1, index, weight, reduce="add")
+    return (z * weights).sum(1)
+
+
+def _top(z: Tensor, k: int) -> list[Tensor]:
+    """Classes of the k largest logits, each ``(B, 1)``."""
+    return list(z.detach().topk(k, dim=1).indices.split(1, dim=1))
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy, ``-log softmax(z)_y``, in [0, inf)."""
+    return F.cross_entropy(_finite(logits), y, reduction="none")
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Logit margin ``max_{j != y} z_j - z_y``: 0 or more means wrong, a tie counts as wrong.
+
+    Source: Ding et al. 2020, section 2 (LM).
+    """
+    z = _finite(logits)
+    return _combine(z, (1.0, _runner_up(z, y)), (-1.0, y.unsqueeze(1)))
+
+
+def soft_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Soft logit margin ``logsumexp_{j != y} z_j - z_y``, an upper bound of the logit margin.
+
+    Source: Ding et al. 2020, section 2 (SLM).
+    """
+    z = _finite(logits)
+    own = y.unsqueeze(1)
+    return z.scatter(1, own, -inf).logsumexp(1) - z.gather(1, own).squeeze(1)
+
+
+def cw(logits: Tensor, y: Tensor, confidence: float = 50.0) -> Tensor:
+    """C&W loss ``min(max_{j != y} z_j - z_y, confidence)``.
+
+    Source: Carlini & Wagner 2017; Wang et al. 2021 minimise its negative at confidence 50.
+    """
+    return margin(logits, y).clamp(max=confidence)
+
+
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Difference of logits ratio: the logit margin over ``z_(1) - z_(3)``.
+
+    With two classes there is no third logit and the ratio would be constant: the plain logit
+    margin is returned. Source: Croce & Hein 2020, equation 6.
+    """
+    z = _finite(logits)
+    loss = _combine(z, (1.0, _runner_up(z, y)), (-1.0, y.unsqueeze(1)))
+    if z.shape[1] < 3:
+        return loss
+    first, _, third = _top(z, 3)
+    return loss / (_combine(z, (1.0, first), (-1.0, third)) + 1e-12)
+
+
+def targeted_cross_entropy(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Minus the cross-entropy of the target class, in (-inf, 0]."""
+    return -F.cross_entropy(_finite(logits), target, reduction="none")
+
+
+def targeted_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """``z_t - z_y``: 0 or more means that the target beats the label."""
+    z = _finite(logits)
+    return _combine(z, (1.0, target.unsqueeze(1)), (-1.0, y.unsqueeze(1)))
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Targeted DLR: ``(z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)``.
+
+    With three classes the divisor is ``z_(1) - z_(3)``, with two it is left out (see :func:`dlr`).
+    Source: Croce & Hein 2020, equation 7.
+    """
+    z = _finite(logits)
+    loss = _combine(z, (1.0, target.unsqueeze(1)), (-1.0, y.unsqueeze(1)))
+    classes = z.shape[1]
+    if classes < 3:
+        return loss
+    first, _, *rest = _top(z, min(classes, 4))
+    low = [(-1.0 / len(rest), index) for index in rest]
+    return loss / (_combine(z, (1.0, first), *low) + 1e-12)
+
+
+def cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy ``(B,)`` and its gradient in the logits, ``softmax(z) - onehot(y)``, (B, C)."""
+    log_p = _finite(logits).log_softmax(1)
+    own = y.unsqueeze(1)
+    loss = log_p.gather(1, own).squeeze(1).neg()
+    return loss, log_p.exp().scatter_add_(1, own, log_p.new_full((), -1.0).expand(own.shape))
+
+
+def margin_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit margin ``(B,)`` and its gradient in the logits, ``onehot(j) - onehot(y)``, (B, C)."""
+    z = _finite(logits)
+    return _difference(z, _runner_up(z, y), y)
+
+
+def targeted_cross_entropy_slope(
+    logits: Tensor, y: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Targeted cross-entropy and its gradient in the logits."""
+    loss, slope = cross_entropy_slope(logits, target)
+    return loss.neg_(), slope.neg_()
+
+
+def targeted_margin_slope(logits: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Targeted margin and its gradient in the logits."""
+    return _difference(_finite(logits), target.unsqueeze(1), y)
+
+
+def _difference(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    slope = torch.zeros_like(z).scatter_(1, j, 1.0).scatter_(1, y.unsqueeze(1), -1.0)
+    return (z * slope).sum(1), slope
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "margin": margin,
+    "soft_margin": soft_margin,
+    "cw": cw,
+    "dlr": dlr,
+}
+TARGETED: dict[str, TargetedLoss] = {
+    "ce": targeted_cross_entropy,
+    "margin": targeted_margin,
+    "dlr": targeted_dlr,
+}
+# Gradients in closed form spare the loss's own autograd, a third of a small model's pass.
+SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "ce": cross_entropy_slope,
+    "margin": margin_slope,
+}
+TARGETED_SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "ce": targeted_cross_entropy_slope,
+    "margin": targeted_margin_slope,
+}
+
+
+def wrong(logits: Tensor, y: Tensor) -> Tensor:
+    """True where the label's logit is not strictly the largest, ``(B,)`` bool.
+
+    Ties and NaN count as wrong.
+    """
+    below = logits < logits.gather(1, y.unsqueeze(1))
+    return below.sum(1) != logits.shape[1] - 1

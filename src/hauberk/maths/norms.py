@@ -1,0 +1,23 @@
+"""lp norms per example."""
+
+from math import inf
+
+import torch
+from torch import Tensor
+
+
+def norm(delta: Tensor, p: float) -> Tensor:
+    """lp norm of each example, ``(B, ...) -> (B,)``; p = 0 counts the non-zero features."""
+    flat = delta.flatten(1) if delta.dim() > 1 else delta.unsqueeze(1)
+    if flat.shape[1] == 0:
+        return flat.new_zeros(len(flat))
+    if p == inf:
+        return flat.abs().amax(1)
+    if p == 0:
+        return (flat != 0).sum(1).to(flat.dtype)
+    if p in (1, 2):
+        return torch.linalg.vector_norm(flat, ord=p, dim=1)
+    # Scaled by the largest entry: high powers of small numbers would vanish.
+    top = flat.abs().amax(1, keepdim=True)
+    scaled = flat.abs() / top.clamp_min(torch.finfo(flat.dtype).tiny)
+    return scaled.pow(p).sum(1).pow(1 / p) * top.squeeze(1)

@@ -1,0 +1,44 @@
+"""Records of which every field has one row per example, taken apart and put together as one."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Rows:
+    """Base of dataclasses whose tensors, arrays and nested records have one row per example.
+
+    Other fields (numbers, tuples, None) are shared by all rows; a flag holds for the joined rows
+    if it holds for some.
+    """
+
+    def take(self, index: Tensor) -> Self:
+        """The rows at ``index`` (N,) int64, in that order."""
+        return replace(self, **{f.name: _take(getattr(self, f.name), index) for f in fields(self)})
+
+    def join(self, other: Self) -> Self:
+        """These rows, then those of ``other``."""
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        return replace(self, **{name: _join(*pair) for name, pair in pairs.items()})
+
+
+def _take(value: Any, index: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value[index]
+    if isinstance(value, np.ndarray):
+        return value[index.cpu().numpy()]
+    return value.take(index) if isinstance(value, Rows) else value
+
+
+def _join(value: Any, other: Any) -> Any:
+    if isinstance(value, Tensor):
+        return torch.cat((value, other))
+    if isinstance(value, np.ndarray):
+        return np.concatenate((value, other))
+    if isinstance(value, bool):
+        return value or other
+    return value.join(other) if isinstance(value, Rows) else value

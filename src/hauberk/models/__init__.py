@@ -1,0 +1,33 @@
+"""The networks of the papers and of public checkpoints, and `load_model` for anybody's.
+
+Every model takes inputs in [0, 1]: normalisation lives inside it, in buffers that are no part of
+its state dict, so public weights load with `strict=True`.
+"""
+
+from hauberk.models.kwsmall import (
+    KWSmall,
+    cnn_a_cifar10,
+    kwsmall_cifar10,
+    kwsmall_mnist,
+    madry_tiny,
+)
+from hauberk.models.loading import load_model, load_weights
+from hauberk.models.mlp import MLP
+from hauberk.models.mnist import LeNet5, MadryCNN, SmallCNN
+from hauberk.models.resnet import ResNet4B, ResNet20A
+
+__all__ = [
+    "MLP",
+    "KWSmall",
+    "LeNet5",
+    "MadryCNN",
+    "ResNet4B",
+    "ResNet20A",
+    "SmallCNN",
+    "cnn_a_cifar10",
+    "kwsmall_cifar10",
+    "kwsmall_mnist",
+    "load_model",
+    "load_weights",
+    "madry_tiny",
+]

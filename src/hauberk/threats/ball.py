@@ -1,0 +1,247 @@
+"""lp balls: ``Linf``, ``L2``, ``L1``, ``L0`` and ``Lp`` for any p >= 1."""
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import inf, isfinite, isnan
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.maths.norms import norm
+from hauberk.maths.projections import project_ball
+from hauberk.maths.rng import Draws
+from hauberk.maths.sampling import ball_point
+from hauberk.maths.steps import (
+    movable,
+    per_example,
+    steepest_l1,
+    steepest_l2,
+    steepest_linf,
+    steepest_lp,
+    step_along,
+)
+from hauberk.threats.base import Box, Region, Threat, round_up
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ball(Threat):
+    """All inputs of the box whose lp distance to the clean one is at most ``eps``.
+
+    p is 0 (``eps`` counts features, over all channels), a number >= 1, or inf.
+
+    Raises:
+        InputError: if p lies between 0 and 1, or eps is negative or not a number.
+    """
+
+    p: float
+    eps: float
+
+    def __post_init__(self) -> None:
+        if isnan(self.p) or (self.p != 0 and self.p < 1):
+            raise InputError(f"l{self.p:g} is no norm: p must be 0, at least 1, or inf")
+        if isnan(self.eps) or self.eps < 0:
+            raise InputError(f"eps is {self.eps:g}: a radius must be 0 or more")
+
+    def at(self, x0: Tensor, box: Box = Box()) -> Region:  # noqa: B008
+        x0 = x0.detach()
+        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+        eps = torch.full((len(x0),), self.eps, dtype=torch.float64, device=x0.device)
+        edges = box.bounds(x0)
+        if self.p == inf:
+            return LinfRegion.around(x0, eps, edges)
+        return BallRegion(x0=x0, radius=eps, p=self.p, edges=edges, lo=edges[0] - x0, hi=edges[1] - x0)
+
+    def scaled(self, factor: float) -> "Ball":
+        return replace(self, eps=self.eps * factor)
+
+    def __str__(self) -> str:
+        return f"l{self.p:g}:{_text(self.eps)}"
+
+    def __repr__(self) -> str:
+        named = {0: "L0", 1: "L1", 2: "L2", inf: "Linf"}.get(self.p)
+        return f"{named}({self.eps:g})" if named else f"Lp({self.p:g}, {self.eps:g})"
+
+
+class Linf(Ball):
+    """Every feature may change by ``eps``; ``linf:8/255``."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__(p=inf, eps=eps)
+
+    def scaled(self, factor: float) -> "Linf":
+        return Linf(self.eps * factor)
+
+
+class Lp(Ball):
+    """``sum |delta_i|^p <= eps^p``, any p >= 1; ``l1.5:3``. ``Lp(2, e) == L2(e)``."""
+
+    def __init__(self, p: float, eps: float) -> None:
+        super().__init__(p=p, eps=eps)
+
+    def scaled(self, factor: float) -> "Lp":
+        return Lp(self.p, self.eps * factor)
+
+
+class L2(Lp):
+    """Euclidean ball; ``l2:0.5``."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__(2.0, eps)
+
+
+class L1(Lp):
+    """The sum of absolute changes is at most ``eps``; ``l1:12``."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__(1.0, eps)
+
+
+class L0(Ball):
+    """At most ``k`` features change, by any amount that the box allows; ``l0:10``."""
+
+    def __init__(self, k: int) -> None:
+        if k != int(k):
+            raise InputError(f"l0 counts features: give an integer, not {k:g}")
+        super().__init__(p=0, eps=k)
+
+    def scaled(self, factor: float) -> "L0":
+        return L0(int(self.eps * factor))
+
+
+def _text(eps: float) -> str:
+    """The shortest text that reads back as the same number; multiples of 1/255 as fractions."""
+    plain = repr(float(eps)).removesuffix(".0")
+    levels = Fraction(round(eps * 255), 255) if isfinite(eps) else Fraction(0)
+    if len(plain) > 8 and float(levels) == eps:
+        return f"{round(eps * 255)}/255"
+    return plain
+
+
+@dataclass
+class BallRegion(Region):
+    """An lp ball ∩ box around each input, p finite. ``u`` is the input."""
+
+    p: float
+    edges: tuple[Tensor, Tensor] = field(repr=False)
+    """The box, shared by all examples."""
+    lo: Tensor = field(repr=False)
+    hi: Tensor = field(repr=False)
+    """The box around each input, ``lo <= 0 <= hi``: bounds of the perturbation."""
+
+    @property
+    def sparse(self) -> bool:
+        return self.p == 1
+
+    @property
+    def _inner(self) -> Tensor:
+        """The radius less the rounding of ``x0 + delta``; :meth:`seal` sees to the rest."""
+        slack = 0.0 if self.p == 0 else 8 * torch.finfo(self.x0.dtype).eps
+        return (self.radius * (1 - slack)).to(self.x0.dtype)
+
+    def project_(self, u: Tensor) -> Tensor:
+        delta = project_ball(u.sub_(self.x0), self.p, self._inner, self.lo, self.hi)
+        # x0 + (hi - x0) may round to just above hi.
+        return delta.add_(self.x0).clamp_(*self.edges)
+
+    def ascent(
+        self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
+    ) -> Tensor:
+        if self.p in (0, 1):
+            grad = movable(u, grad, *self.edges)
+            d = u[0].numel() if len(u) else 1
+            k = (share * d).round() if share is not None else 1
+        if self.p == 1:
+            way = steepest_l1(grad, k)
+        elif self.p == 0 and share is not None:
+            way = steepest_l1(grad, k)
+        elif self.p in (0, 2):
+            # l0 bounds no length: the plain direction, and the projection picks the features.
+            way = steepest_l2(grad)
+        else:
+            way = steepest_lp(grad, self.p)
+        return step_along(u, way, step)
+
+    def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        shape = self.x0.shape[1:]
+        if self.p == 0:
+            lo, hi = (edge.expand(shape) for edge in self.edges)
+            noise = draws.uniform(draw, shape, self.x0.dtype) * (hi - lo) + lo
+            # Any features may be the ones: random keys, the k largest of them are kept.
+            key = draws.split(1).uniform(draw, shape, self.x0.dtype).flatten(1)
+            order = key.argsort(dim=1).argsort(dim=1)
+            kept = order < self.radius.unsqueeze(1)
+            return torch.where(kept.view_as(noise), noise, self.x0)
+        delta = ball_point(draws, draw, shape, self.p, self.x0.dtype)
+        return self.project_(delta.mul_(per_example(self._inner, delta)).add_(self.x0))
+
+    def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        return norm(x.double() - self.x0.double(), self.p)
+
+    def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        inside = (x >= self.edges[0]) & (x <= self.edges[1])
+        return inside.flatten(1).all(1) & (self.distance(x) <= self.radius)
+
+    def scaled(self, factor: Tensor) -> Self:
+        radius = self.radius * factor
+        return replace(self, radius=radius.floor() if self.p == 0 else radius)
+
+    def seal(self, u: Tensor) -> Tensor:
+        u = u.clamp(*self.edges)
+        for attempt in range(4):
+            distance = self.distance(u)
+            over = ~(distance <= self.radius)
+            if not bool(over.any()):
+                return u
+            if self.p == 0:
+                return self.project_(u)
+            shrink = self.radius / distance.clamp_min(1e-300) * (1 - 1e-7 * 8**attempt)
+            factor = torch.where(over, shrink, 1.0).clamp_(0, 1).to(u.dtype)
+            closer = (self.x0 + (u - self.x0) * per_example(factor, u)).clamp_(*self.edges)
+            u = torch.where(per_example(over, u), closer, u)
+        return torch.where(per_example(~(self.distance(u) <= self.radius), u), self.x0, u)
+
+
+@dataclass
+class LinfRegion(Region):
+    """An linf ball ∩ box: a box of its own for each input, so that projecting is clipping."""
+
+    edges: tuple[Tensor, Tensor] = field(repr=False)
+    lo: Tensor = field(repr=False)
+    hi: Tensor = field(repr=False)
+
+    @classmethod
+    def around(cls, x0: Tensor, eps: Tensor, edges: tuple[Tensor, Tensor]) -> Self:
+        # The last bits of eps pay for the rounding of x0 - eps in float64.
+        reach = per_example(eps * (1 - 2.0**-50), x0)
+        lo = torch.maximum(round_up(x0.double() - reach, x0), edges[0])
+        hi = torch.minimum(-round_up(-(x0.double() + reach), x0), edges[1])
+        return cls(x0=x0, radius=eps, edges=edges, lo=lo, hi=hi)
+
+    def project_(self, u: Tensor) -> Tensor:
+        return u.clamp_(self.lo, self.hi)
+
+    def ascent(
+        self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
+    ) -> Tensor:
+        return step_along(u, steepest_linf(grad), step)
+
+    def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        noise = draws.uniform(draw, self.x0.shape[1:], self.x0.dtype).mul_(2).sub_(1)
+        radius = per_example(self.radius.to(noise.dtype), noise)
+        return self.project_(torch.addcmul(self.x0, noise, radius))
+
+    def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        return norm(x.double() - self.x0.double(), inf)
+
+    def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        inside = (x >= self.edges[0]) & (x <= self.edges[1])
+        return inside.flatten(1).all(1) & (self.distance(x) <= self.radius)
+
+    def scaled(self, factor: Tensor) -> Self:
+        return self.around(self.x0, self.radius * factor, self.edges)
+
+    def seal(self, u: Tensor) -> Tensor:
+        return u.clamp(self.lo, self.hi)
+

@@ -1,0 +1,48 @@
+"""Threats as text: ``linf:8/255``, ``l2:0.5``, ``l1:12``, ``l0:10``, ``l1.5:3``; ``|`` unites."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from hauberk.errors import InputError
+from hauberk.threats.ball import L0, Linf, Lp
+from hauberk.threats.base import Threat
+from hauberk.threats.union import Union
+
+GRAMMAR = (
+    "linf:EPS, l2:EPS, l1:EPS, l0:COUNT or lP:EPS with a number P >= 1, where EPS is a number or a "
+    "fraction (linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3); join several with '|'"
+)
+_NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?"
+_BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<a>[+-]?{_NUMBER})(?:/(?P<b>{_NUMBER}))?")
+
+
+def threat(text: str) -> Threat:
+    """Read a threat's notation; ``str(threat)`` writes it back.
+
+    Raises:
+        InputError: if the text is not a threat; the message shows the grammar.
+    """
+    return _one_or_union([_read(part) for part in str(text).split("|")])
+
+
+def _one_or_union(threats: list[Threat]) -> Threat:
+    return threats[0] if len(threats) == 1 else Union(*threats)
+
+
+def _read(text: str) -> Threat:
+    text = text.strip().lower().replace(" ", "")
+    found = _BALL.fullmatch(text)
+    if found is None:
+        raise InputError(f"unknown threat '{text}': write {GRAMMAR}")
+    if found["b"] and Fraction(found["b"]) == 0:
+        raise InputError(f"threat '{text}' divides by zero: write {GRAMMAR}")
+    size = Fraction(found["a"]) / Fraction(found["b"] or 1)
+    kinds: dict[str, Callable[[float], Threat]] = {"inf": Linf, "0": _l0}
+    return kinds.get(found["p"], lambda eps: Lp(float(found["p"]), eps))(float(size))
+
+
+def _l0(count: float) -> Threat:
+    if count != int(count):
+        raise InputError(f"l0 counts features: give an integer, not {count:g}")
+    return L0(int(count))
