@@ -104,8 +104,8 @@ def summarise(
     backwards = int(np.sum(attacks.get("backwards", 0)))
     cost = {"forwards": forwards, "backwards": backwards, "seconds": seconds}
     claimed = _mask(attacks, "claimed")
-    if "claimed" in attacks:
-        cost["judge_forwards"] = int(claimed.sum())
+    if "attacked" in attacks:
+        cost["judge_forwards"] = int(_mask(attacks, "attacked").sum())
     return {
         "hauberk_version": manifest.get("hauberk_version"),
         "n": n,

@@ -1,0 +1,88 @@
+"""What is looked at before any work is lost: inputs, labels and the model's manners."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.engine.loop import check
+from hauberk.engine.victim import Victim
+from hauberk.errors import HauberkWarning, InputError
+from hauberk.threats.base import Box
+
+
+def screen(victim: Victim, x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, list[str]]:
+    """Inputs and labels as they must be, and warnings about the model.
+
+    Raises:
+        InputError: for data or a model that nothing can be said about.
+    """
+    if not len(x):
+        raise InputError("there are no examples: check --data, --limit and --offset")
+    x, y = check(x, y, box)
+    _mode(victim.model)
+    few = x[: min(len(x), victim.batch_size(x[:1]), 64)]
+    with victim.held():
+        try:
+            logits = victim.predict(few)
+            again = victim.predict(few)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's model raises
+            shape = tuple(few.shape[1:])
+            line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise InputError(
+                f"the model fails on a batch of inputs of shape {shape}: "
+                f"{type(error).__name__}: {line}"
+            ) from error
+    _labels(y, logits.shape[1])
+    if bool(logits.isnan().any()):
+        bad = int(logits.isnan().any(1).nonzero()[0])
+        raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
+    found = []
+    if not torch.equal(logits, again):
+        most = float((logits - again).abs().max())
+        found.append(
+            f"the model's output changes between identical calls (by up to {most:.2g}): its "
+            "accuracy is a random number. Fix its random numbers, or attack its expectation"
+        )
+    if _probabilities(logits):
+        found.append(
+            "the model returns probabilities: their gradients vanish where it is confident, and "
+            "attacks fail for that reason alone. Return logits, without the softmax"
+        )
+    for message in found:
+        warnings.warn(message, HauberkWarning, stacklevel=3)
+    return x, y, found
+
+
+def _mode(model: nn.Module) -> None:
+    """Refuse a model parts of which stay in train mode, whatever is asked of them."""
+    if not isinstance(model, nn.Module):
+        return
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        stuck = next((name for name, module in model.named_modules() if module.training), None)
+    finally:
+        for module, training in before:
+            module.training = training
+    if stuck is not None:
+        raise InputError(
+            f"the model's part '{stuck or type(model).__name__}' stays in train mode after "
+            "model.eval(): dropout and batch statistics would change the numbers; make it obey"
+        )
+
+
+def _labels(y: Tensor, classes: int) -> None:
+    if bool((y < 0).any()) or bool((y >= classes).any()):
+        raise InputError(
+            f"labels lie in [{int(y.min())}, {int(y.max())}] but the model has {classes} classes: "
+            f"labels must be 0 to {classes - 1}"
+        )
+
+
+def _probabilities(logits: Tensor) -> bool:
+    z = logits.double()
+    inside = bool(((z >= 0) & (z <= 1)).all())
+    return inside and bool(((z.sum(1) - 1).abs() < 1e-3).all())
