@@ -111,6 +111,14 @@ def test_resume_names_each_differing_setting(ledger):
     assert "\n" not in str(caught.value)
 
 
+def test_only_a_patch_of_hauberk_may_differ_on_resuming(tmp_path):
+    first = Ledger.create(tmp_path / "x", {**MANIFEST, "hauberk_version": "0.1.0"})
+    again = {**MANIFEST, "hauberk_version": "0.1.7"}
+    assert Ledger.create(first.path, again, resume=True).manifest["hauberk_version"] == "0.1.0"
+    with pytest.raises(InputError, match=r'version is "0\.2\.0" here but "0\.1\.0" there'):
+        Ledger.create(first.path, {**MANIFEST, "hauberk_version": "0.2.0"}, resume=True)
+
+
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "precious.txt").write_text("x")
     for resume in (False, True):

@@ -143,10 +143,9 @@ def test_summary_agrees_with_brute_force(run):
     assert summary["union_interval"] == pytest.approx(list(wilson(union, n)))
     assert summary["average_accuracy"] == pytest.approx(sum(accuracies) / len(accuracies))
     assert summary["finished"] is True
-    claimed = sum(r["claimed"] for r in records)
     assert summary["cost"] == {
         "forwards": n + 10 * len(records), "backwards": 9 * len(records), "seconds": 1.5,
-        "judge_forwards": claimed,
+        "judge_forwards": sum(r["attacked"] for r in records),
     }  # fmt: skip
 
 
@@ -177,7 +176,7 @@ def test_near_boundary_rejected_warnings_and_unattacked_rows():
     assert summary["rejected"] == 2
     assert summary["warnings"] == ["mind the gap"]
     assert summary["finished"] is True
-    assert summary["cost"]["judge_forwards"] == 3
+    assert summary["cost"]["judge_forwards"] == 4
     assert summary["per_example"]["forwards"] == pytest.approx(53 / 3)
 
 

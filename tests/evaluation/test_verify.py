@@ -273,3 +273,18 @@ def test_a_box_per_feature_is_read(tmp_path, model):
     assert len(found.refuted) == 1
     assert "leaves the box" in found.refuted[0].reason
     assert "manifest.json was changed" in str(found)
+
+
+def test_originals_are_found_by_their_row(tmp_path, model, ledger):
+    order = torch.tensor([2, 0, 4, 1, 3])
+    clean = dict(ledger.part("clean-00000"), row=order.argsort().numpy())
+    other = Ledger.create(tmp_path / "y", ledger.manifest)
+    other.write("clean-00000", clean, {"originals": X[order]})
+    for key in ledger.keys("attack-"):
+        other.write(key, ledger.part(key), ledger.tensors(key))
+    other.write_summary(ledger.summary())
+    assert verify(other.path, model).ok
+    assert verify(other.path, model).confirmed == 2
+    (other.path / "parts/clean-00000.parquet").unlink()
+    other.write("clean-00000", {**clean, "row": np.zeros(5, dtype=int)}, {"originals": X[order]})
+    assert "its rows and its originals do not match" in str(verify(other.path, model))

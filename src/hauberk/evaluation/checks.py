@@ -97,6 +97,11 @@ class Checks:
             held = "no" if x is None else str(len(x))
             self.problems.append(f"part {key} holds {held} originals for {len(ids)} rows")
             return None
+        if "row" in part:
+            if sorted(part["row"].tolist()) != [*range(len(x))]:
+                self.problems.append(f"part {key}: its rows and its originals do not match")
+                return None
+            x = x[torch.from_numpy(part["row"].astype(np.int64))]
         self.report(key, ids, self.outside(x), "leaves the box")
         if self.data is not None:
             self.compare(key, ids, labels, x)

@@ -205,7 +205,7 @@ class _Evaluation:
         )  # fmt: skip
         verdict = judge(self.victim, threat, x, found.points, y, self.box, found.witness)
         seconds = (time.perf_counter() - begun) / max(1, len(index))
-        broken = verdict.broken.cpu()
+        broken = verdict.broken.cpu().numpy()
         columns = {
             "id": ids.numpy(),
             "label": y.cpu().numpy(),
@@ -213,7 +213,7 @@ class _Evaluation:
             "attack": np.full(len(index), name),
             "attacked": np.ones(len(index), dtype=bool),
             "claimed": (found.fooled | verdict.broken).cpu().numpy(),
-            "broken": broken.numpy(),
+            "broken": broken,
             "margin": verdict.margin.cpu().numpy(),
             "distance": verdict.distance.cpu().numpy(),
             "attempt": found.attempt.cpu().numpy(),

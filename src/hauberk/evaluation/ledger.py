@@ -66,7 +66,8 @@ class Ledger:
     def create(cls, path: str | Path, manifest: Mapping[str, Any], resume: bool = False) -> Self:
         """A new ledger, or with ``resume`` the one that is there, if it holds the same run.
 
-        A resumed ledger keeps the manifest that it has; keys in `VOLATILE` may differ from it.
+        A resumed ledger keeps the manifest that it has; keys in `VOLATILE` may differ from it, and
+        so may the patch number of ``hauberk_version``.
 
         Raises:
             InputError: if the path holds another run or other files, or cannot be written.
@@ -248,6 +249,9 @@ class Ledger:
 
 def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
     there, here = ({k: v for k, v in m.items() if k not in VOLATILE} for m in (there, here))
+    was, now = (str(m.get("hauberk_version")).split(".")[:2] for m in (there, here))
+    if was == now:  # patches change no numbers
+        there["hauberk_version"] = here["hauberk_version"] = None
     if found := differences(there, here):
         told = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:8]]
         more = f"; and {len(found) - 8} more" if len(found) > 8 else ""

@@ -48,7 +48,7 @@ def summarise(
     clean: Mapping[str, npt.NDArray[Any]],
     attacks: Mapping[str, npt.NDArray[Any]],
     manifest: Mapping[str, Any],
-    seconds: float | None,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """The summary of a run, from the columns of its parts, whatever their order.
 

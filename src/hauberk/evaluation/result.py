@@ -80,7 +80,8 @@ class Result:
                 ids.append(torch.from_numpy(part["id"][mine]))
                 points.append(self.store.tensors(key)["points"][part["row"][mine]])
         if not ids:
-            return torch.empty(0, dtype=torch.int64), torch.empty(0)
+            shape = self.store.tensors(self.store.keys("clean-")[0])["originals"].shape[1:]
+            return torch.empty(0, dtype=torch.int64), torch.empty(0, *shape)
         return torch.cat(ids), torch.cat(points)
 
     def table(self) -> str:

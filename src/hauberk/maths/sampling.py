@@ -31,9 +31,7 @@ def ball_point(
     return (entries / total.clamp_min_(torch.finfo(dtype).tiny)).view(-1, *shape)
 
 
-def gamma(
-    draws: Draws, draw: int | Tensor, d: int, shape: float, dtype: torch.dtype
-) -> Tensor:
+def gamma(draws: Draws, draw: int | Tensor, d: int, shape: float, dtype: torch.dtype) -> Tensor:
     """``(B, d)`` gamma variables of shape in (0, 1] and scale 1 (Marsaglia & Tsang 2000)."""
     if shape == 1:
         return draws.uniform(draw, (d,), dtype).log_().neg_()

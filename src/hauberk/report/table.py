@@ -37,7 +37,8 @@ def print_table(summary: Summary, console: "Console | None" = None) -> None:
     rows.append(
         ("bold", ["union", _percent(summary, "union_accuracy"), _interval(summary, "union")])
     )
-    rows.append(("bold", ["average", _percent(summary, "average_accuracy")]))
+    mark = "≤ " if bounds else ""
+    rows.append(("bold", ["average", mark + _percent(summary, "average_accuracy")]))
     notes = [_about(summary), f"cost: {_cost(summary)}", *_notes(summary, bounds)]
     _print(_grid(head, rows), notes, console)
 

@@ -1,0 +1,5 @@
+"""``python -m hauberk``."""
+
+from hauberk.cli import entry
+
+entry()

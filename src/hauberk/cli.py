@@ -1,0 +1,145 @@
+"""The console command. No logic here: words in, calls out, errors as one line."""
+
+import sys
+import warnings
+from typing import Any
+
+from hauberk.errors import HauberkWarning, InputError
+
+ABOUT = """\
+How robust is a PyTorch classifier against many kinds of perturbation at once?
+
+commands:
+  evaluate   attack a model under several threats and report what stands
+  verify     judge the points of a finished run again, from disk
+  demo       train and compare two small models on embedded data (a minute or two)
+
+Try first:
+  hauberk demo
+
+Then your own model, with inputs in [0, 1] and normalisation inside it:
+  hauberk evaluate --model my_package.nets:make_net --weights net.safetensors \\
+      --data npz:test.npz --limit 200 \\
+      --threat linf:8/255 --threat l2:0.5 --threat l1:12 --out runs/net
+  hauberk verify runs/net --model my_package.nets:make_net --weights net.safetensors
+
+words:
+  --model    a callable that returns a torch.nn.Module (or a module): package.module:name
+             or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN
+  --weights  .safetensors, .npz, or .pt with a plain state dict (no code is executed)
+  --data     digits:test (embedded), mnist:test, fashion:test, cifar10:test (with --data-dir),
+             npz:FILE (arrays images and labels), folder:DIR, or package.module:name
+  --threat   linf:EPS, l2:EPS, l1:EPS, l0:COUNT, lP:EPS; EPS a number or a fraction (8/255)
+
+exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
+'hauberk COMMAND --help' lists a command's options.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    warnings.showwarning = _show_warning
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hauberk: interrupted; finished parts are kept: go on with --resume", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def _run(argv: list[str]) -> int:
+    from hauberk import commands
+
+    if not argv or argv[0] in ("-h", "--help"):
+        print(ABOUT, end="")
+        return 0
+    args = _parse(argv)
+    if args.command == "evaluate":
+        return commands.evaluate(args.evaluate)
+    if args.command == "verify":
+        return commands.verify(args.verify)
+    return commands.demo(args.demo)
+
+
+def _parse(argv: list[str]) -> Any:
+    from argparse import ArgumentError
+
+    try:
+        return _parser().parse_args(argv)
+    except (ArgumentError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{text}; 'hauberk --help' shows the words") from error
+
+
+def _parser() -> Any:
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    from hauberk.__about__ import __version__
+
+    def model_words(parser: Any) -> None:
+        parser.add_argument("--model", type=str, help="package.module:name or file.py:name")
+        parser.add_argument("--weights", type=str, default=None, help="state dict to load")
+        parser.add_argument("--data", type=str, default=None, help="e.g. mnist:test, npz:FILE")
+        parser.add_argument("--data-dir", type=str, default=None, help="folder of the data files")
+        parser.add_argument("--limit", type=int, default=None, help="use so many examples")
+        parser.add_argument("--offset", type=int, default=0, help="skip so many examples first")
+        parser.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1, ...")
+        parser.add_argument("--batch-size", type=int, default=None, help="chosen if left out")
+
+    parser = ArgumentParser(prog="hauberk", exit_on_error=False)
+    parser.add_argument("--version", action="version", version=f"hauberk {__version__}")
+    commands = parser.add_subcommands(required=False, dest="command")
+
+    evaluate = ArgumentParser(
+        description="Attack a model under every threat and report what stands.",
+        exit_on_error=False,
+    )
+    evaluate.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    model_words(evaluate)
+    evaluate.add_argument(
+        "--threat", type=str, action="append", help="linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3; repeat"
+    )
+    evaluate.add_argument("--suite", type=str, default="standard", help="fast or standard")
+    evaluate.add_argument("--list-suites", action="store_true", help="print the suites and stop")
+    evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    evaluate.add_argument("--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI")
+    evaluate.add_argument("--out", type=str, default=None, help="folder for the ledger")
+    evaluate.add_argument("--resume", action="store_true", help="continue the run in --out")
+    evaluate.add_argument(
+        "--union-only", action="store_true",
+        help="attack a broken point no further: cheaper; accuracies per threat are upper bounds",
+    )  # fmt: skip
+    evaluate.add_argument("--all-attacks", action="store_true", help="run every attack on all points")
+    evaluate.add_argument("--dry-run", action="store_true", help="print the cost and stop")
+    commands.add_subcommand("evaluate", evaluate, help="attack a model under several threats")
+
+    verify = ArgumentParser(
+        description="Judge the points of a run again, from disk.", exit_on_error=False
+    )
+    verify.add_argument("run", type=str, help="the run's folder")
+    model_words(verify)
+    commands.add_subcommand("verify", verify, help="judge a run's points again")
+
+    demo = ArgumentParser(
+        description="Train and compare two small models on embedded data.", exit_on_error=False
+    )
+    demo.add_argument("--out", type=str, default="runs/demo", help="folder for the results")
+    demo.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    commands.add_subcommand("demo", demo, help="train and compare two small models")
+    return parser
+
+
+def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
+    text = " ".join(str(message).split())
+    if issubclass(category, HauberkWarning):
+        print(f"hauberk: warning: {text}", file=sys.stderr)

@@ -1,0 +1,135 @@
+"""What the console commands do, from parsed options."""
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hauberk.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hauberk.data import Dataset
+
+
+def evaluate(options: Any) -> int:
+    """``hauberk evaluate``."""
+    from hauberk import evaluation
+    from hauberk.evaluation.suites import SUITES, suite_of
+    from hauberk.report.progress import shown
+    from hauberk.report.table import print_table
+    from hauberk.threats import Union, threat
+
+    if options.list_suites:
+        for suite in SUITES.values():
+            print(f"{suite.name:10} {suite.passes():5} passes per point and threat at most, "
+                  f"10 classes; {suite.about}")  # fmt: skip
+        return 0
+    if not options.threat:
+        raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
+    union = Union(*(threat(text) for text in options.threat))
+    suite = suite_of(options.suite)
+    model, data = _load(options)
+    if options.dry_run:
+        return _dry_run(model, data, union, suite, options)
+    facts = {
+        "model": options.model,
+        "weights": options.weights,
+        "weights_sha256": _hash(options.weights),
+        "data": options.data,
+        "limit": options.limit,
+        "offset": options.offset,
+        "command": sys.argv,
+    }
+    with shown() as progress:
+        result = evaluation.evaluate(
+            model, data.images, data.labels, union, suite=suite, box=options.box,
+            seed=options.seed, ids=data.ids, out=options.out, resume=options.resume,
+            union_only=options.union_only, all_attacks=options.all_attacks,
+            batch_size=options.batch_size, progress=progress, manifest=facts,
+        )  # fmt: skip
+    print_table(result.summary)
+    if options.out:
+        print(f"ledger: {options.out}")
+    return 0
+
+
+def verify(options: Any) -> int:
+    """``hauberk verify``: exit code 0 if everything was confirmed, else 1."""
+    from hauberk import evaluation
+
+    model = _model(options)
+    data = _data(options) if options.data else None
+    found = evaluation.verify(options.run, model, data=data, batch_size=options.batch_size)
+    print(found)
+    return 0 if found.ok else 1
+
+
+def demo(options: Any) -> int:
+    """``hauberk demo``."""
+    from hauberk.demo import run
+
+    run(Path(options.out), seed=options.seed)
+    return 0
+
+
+def _load(options: Any) -> "tuple[nn.Module, Dataset]":
+    model = _model(options)
+    if not options.data:
+        raise InputError("no data: give --data, e.g. digits:test, mnist:test or npz:FILE")
+    return model, _data(options)
+
+
+def _model(options: Any) -> "nn.Module":
+    import torch
+
+    from hauberk.models.loading import load_model
+
+    if not options.model:
+        raise InputError("no model: give --model package.module:name or --model file.py:name")
+    model = load_model(options.model, options.weights)
+    if options.device is None:
+        return model
+    try:
+        return model.to(torch.device(options.device))
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise InputError(f"device '{options.device}' cannot be used: {line}") from error
+
+
+def _data(options: Any) -> "Dataset":
+    from hauberk.data import load_data
+
+    return load_data(options.data, options.data_dir, limit=options.limit, offset=options.offset)
+
+
+def _dry_run(model: Any, data: Any, union: Any, suite: Any, options: Any) -> int:
+    """The most that the run can cost, from one timed pass; nothing is written."""
+    import torch
+
+    from hauberk.engine.victim import Victim
+    from hauberk.evaluation.screen import screen
+    from hauberk.threats import Box
+
+    victim = Victim.of(model, options.batch_size)
+    screen(victim, data.images, data.labels, Box.of(options.box))
+    few = data.images[: victim.batch_size(data.images[:1])].to(victim.device)
+    victim.predict(few)
+    with victim.held():
+        begun = time.perf_counter()
+        x = few.clone().requires_grad_(True)
+        torch.autograd.grad(victim.logits(x).sum(), x)
+        each = (time.perf_counter() - begun) / 2 / len(few)
+    classes = victim.predict(few[:1]).shape[1]
+    passes = suite.passes(classes) * len(union.parts)
+    seconds = passes * each * len(data.images)
+    print(f"{len(data.images)} examples, {len(union.parts)} threats, suite {suite.name}:")
+    print(f"at most {passes} passes per example and about {seconds / 60:.1f} minutes, "
+          "if no point breaks; broken points leave early")  # fmt: skip
+    return 0
+
+
+def _hash(path: str | None) -> str | None:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
