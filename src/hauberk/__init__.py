@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # Names are looked up when they are first used, so that `import hauberk` stays cheap.
 _HOME = {
-    **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat", "Box"], "threats"),
+    **dict.fromkeys(
+        ["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat", "Box"], "threats"
+    ),
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
     "Attack": "attacks",
     "Outcome": "engine.outcome",

@@ -38,9 +38,10 @@ exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    warnings.showwarning = _show_warning
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -82,7 +83,7 @@ def _parse(argv: list[str]) -> Any:
 
 
 def _parser() -> Any:
-    from jsonargparse import ActionConfigFile, ArgumentParser
+    from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
     from hauberk.__about__ import __version__
 
@@ -107,19 +108,23 @@ def _parser() -> Any:
     evaluate.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
     model_words(evaluate)
     evaluate.add_argument(
-        "--threat", type=str, action="append", help="linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3; repeat"
+        "--threat", action="append", help="linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3; repeat"
     )
     evaluate.add_argument("--suite", type=str, default="standard", help="fast or standard")
     evaluate.add_argument("--list-suites", action="store_true", help="print the suites and stop")
     evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers")
-    evaluate.add_argument("--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI")
+    evaluate.add_argument(
+        "--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI"
+    )
     evaluate.add_argument("--out", type=str, default=None, help="folder for the ledger")
     evaluate.add_argument("--resume", action="store_true", help="continue the run in --out")
     evaluate.add_argument(
         "--union-only", action="store_true",
         help="attack a broken point no further: cheaper; accuracies per threat are upper bounds",
     )  # fmt: skip
-    evaluate.add_argument("--all-attacks", action="store_true", help="run every attack on all points")
+    evaluate.add_argument(
+        "--all-attacks", action="store_true", help="run every attack on all points"
+    )
     evaluate.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     commands.add_subcommand("evaluate", evaluate, help="attack a model under several threats")
 

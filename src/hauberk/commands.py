@@ -29,7 +29,8 @@ def evaluate(options: Any) -> int:
         return 0
     if not options.threat:
         raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
-    union = Union(*(threat(text) for text in options.threat))
+    texts = [options.threat] if isinstance(options.threat, str) else options.threat
+    union = Union(*(threat(text) for text in texts))
     suite = suite_of(options.suite)
     model, data = _load(options)
     if options.dry_run:

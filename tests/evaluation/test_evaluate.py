@@ -23,9 +23,7 @@ SHORT = {"fgsm": FGSM(), "apgd": APGD(steps=10)}
 
 def net(seed=0, classes=3, features=12):
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Flatten(), nn.Linear(features, 16), nn.ReLU(), nn.Linear(16, classes)
-    )
+    model = nn.Sequential(nn.Flatten(), nn.Linear(features, 16), nn.ReLU(), nn.Linear(16, classes))
     with torch.no_grad():  # all classes occur
         model[3].bias -= model(data(200, shape=(features,))).mean(0)
     return model
@@ -36,7 +34,7 @@ def data(n=30, seed=1, shape=(3, 2, 2)):
     return torch.rand(n, *shape, generator=generator)
 
 
-@pytest.fixture()
+@pytest.fixture
 def case():
     model, x = net(), data()
     y = model(x).argmax(1)
@@ -144,7 +142,8 @@ model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 
 x = torch.rand(40, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double()
 y = model(x).argmax(1)
 def tell(p): print(p.done, flush=True)
-hb.evaluate(model, x, y, hb.Union(hb.Linf(0.1), hb.L2(0.5)), suite={{"apgd": APGD(steps=60, restarts=4)}},
+union, suite = hb.Union(hb.Linf(0.1), hb.L2(0.5)), {{"apgd": APGD(steps=60, restarts=4)}}
+hb.evaluate(model, x, y, union, suite=suite,
             out=sys.argv[1], resume=True, progress=tell)
 """
     run = [sys.executable, "-c", script]
@@ -204,7 +203,7 @@ class Stubborn(nn.Dropout):
         (lambda m, x, y: (m, x * 2, y), "box"),
         (lambda m, x, y: (m, x * torch.nan, y), "NaN"),
         (lambda m, x, y: (m, x, y + 5), "labels"),
-        (lambda m, x, y: (m, x, y - 3), "labels"),
+        (lambda m, x, y: (m, x, y - 3), "label"),
         (lambda m, x, y: (m, x, y.float()), "integer"),
         (lambda m, x, y: (m, x, y[:-1]), "labels"),
         (lambda m, x, y: (m, x[:0], y[:0]), "no examples"),

@@ -119,6 +119,30 @@ def test_only_a_patch_of_hauberk_may_differ_on_resuming(tmp_path):
         Ledger.create(first.path, {**MANIFEST, "hauberk_version": "0.2.0"}, resume=True)
 
 
+HOLD = """
+import json, sys, time
+from hauberk.evaluation.ledger import Ledger
+ledger = Ledger.create(sys.argv[1], json.loads(sys.argv[2]), resume=True)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_two_processes_cannot_write_to_one_ledger(tmp_path):
+    pytest.importorskip("fcntl")
+    path = tmp_path / "x"
+    command = [sys.executable, "-c", HOLD, str(path), json.dumps(MANIFEST)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(InputError, match="another process is writing to"):
+                Ledger.create(path, MANIFEST, resume=True)
+            assert Ledger.open(path).manifest == MANIFEST  # reading stays possible
+        finally:
+            holder.kill()
+    Ledger.create(path, MANIFEST, resume=True).write("p", {"id": [1]})
+
+
 def test_a_folder_of_other_files_is_left_alone(tmp_path):
     (tmp_path / "precious.txt").write_text("x")
     for resume in (False, True):

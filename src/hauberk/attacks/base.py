@@ -41,6 +41,7 @@ class Attack(ABC):
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.targets < 0:
             raise InputError(f"targets is {self.targets}: give 0 (untargeted) or more")
+        _ = self.objective  # refuses an unknown loss now, not when the attack runs
 
     @abstractmethod
     def start(self, problem: Problem) -> State:
@@ -102,4 +103,7 @@ class Attack(ABC):
 
     def describe(self) -> dict[str, Any]:
         """Name and hyper-parameters, as the manifest records them."""
-        return {"attack": type(self).__name__, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        return {
+            "attack": type(self).__name__,
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+        }

@@ -47,7 +47,7 @@ class PGD(Attack):
         super().__post_init__()
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"step_size is {self.step_size}: give more than 0, or leave it out")
-        if self.momentum < 0:
+        if not self.momentum >= 0:
             raise InputError(f"momentum is {self.momentum}: give 0 or more")
         if self.rule not in ("steepest", "gradient"):
             raise InputError(f"unknown rule '{self.rule}': choose steepest or gradient")
@@ -79,7 +79,8 @@ class PGD(Attack):
         if grad is None:
             return state
         if state.velocity is not None:
-            size = grad.abs().flatten(1).sum(1).clamp_min_(torch.finfo(grad.dtype).tiny)
+            ends = torch.finfo(grad.dtype)
+            size = grad.abs().flatten(1).sum(1).clamp_(ends.tiny, ends.max)
             grad = state.velocity.mul_(self.momentum).add_(grad / per_example(size, grad))
         step: Tensor | float = self.step_size or region.reach * min(2.5 / self.steps, 1.0)
         if self.rule == "gradient":

@@ -49,9 +49,13 @@ def attack(
     x, y = check(x, y, box)
     x, y = x.detach().to(victim.device), y.to(victim.device)
     ids = torch.arange(len(x)) if ids is None else ids
-    with victim.held(), torch.no_grad():
-        run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
-        return run(clean_logits, progress)
+    victim.top_label = int(y.max()) if len(y) else 0
+    try:
+        with victim.held(), torch.no_grad():
+            run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
+            return run(clean_logits, progress)
+    finally:
+        victim.top_label = 0
 
 
 def check(x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor]:
@@ -64,6 +68,8 @@ def check(x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor]:
         raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids (B,)")
     if x.dim() < 2 or len(x) != len(y):
         raise InputError(f"{tuple(x.shape)} inputs with {len(y)} labels: give (B, ...) and (B,)")
+    if bool((y < 0).any()):
+        raise InputError(f"label {int(y.min())} is negative: classes are numbered from 0")
     if len(x) and not bool(x.isfinite().all()):
         bad = int((~x.isfinite().flatten(1).all(1)).nonzero()[0])
         raise InputError(f"input {bad} holds NaN or infinite values: clean the data")
@@ -126,7 +132,7 @@ class _Run:
         while True:
             free = size - (len(seats.example) if seats else 0)
             if queue < total and (seats is None or free >= max(1, size // 8)):
-                jobs = []
+                jobs: list[int] = []
                 while queue < total and len(jobs) < free:
                     if not self.decided[queue % n]:
                         jobs.append(queue)
@@ -290,4 +296,3 @@ class _Run:
             backwards=spent[:, 1],
             witness=self.witness,
         )
-

@@ -38,4 +38,3 @@ class Outcome:
             f"Outcome({int(self.fooled.sum())} of {len(self)} fooled, "
             f"{passes / max(1, len(self)):.1f} passes per example)"
         )
-

@@ -64,6 +64,9 @@ class Best(Rows):
     def update_(self, u: Tensor, told: Told) -> Tensor:
         """Take over the rows whose loss is larger; returns their weights, (S,) of 0 and 1."""
         loss = told.loss if told.loss.dtype == u.dtype else told.loss.to(u.dtype)
+        if told.any_fooled:
+            # A point of NaN logits fools: no loss is larger.
+            loss = loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
         better = loss > self.loss
         rows = better.to(u.dtype)
         keep_(self.u, u, rows)

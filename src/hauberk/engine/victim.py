@@ -21,6 +21,7 @@ class Victim:
     Attributes:
         forwards, backwards: passes so far (one example through the model once is one).
         no_gradient: set once a loss was found not to depend on the input (a detached model).
+        top_label: largest label of the run; a model with too few classes for it is refused.
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
     """
 
@@ -37,6 +38,7 @@ class Victim:
         self._chunk = batch_size
         self._in_place: bool | None = None
         self.no_gradient = False
+        self.top_label = 0
         self.device, self.dtype = _home(model)
 
     @classmethod
@@ -75,7 +77,8 @@ class Victim:
         """``(B, ...) -> (B, C)``, in the model's dtype, on the autograd graph if ``x`` is on it.
 
         Raises:
-            InputError: if the model returns something else than a ``(B, C)`` tensor, C >= 2.
+            InputError: if the model returns something else than a ``(B, C)`` tensor, C >= 2, or has
+                too few classes for the labels.
         """
         self.forwards += len(x)
         given = x if x.dtype == self.dtype else x.to(self.dtype)
@@ -96,6 +99,11 @@ class Victim:
                 f"the model returned shape {tuple(out.shape)} for {len(x)} inputs: it must return "
                 "logits (B, C) with at least two classes"
             )
+        if out.shape[1] <= self.top_label:
+            raise InputError(
+                f"labels reach {self.top_label} but the model has {out.shape[1]} classes: "
+                f"labels must be 0 to {out.shape[1] - 1}"
+            )
         return out
 
     def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor) -> Tensor:
@@ -104,7 +112,8 @@ class Victim:
         if head.requires_grad:
             (grad,) = torch.autograd.grad(head, u, slope, allow_unused=True)
             if grad is not None:
-                return grad.nan_to_num_()
+                # An expanded gradient (of a sum, say) cannot be written to.
+                return grad.nan_to_num_() if grad.is_contiguous() else grad.nan_to_num()
         self.no_gradient = True
         return torch.zeros_like(u)
 

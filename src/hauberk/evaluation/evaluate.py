@@ -99,7 +99,9 @@ def evaluate(
         "box": [v.tolist() if isinstance(v, Tensor) else v for v in (bounds.lo, bounds.hi)],
         "n": len(x),
         "block": BLOCK,
-        "data_crc": crc32(x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())),
+        "data_crc": crc32(
+            x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())
+        ),
         "union_only": union_only,
         "all_attacks": all_attacks,
         "torch_version": torch.__version__,

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and how rows and settings are written in them."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from hauberk.errors import InputError
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any] | Sequence[Any]]
 
 TEMPORARY = ".tmp"
+LOCK = ".lock"
 TENSORS = b"hauberk.tensors"
 
 
@@ -43,6 +45,31 @@ def put(file: Path, data: bytes) -> None:
 def is_temporary(entry: Path) -> bool:
     """Whether this is what a killed :func:`put` left."""
     return entry.name.startswith(".") and entry.name.endswith(TEMPORARY)
+
+
+def lock(folder: Path) -> int | None:
+    """Keep other processes out of a folder until the descriptor returned is closed.
+
+    The system frees the lock when this process ends, however it ends. None without locks.
+
+    Raises:
+        InputError: if another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # also raised by file systems that know no locks
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            os.close(held)
+            raise InputError(
+                f"another process is writing to {folder}: wait until it ends, "
+                "or choose another --out"
+            ) from error
+    return held
 
 
 def to_parquet(rows: Columns, tensors: list[str]) -> bytes:

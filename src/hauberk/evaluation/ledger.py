@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import re
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,12 +27,14 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.files import (
+    LOCK,
     TEMPORARY,
     TENSORS,
     Columns,
     corrupt,
     differences,
     is_temporary,
+    lock,
     plain,
     put,
     read_json,
@@ -67,37 +70,34 @@ class Ledger:
         """A new ledger, or with ``resume`` the one that is there, if it holds the same run.
 
         A resumed ledger keeps the manifest that it has; keys in `VOLATILE` may differ from it, and
-        so may the patch number of ``hauberk_version``.
+        so may the patch number of ``hauberk_version``. While the ledger lives no other process can
+        write to the folder.
 
         Raises:
-            InputError: if the path holds another run or other files, or cannot be written.
+            InputError: if the path holds another run or other files, or cannot be written; if the
+                run to resume has other settings, or another process is writing to it.
         """
         path, wanted = Path(path), plain(dict(manifest))
         if os.path.exists(path) and not os.path.isdir(path):  # these two never raise
             raise InputError(f"{path} is a file: choose another --out, a folder for the run")
-        if os.path.exists(path / "manifest.json"):
-            if not resume:
-                raise InputError(
-                    f"{path} already holds another run: choose another --out, "
-                    "or pass --resume to continue it"
-                )
-            ledger = cls.open(path)
-            _require_same(path, ledger.manifest, wanted)
-            ledger._clean()
-            return ledger
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(not is_temporary(entry) for entry in path.iterdir()):
-                raise InputError(
-                    f"{path} holds files but no manifest.json, so it is no run of hauberk: "
-                    "choose another --out, or an empty folder"
-                )
-            put(path / "manifest.json", to_json(wanted))
+            _require_free(path, resume)
+            ledger = cls(path, wanted)
+            if (held := lock(path)) is not None:
+                weakref.finalize(ledger, os.close, held)
+            if os.path.exists(path / "manifest.json"):
+                _require_free(path, resume)  # again: another process may have been faster
+                ledger.manifest = read_json(path / "manifest.json")
+                _require_same(path, ledger.manifest, wanted)
+                ledger._clean()
+            else:
+                put(path / "manifest.json", to_json(wanted))
         except OSError as error:
             raise InputError(
                 f"cannot write to {path} ({error.strerror or error}): choose another --out"
             ) from error
-        return cls(path, wanted)
+        return ledger
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -245,6 +245,21 @@ class Ledger:
             for entry in folder.glob(f".*{TEMPORARY}"):
                 with suppress(OSError):
                     entry.unlink()
+
+
+def _require_free(path: Path, resume: bool) -> None:
+    """Refuse a folder that holds somebody else's files, or a run that is not to be resumed."""
+    if os.path.exists(path / "manifest.json"):
+        if not resume:
+            raise InputError(
+                f"{path} already holds another run: choose another --out, "
+                "or pass --resume to continue it"
+            )
+    elif any(not is_temporary(entry) and entry.name != LOCK for entry in path.iterdir()):
+        raise InputError(
+            f"{path} holds files but no manifest.json, so it is no run of hauberk: "
+            "choose another --out, or an empty folder"
+        )
 
 
 def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

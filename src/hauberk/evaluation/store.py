@@ -34,7 +34,9 @@ class Memory:
 
     def rows(self, prefix: str) -> dict[str, np.ndarray]:
         parts = [self._parts[key][0] for key in self.keys(prefix)]
-        return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} if parts else {}
+        return (
+            {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} if parts else {}
+        )
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         del summary

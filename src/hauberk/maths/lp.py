@@ -1,55 +1,85 @@
-"""The projection onto lp-ball ∩ box on rows, for general p > 1."""
+"""Projection onto lp ball ∩ box for general p > 1."""
+
+from functools import partial
+from math import inf
 
 import torch
 from torch import Tensor
 
-from hauberk.maths.norms import norm
-from hauberk.maths.roots import shrink_
+from hauberk.maths.blocks import Radius, looks, on_rows, shrink
+
+MOST = 40  # steps of the outer search; 5 to 10 are usual
+MOST_INNER = 30  # of the inner one; 2 to 5 are usual
+LEAST = -300.0  # logarithm, relative to the radius, of what may as well be 0
 
 
-def solve_lp(a: Tensor, p: float, reach: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
-    """Project rows ``a`` (B, d); ``reach`` (B, 1) float64, bounds broadcast to ``a``.
+@torch.no_grad()
+def project_general(
+    a: Tensor, p: float, eps: float | Tensor, lo: float | Tensor, hi: float | Tensor
+) -> Tensor:
+    """Nearest point of {||d||_p <= eps, lo <= d <= hi} to ``a`` (B, ...), for 1 < p < inf.
 
-    Per entry ``t + mu p t^(p-1) = |a|`` has one root in [0, |a|]; clipped roots shrink as mu grows,
-    and mu is found by bisection on its logarithm, in float64.
+    Its magnitudes are min(t, |clip(a)|), where t + mu p t^(p-1) = |a| with the least mu >= 0 that
+    reaches the ball. Works in float64 throughout.
     """
-    clipped = a.clamp(lo, hi)
-    inside = norm(clipped.double(), p).unsqueeze(1) <= reach
-    if a.device.type == "cpu" and bool(inside.all()):
-        return clipped
-    wide = a.double()
-    size = wide.abs()
-    top = size.amax(1, keepdim=True).clamp_min_(1e-300)
-    size = size / top
-    cap = torch.copysign(torch.full_like(wide[:1, :1], torch.inf), wide).clamp_(
-        lo.double(), hi.double()
-    )
-    cap = cap.abs_() / top
-    aim = (reach / top).clamp_min(1e-30)
-    low, high = torch.full_like(top, -80.0), torch.full_like(top, 80.0)
-    for _ in range(64):
-        mid = 0.5 * (low + high)
-        outside = norm(_entries(size, p, mid.exp()).minimum(cap), p).unsqueeze(1) > aim
-        low, high = torch.where(outside, mid, low), torch.where(outside, high, mid)
-    part = _entries(size, p, high.exp()).minimum(cap).mul_(top).copysign_(wide)
-    part = torch.where(inside, clipped.double(), part)
-    return shrink_(part.to(a.dtype), reach, p).clamp_(lo, hi)
+    return on_rows(partial(_solve, p), a, eps, lo, hi, double=True)
 
 
-def _entries(size: Tensor, p: float, mu: Tensor) -> Tensor:
-    """Root t in [0, size] of ``t + mu p t^(p-1) = size``, per entry, by safeguarded Newton."""
-    low, high = torch.zeros_like(size), size
-    # One of the two terms is at least half of the sum: the root is at most this.
-    t = torch.minimum(size, (size / (mu * p)).pow(1 / (p - 1)))
-    for _ in range(40):
-        power = mu * p * t.pow(p - 2)
-        excess = t + power * t - size
-        excess = torch.where(t > 0, excess, -size)
-        low, high = torch.where(excess < 0, t, low), torch.where(excess > 0, t, high)
-        newton = t - excess / (1 + (p - 1) * power)
-        safe = (newton > low) & (newton < high)
-        moved = torch.where(safe, newton, 0.5 * (low + high))
-        if size.device.type == "cpu" and bool(((moved - t).abs() <= 1e-16 * size).all()):
-            return moved
-        t = moved
-    return t
+def _solve(
+    p: float, x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, out: Tensor, _: list[Tensor]
+) -> None:
+    torch.clamp(x, lo, hi, out=out)
+    bounded = radius.exact < inf
+    unit = torch.where((radius.exact > 0) & bounded, radius.exact, 1.0)
+    cap = out.abs() / unit
+    done = (cap.pow(p).sum(1, keepdim=True) <= 1 - 1e-13) & (radius.exact > 0) | ~bounded
+    if looks(x) and bool(done.all()):
+        return
+    left = _search((x.abs() / unit).log_().clamp_(LEAST, -2 * LEAST), cap, p)
+    norm = left.pow(p).sum(1, keepdim=True).pow(1 / p).mul_(unit)
+    found = torch.copysign(left.mul_(unit).mul_(shrink(norm, radius, x.dtype)), x)
+    # Dividing by the unit and back may round outward.
+    torch.where(done, out, torch.clamp(found, lo, hi), out=out)
+
+
+def _search(size: Tensor, cap: Tensor, p: float) -> Tensor:
+    """Magnitudes of lp norm 1, from log |a|: bracketed Newton steps in z = log(mu p)."""
+    dual = p / (p - 1)
+    # By Hoelder's inequality this multiplier is large enough.
+    high = torch.logsumexp(size * dual, 1, keepdim=True) / dual
+    low, z, y = high - 100.0, high.clone(), torch.full_like(size, inf)
+    for _ in range(MOST):
+        y = _roots(size, z, y, p)
+        t = y.exp()
+        left = torch.minimum(t, cap)
+        powers = left.pow(p)
+        total = powers.sum(1, keepdim=True)
+        excess = total.log()
+        if looks(size) and bool((excess.abs() <= 1e-13).all()):
+            break
+        outside = excess > 0
+        low, high = torch.where(outside, z, low), torch.where(outside, high, z)
+        share = -torch.expm1(y - size)  # of mu p t^(p-1) in |a|
+        speed = share.div_(1 + (p - 2) * share).mul_(powers).mul_(t < cap)
+        newton = z + excess * total / (p * speed.sum(1, keepdim=True))
+        z = torch.where((newton > low) & (newton < high), newton, (low + high) / 2)
+    return left
+
+
+def _roots(size: Tensor, z: Tensor, y: Tensor, p: float) -> Tensor:
+    """y = log t with t + exp(z) t^(p-1) = exp(size), from a guess of it.
+
+    In logarithms the left side is convex and rises with slopes between 1 and p - 1: Newton's method
+    converges from anywhere.
+    """
+    y = torch.minimum(y, torch.minimum(size, (size - z) / (p - 1))).clamp_min_(2 * LEAST)
+    for _ in range(MOST_INNER):
+        second = z + (p - 1) * y
+        both = torch.logaddexp(y, second)
+        slope = 1 + (p - 2) * (second - both).exp_()
+        step = both.sub_(size).div_(slope)
+        new = (y - step).clamp_min_(2 * LEAST)
+        moved, y = (new - y).abs_(), new
+        if looks(size) and moved.max().item() <= 1e-7:
+            break
+    return y

@@ -16,7 +16,8 @@ def norm(delta: Tensor, p: float) -> Tensor:
     if p == 0:
         return (flat != 0).sum(1).to(flat.dtype)
     if p in (1, 2):
-        return torch.linalg.vector_norm(flat, ord=p, dim=1)
+        length: Tensor = torch.linalg.vector_norm(flat, ord=p, dim=1)
+        return length
     # Scaled by the largest entry: high powers of small numbers would vanish.
     top = flat.abs().amax(1, keepdim=True)
     scaled = flat.abs() / top.clamp_min(torch.finfo(flat.dtype).tiny)

@@ -38,11 +38,13 @@ class Draws(Rows):
 
     @classmethod
     def of(cls, seed: int, ids: Tensor, *streams: int | Tensor) -> "Draws":
-        """Streams for examples ``ids`` (B,) int64; further integers (or (B,)) tell streams apart."""
+        """Streams for examples ``ids`` (B,) int64; more integers (or (B,)) tell streams apart."""
         key = mix(ids.long() + _wrap(_GOLDEN * (seed + 1)))
         for stream in streams:
-            step = _GOLDEN * (stream.long() + 1) if isinstance(stream, Tensor) else None
-            key = mix(key + (step if step is not None else _wrap(_GOLDEN * (stream + 1))))
+            if isinstance(stream, Tensor):
+                key = mix(key + _GOLDEN * (stream.long() + 1))
+            else:
+                key = mix(key + _wrap(_GOLDEN * (stream + 1)))
         return cls(key=key)
 
     def split(self, stream: int) -> "Draws":

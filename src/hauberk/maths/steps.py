@@ -44,8 +44,11 @@ def steepest_l2(grad: Tensor) -> Tensor:
     flat = grad.flatten(1)
     norm = torch.linalg.vector_norm(flat, dim=1)
     if not _all_in(norm, 1e-15, 1e15):
-        # Squares under- or overflowed: such gradients still have a direction.
-        flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+        # Squares under- or overflowed: such gradients still have a direction. The others stay as
+        # they are, to the last bit, so that no example depends on its neighbours.
+        usual = (norm >= 1e-15) & (norm <= 1e15)
+        top = flat.abs().amax(1).clamp_min_(torch.finfo(flat.dtype).tiny).masked_fill_(usual, 1)
+        flat = flat / top.unsqueeze(1)
         norm = torch.linalg.vector_norm(flat, dim=1)
     return flat.div(norm.clamp_min_(TINY).unsqueeze(1)).view_as(grad)
 
@@ -59,7 +62,8 @@ def steepest_lp(grad: Tensor, p: float) -> Tensor:
     flat = grad.flatten(1)
     size = flat.abs()
     # Scaled by the largest entry first: powers of tiny or huge gradients leave the float range.
-    size = size / size.amax(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
+    top = size.amax(1, keepdim=True)
+    size = size / top.masked_fill_(top == 0, 1)
     norm = size.pow(q).sum(1, keepdim=True).pow(1 / q).clamp_min(TINY)
     return (flat.sign() * (size / norm).pow(q - 1)).view_as(grad)
 
@@ -73,7 +77,8 @@ def steepest_l1(grad: Tensor, k: int | Tensor = 1) -> Tensor:
     """
     flat = grad.flatten(1)
     size = flat.abs()
-    cut = kth_largest(size, k).clamp_min_(torch.finfo(size.dtype).tiny)
+    least = torch.finfo(size.dtype)
+    cut = kth_largest(size, k).clamp_min_(least.tiny * least.eps)  # the smallest above 0
     kept = (size >= cut).to(size.dtype)
     count = kept.sum(1, keepdim=True).clamp_min_(1)
     return kept.div_(count).mul_(flat.sign()).view_as(grad)

@@ -32,7 +32,7 @@ class Ball(Threat):
     p is 0 (``eps`` counts features, over all channels), a number >= 1, or inf.
 
     Raises:
-        InputError: if p lies between 0 and 1, or eps is negative or not a number.
+        InputError: if p lies between 0 and 1, or eps is negative, infinite or not a number.
     """
 
     p: float
@@ -41,8 +41,8 @@ class Ball(Threat):
     def __post_init__(self) -> None:
         if isnan(self.p) or (self.p != 0 and self.p < 1):
             raise InputError(f"l{self.p:g} is no norm: p must be 0, at least 1, or inf")
-        if isnan(self.eps) or self.eps < 0:
-            raise InputError(f"eps is {self.eps:g}: a radius must be 0 or more")
+        if not isfinite(self.eps) or self.eps < 0:
+            raise InputError(f"eps is {self.eps:g}: a radius must be a finite number, 0 or more")
 
     def at(self, x0: Tensor, box: Box = Box()) -> Region:  # noqa: B008
         x0 = x0.detach()
@@ -51,13 +51,15 @@ class Ball(Threat):
         edges = box.bounds(x0)
         if self.p == inf:
             return LinfRegion.around(x0, eps, edges)
-        return BallRegion(x0=x0, radius=eps, p=self.p, edges=edges, lo=edges[0] - x0, hi=edges[1] - x0)
+        return BallRegion(
+            x0=x0, radius=eps, p=self.p, edges=edges, lo=edges[0] - x0, hi=edges[1] - x0
+        )
 
     def scaled(self, factor: float) -> "Ball":
         return replace(self, eps=self.eps * factor)
 
     def __str__(self) -> str:
-        return f"l{self.p:g}:{_text(self.eps)}"
+        return f"l{_plain(self.p)}:{_text(self.eps)}"
 
     def __repr__(self) -> str:
         named = {0: "L0", 1: "L1", 2: "L2", inf: "Linf"}.get(self.p)
@@ -101,10 +103,10 @@ class L1(Lp):
 class L0(Ball):
     """At most ``k`` features change, by any amount that the box allows; ``l0:10``."""
 
-    def __init__(self, k: int) -> None:
-        if k != int(k):
+    def __init__(self, k: float) -> None:
+        if not isfinite(k) or k != int(k):
             raise InputError(f"l0 counts features: give an integer, not {k:g}")
-        super().__init__(p=0, eps=k)
+        super().__init__(p=0, eps=int(k))
 
     def scaled(self, factor: float) -> "L0":
         return L0(int(self.eps * factor))
@@ -112,11 +114,15 @@ class L0(Ball):
 
 def _text(eps: float) -> str:
     """The shortest text that reads back as the same number; multiples of 1/255 as fractions."""
-    plain = repr(float(eps)).removesuffix(".0")
-    levels = Fraction(round(eps * 255), 255) if isfinite(eps) else Fraction(0)
+    plain = _plain(eps)
+    levels = Fraction(round(eps * 255), 255) if isfinite(eps * 255) else Fraction(0)
     if len(plain) > 8 and float(levels) == eps:
         return f"{round(eps * 255)}/255"
     return plain
+
+
+def _plain(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
 
 
 @dataclass
@@ -152,9 +158,7 @@ class BallRegion(Region):
             grad = movable(u, grad, *self.edges)
             d = u[0].numel() if len(u) else 1
             k = (share * d).round() if share is not None else 1
-        if self.p == 1:
-            way = steepest_l1(grad, k)
-        elif self.p == 0 and share is not None:
+        if self.p == 1 or (self.p == 0 and share is not None):
             way = steepest_l1(grad, k)
         elif self.p in (0, 2):
             # l0 bounds no length: the plain direction, and the projection picks the features.
@@ -213,10 +217,12 @@ class LinfRegion(Region):
 
     @classmethod
     def around(cls, x0: Tensor, eps: Tensor, edges: tuple[Tensor, Tensor]) -> Self:
-        # The last bits of eps pay for the rounding of x0 - eps in float64.
-        reach = per_example(eps * (1 - 2.0**-50), x0)
-        lo = torch.maximum(round_up(x0.double() - reach, x0), edges[0])
-        hi = torch.minimum(-round_up(-(x0.double() + reach), x0), edges[1])
+        wide, reach = x0.double(), per_example(eps, x0)
+        lo, hi = round_up(wide - reach, x0), -round_up(-(wide + reach), x0)
+        # In float64 the ends may be rounded outwards: then the next number inwards is inside.
+        lo = torch.where(wide - lo.double() > reach, lo.nextafter(x0), lo)
+        hi = torch.where(hi.double() - wide > reach, hi.nextafter(x0), hi)
+        lo, hi = torch.maximum(lo, edges[0]), torch.minimum(hi, edges[1])
         return cls(x0=x0, radius=eps, edges=edges, lo=lo, hi=hi)
 
     def project_(self, u: Tensor) -> Tensor:
@@ -244,4 +250,3 @@ class LinfRegion(Region):
 
     def seal(self, u: Tensor) -> Tensor:
         return u.clamp(self.lo, self.hi)
-

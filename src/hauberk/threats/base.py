@@ -26,7 +26,9 @@ class Box:
 
     def __post_init__(self) -> None:
         if not bool(torch.all(torch.as_tensor(self.lo) <= torch.as_tensor(self.hi))):
-            raise InputError(f"the box [{self.lo}, {self.hi}] is empty: give box=(lo, hi), lo <= hi")
+            raise InputError(
+                f"the box [{self.lo}, {self.hi}] is empty: give box=(lo, hi), lo <= hi"
+            )
 
     @classmethod
     def of(cls, box: "Box | Sequence[Any]") -> "Box":
@@ -52,10 +54,17 @@ def _negative(value: float | Tensor) -> float | Tensor:
 
 
 def round_up(value: float | Tensor, like: Tensor) -> Tensor:
-    """``value`` in the dtype and device of ``like``, rounded towards +inf and not to the nearest."""
+    """``value`` in the dtype and device of ``like``, rounded towards +inf, not to the nearest."""
     exact = torch.as_tensor(value, dtype=torch.float64, device=like.device)
     near = exact.to(like.dtype)
     return torch.where(near.double() < exact, near.nextafter(near.new_tensor(torch.inf)), near)
+
+
+def _narrow(x: Tensor, x0: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in a dtype that can hold ``x0``; where it must be rounded, towards ``x0``."""
+    cast = x.to(dtype)
+    away = (cast.double() - x0.double()).abs() > (x.double() - x0.double()).abs()
+    return torch.where(away, cast.nextafter(x0.to(dtype)), cast)
 
 
 @dataclass
@@ -132,7 +141,7 @@ class Threat(ABC):
     """A set of inputs an adversary may turn a clean input into."""
 
     @abstractmethod
-    def at(self, x0: Tensor, box: Box = Box()) -> Region:  # noqa: B008  (frozen)
+    def at(self, x0: Tensor, box: Box = Box()) -> Region:
         """This threat around the clean inputs ``x0`` (S, ...)."""
 
     @abstractmethod
@@ -160,9 +169,13 @@ class Threat(ABC):
         return (self,)
 
     def project(self, x0: Tensor, x: Tensor, box: Box | Sequence[Any] = (0.0, 1.0)) -> Tensor:
-        """The nearest point to ``x`` that lies strictly inside the threat around ``x0``."""
+        """The nearest point to ``x`` that lies strictly inside the threat around ``x0``.
+
+        In the wider of the two dtypes.
+        """
         region = self.at(x0, Box.of(box))
-        return region.seal(region.project_(x.to(region.x0, copy=True))).to(x.dtype)
+        near = region.seal(region.project_(x.to(region.x0, copy=True)))
+        return _narrow(near, region.x0, torch.promote_types(x0.dtype, x.dtype))
 
     def distance(self, x0: Tensor, x: Tensor) -> Tensor:
         """Distance from ``x0`` to ``x`` in the threat's unit, ``(B,)``, in float64."""

@@ -1,8 +1,8 @@
 """Threats as text: ``linf:8/255``, ``l2:0.5``, ``l1:12``, ``l0:10``, ``l1.5:3``; ``|`` unites."""
 
 import re
-from collections.abc import Callable
 from fractions import Fraction
+from math import inf
 
 from hauberk.errors import InputError
 from hauberk.threats.ball import L0, Linf, Lp
@@ -13,7 +13,7 @@ GRAMMAR = (
     "linf:EPS, l2:EPS, l1:EPS, l0:COUNT or lP:EPS with a number P >= 1, where EPS is a number or a "
     "fraction (linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3); join several with '|'"
 )
-_NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?"
+_NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
 _BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<a>[+-]?{_NUMBER})(?:/(?P<b>{_NUMBER}))?")
 
 
@@ -37,12 +37,11 @@ def _read(text: str) -> Threat:
         raise InputError(f"unknown threat '{text}': write {GRAMMAR}")
     if found["b"] and Fraction(found["b"]) == 0:
         raise InputError(f"threat '{text}' divides by zero: write {GRAMMAR}")
-    size = Fraction(found["a"]) / Fraction(found["b"] or 1)
-    kinds: dict[str, Callable[[float], Threat]] = {"inf": Linf, "0": _l0}
-    return kinds.get(found["p"], lambda eps: Lp(float(found["p"]), eps))(float(size))
-
-
-def _l0(count: float) -> Threat:
-    if count != int(count):
-        raise InputError(f"l0 counts features: give an integer, not {count:g}")
-    return L0(int(count))
+    p = float(found["p"])
+    try:
+        size = float(Fraction(found["a"]) / Fraction(found["b"] or 1))
+    except OverflowError:
+        raise InputError(f"the size of threat '{text}' is too large: write {GRAMMAR}") from None
+    if p == 0:
+        return L0(size)
+    return Linf(size) if p == inf else Lp(p, size)

@@ -1,7 +1,9 @@
 """The union of several threats: an input is robust only if none of them breaks it."""
 
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
+import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
@@ -44,10 +46,15 @@ class Union(Threat):
     def project(self, *_: object, **__: object) -> NoReturn:
         raise InputError(f"{self} is a union: project on one of its .parts")
 
-    def contains(self, x0: Tensor, x: Tensor, *args: Tensor | None, **kwargs: object) -> Tensor:
+    def contains(
+        self,
+        x0: Tensor,
+        x: Tensor,
+        witness: Tensor | None = None,
+        box: Box | Sequence[Any] = (0.0, 1.0),
+    ) -> Tensor:
         """True where any of the threats contains ``x``."""
-        inside = [part.contains(x0, x, *args, **kwargs) for part in self._parts]  # type: ignore[arg-type]
-        return sum(inside[1:], inside[0]).bool()
+        return torch.stack([part.contains(x0, x, witness, box) for part in self._parts]).any(0)
 
     def __str__(self) -> str:
         return " | ".join(str(part) for part in self._parts)

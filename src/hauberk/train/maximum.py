@@ -51,13 +51,15 @@ def train_max(
             x, y = images[rows], labels[rows]
             if threats is not None:
                 found = [
-                    attack(victim, x, y, part.scaled(growth), stop=False, seed=seed + epoch, ids=rows)
+                    attack(
+                        victim, x, y, part.scaled(growth), stop=False, seed=seed + epoch, ids=rows
+                    )
                     for part in threats.parts
                 ]
                 x = worst(found)
             loss = F.cross_entropy(model(x), y)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             total += loss.item() * len(rows)
