@@ -134,7 +134,9 @@ def test_random_points_are_inside(ball, dtype, box):
         # spread out over the threat and not stuck at the clean input
         assert (region.distance(u) > 0.3 * min(ball.eps, 0.3)).double().mean() > 0.5
     some = region.take(torch.tensor([7, 2]))
-    assert torch.equal(some.random(draws.take(torch.tensor([7, 2])), 0), u[[7, 2]])
+    again = some.random(draws.take(torch.tensor([7, 2])), 0)
+    # Powers may round otherwise where a vector register is not full.
+    torch.testing.assert_close(again, u[[7, 2]], rtol=1e-5, atol=1e-6)
 
 
 @balls
@@ -319,7 +321,8 @@ def test_linf_is_exact_at_the_ends():
 
 
 def test_box():
-    assert Box.of((0, 1)) == Box.of((0, 1)) or str(Box.of((0, 1))) == "[0, 1]"
+    assert str(Box.of((0, 1))) == "[0, 1]"
+    assert str(Box(torch.zeros(3), 1.0)) == "[tensor(3,), 1]"
     box = Box(-1.0, 2.0)
     assert Box.of(box) is box
     for lo, hi in ((1, 0), (torch.nan, 1), (0, torch.nan), (torch.tensor([0, 2]), 1)):

@@ -60,7 +60,9 @@ balls = st.one_of(
     sizes.map(L1),
     sizes.map(L2),
     st.integers(0, 10**6).map(L0),
-    st.builds(Lp, st.one_of(st.floats(1, 100), st.integers(255, 600).map(lambda n: n / 255)), sizes),
+    st.builds(
+        Lp, st.one_of(st.floats(1, 100), st.integers(255, 600).map(lambda n: n / 255)), sizes
+    ),
 )
 
 

@@ -252,10 +252,10 @@ class _Run:
         done = done if over is None else done | over
         if not done.any():
             return seats
-        leaving = torch.from_numpy(np.flatnonzero(done)).to(self.x.device)
-        self.settle(seats.take(leaving))
         if done.all():
+            self.settle(seats)
             return None
+        self.settle(seats.take(torch.from_numpy(np.flatnonzero(done)).to(self.x.device)))
         return seats.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
 
     def settle(self, gone: _Seats) -> None:

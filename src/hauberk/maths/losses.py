@@ -122,9 +122,8 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 def cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy ``(B,)`` and its gradient in the logits, ``softmax(z) - onehot(y)``, (B, C)."""
     log_p = _finite(logits).log_softmax(1)
-    own = y.unsqueeze(1)
-    loss = log_p.gather(1, own).squeeze(1).neg()
-    return loss, log_p.exp().scatter_add_(1, own, log_p.new_full((), -1.0).expand(own.shape))
+    loss = F.nll_loss(log_p, y, reduction="none")
+    return loss, log_p.exp_().scatter_(1, y.unsqueeze(1), -1.0, reduce="add")
 
 
 def margin_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,44 @@
+# Everything runs in a virtual environment of its own, made from Python >= 3.11 alone.
+# constraints.txt pins torch; for a build with CUDA, install that build into .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-all lint demo bench build clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "hauberk needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+lint: $(READY)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint  ## lint, then all tests but the slow ones, with coverage
+	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term
+
+test-all: lint  ## the same with the slow tests
+	$(BIN)/python -m pytest -q --cov --cov-report=term
+
+demo: $(READY)  ## train and compare two small models on embedded data
+	$(BIN)/hauberk demo
+
+bench: $(READY)  ## the tables of benchmarks/
+	$(BIN)/python benchmarks/projections.py
+	$(BIN)/python benchmarks/overhead.py
+
+build: $(READY)  ## wheel and source distribution in dist/
+	$(BIN)/python -m build --outdir dist
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -1,0 +1,417 @@
+"""One table lists every attack with the threats it serves; every test below runs through it."""
+
+from math import inf
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import InputError, attacks
+from hauberk.attacks import APGD, FGSM, PGD, Attack, SparseL1Descent
+from hauberk.attacks.apgd import checkpoints
+from hauberk.attacks.apgd_sparse import schedule
+from hauberk.engine.victim import Victim
+from hauberk.evaluation.judge import judge
+from hauberk.maths.norms import norm
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+
+BALLS = (Linf(0.1), Linf(8 / 255), L2(0.5), L1(1.5), L0(3), Lp(1.5, 0.7), Lp(3, 0.3))
+
+# Attack, threats, and how much of the way to a linear model's optimum it goes in them.
+TABLE = [
+    (APGD(steps=100), BALLS, 0.99),
+    (APGD(steps=100, loss="ce"), BALLS, 0.99),
+    (APGD(steps=60, targets=9, loss="margin", restarts=2), BALLS, 0.97),
+    (PGD(steps=100), [b for b in BALLS if b.p > 1], 0.99),
+    (PGD(steps=100, restarts=2, share=0.1), [L1(1.5), L0(3)], 0.7),
+    (PGD(steps=60, momentum=0.75), [b for b in BALLS if b.p > 1], 0.98),
+    (PGD(steps=50, rule="gradient", step_size=1.0, loss="margin"), [b for b in BALLS if b.p], 0.99),
+    (FGSM(), [Linf(0.1), Linf(8 / 255)], 1.0),
+    (FGSM(), [b for b in BALLS if b.p < inf], 0.0),
+    (SparseL1Descent(steps=200), [L1(1.5)], 0.95),
+]
+ROWS = [(attack, threat, share) for attack, threats, share in TABLE for threat in threats]
+NAMES = [f"{threat}-{attack}" for attack, threat, _ in ROWS]
+table = pytest.mark.parametrize(("attack", "threat", "share"), ROWS, ids=NAMES)
+
+
+def test_the_table_lists_every_attack():
+    exported = {getattr(attacks, name) for name in attacks.__all__} - {Attack}
+    assert {type(attack) for attack, _, _ in TABLE} == exported
+
+
+class Linear(nn.Module):
+    def __init__(self, classes=2, features=20, dtype=torch.float32, seed=0):
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.w = nn.Parameter(torch.randn(features, classes, generator=rng).to(dtype))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+def data(n=12, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
+    rng = torch.Generator().manual_seed(2)
+    x = torch.rand(n, *shape, generator=rng, dtype=dtype)
+    x[: n // 3] = x[: n // 3].round()  # at the edges
+    return x * (box[1] - box[0]) + box[0]
+
+
+def judged(model, threat, x, out, y, box=(0.0, 1.0)):
+    verdict = judge(Victim(model), threat, x, out.points, y, Box.of(box))
+    assert verdict.allowed.all()
+    torch.testing.assert_close(verdict.distance, out.distance)
+    return verdict
+
+
+def highest(g, x, threat, box=(0.0, 1.0)):
+    """Maximum of ``<g, delta>`` over ball ∩ box, per row, in float64."""
+    g, x = g.double(), x.double().flatten(1)
+    room = torch.where(g > 0, box[1] - x, x - box[0])
+    size, p = g.abs(), threat.p
+    if p == inf:
+        return (size * room.clamp(max=threat.eps)).sum(1)
+    if p == 0:
+        return (size * room).topk(int(threat.eps), dim=1).values.sum(1)
+    if p == 1:
+        order = size.argsort(dim=1, descending=True)
+        cap = room.gather(1, order)
+        filled = cap.cumsum(1).clamp(max=threat.eps)
+        return (filled.diff(dim=1, prepend=filled[:, :1] * 0) * size.gather(1, order)).sum(1)
+    low, high = torch.full((len(x), 1), -60.0).double(), torch.full((len(x), 1), 60.0).double()
+    for _ in range(200):
+        mid = (low + high) / 2
+        delta = torch.minimum((size / mid.exp()).pow(1 / (p - 1)), room)
+        outside = norm(delta, p).unsqueeze(1) > threat.eps
+        low, high = torch.where(outside, mid, low), torch.where(outside, high, mid)
+    return (torch.minimum((size / high.exp()).pow(1 / (p - 1)), room) * size).sum(1)
+
+
+def test_the_optimum_of_the_oracle_is_reached_by_nobody_and_approached_by_chance():
+    g, x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), data(4, (3,))
+    delta = torch.rand(200_000, 1, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    for threat in (Linf(0.3), L2(0.6), L1(0.9), Lp(1.5, 0.7), Lp(3, 0.6)):
+        near = (x + delta).clamp(0, 1) - x
+        inside = norm(near.flatten(0, 1).double(), threat.p).view(-1, 4) <= threat.eps
+        gain = torch.where(inside, (near * g).sum(2), -inf).amax(0)
+        best = highest(g, x, threat)
+        assert (gain <= best + 1e-6).all()
+        assert (gain >= 0.9 * best).all()
+
+
+@table
+@pytest.mark.parametrize("box", [(0.0, 1.0), (-1.0, 3.0)], ids=str)
+def test_finds_the_optimum_of_a_linear_model(attack, threat, share, box):
+    model = Linear()
+    x = data(box=box)
+    y = model(x).argmax(1)
+    out = attack(model, x, y, threat, box=box, stop=False)
+    judged(model, threat, x, out, y, box)
+    sign = torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+    g = sign * (model.w[:, 1] - model.w[:, 0]).detach()
+    gain = ((out.points - x) * g).sum(1)
+    best = highest(g, x, threat, box)
+    assert (gain <= best * (1 + 1e-5) + 1e-6).all()
+    assert (gain / best).min() >= share - 1e-4
+
+
+@pytest.mark.parametrize("threat", BALLS, ids=str)
+def test_targets_find_the_optimum_of_a_linear_model_with_many_classes(threat):
+    model = Linear(classes=4)
+    x = data()
+    y = model(x).argmax(1)
+    out = APGD(steps=60, loss="margin", targets=3)(model, x, y, threat, stop=False)
+    judged(model, threat, x, out, y)
+    clean, optimum = model(x).detach(), []
+    for j in range(4):
+        g = (model.w[:, j] - model.w.T[y].T).T.detach()
+        margin = clean[:, j] - clean.gather(1, y.unsqueeze(1)).squeeze(1)
+        optimum.append(torch.where(y == j, -inf, margin + highest(g, x, threat)))
+    optimum = torch.stack(optimum).amax(0)
+    torch.testing.assert_close(out.loss.double(), optimum, rtol=0.01, atol=0.01)
+    # and it is broken where it can be
+    clear = (optimum.abs() > 0.02)
+    assert torch.equal(out.fooled[clear], optimum[clear] >= 0)
+
+
+@table
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float32], ids=str)
+def test_feasible_to_the_last_bit(attack, threat, share, dtype):
+    """On a curved model, in the dtype of inputs and model, with and without stopping."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).to(dtype)
+    x = data(8, (5, 2, 2), dtype=torch.float64).to(dtype)
+    y = model(x).argmax(1)
+    for stop in (True, False):
+        out = attack(model, x, y, threat, stop=stop)
+        assert out.points.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        verdict = judged(model, threat, x, out, y)
+        assert torch.equal(verdict.wrong, out.fooled)
+        assert out.loss.isfinite().all()
+
+
+@table
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e30])
+def test_models_without_a_gradient(attack, threat, share, value):
+    class Flat(nn.Module):
+        def forward(self, x):
+            row = torch.tensor([value, 0.0, -1.0])
+            return row + 0 * x.sum(1, keepdim=True)
+
+    x = data(4)
+    y = torch.tensor([0, 0, 1, 2])
+    out = attack(Flat(), x, y, threat)
+    verdict = judged(Flat(), threat, x, out, y)
+    assert torch.equal(out.fooled, verdict.wrong)
+    expected = [True] * 4 if value == 0 or value != value else [False, False, True, True]
+    assert out.fooled.tolist() == expected
+    assert out.points.isfinite().all()
+
+
+@table
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_tiny_and_huge_gradients(attack, threat, share, size):
+    if getattr(attack, "rule", "") == "gradient" or (size < 1 and attack.loss == "ce"):
+        pytest.skip("goes by the length of the gradient" if size > 1 else "a flat loss")
+    model = Linear()
+    with torch.no_grad():
+        model.w.mul_(size)
+    x = data()
+    y = model(x).argmax(1)
+    out = attack(model, x, y, threat, stop=False)
+    judged(model, threat, x, out, y)
+    if attack.loss == "margin":
+        g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+        gain = ((out.points - x).double() * g.double()).sum(1)
+        assert (gain / highest(g, x, threat)).min() >= share - 0.02
+
+
+@table
+def test_no_radius_no_change(attack, threat, share):
+    model = Linear()
+    x = data()
+    y = model(x).argmax(1)
+    for stop in (True, False):
+        out = attack(model, x, y, threat.scaled(0), stop=stop)
+        assert torch.equal(out.points, x)
+        assert not out.fooled.any()
+        assert not out.distance.any()
+        wrong = attack(model, x, 1 - y, threat.scaled(0), stop=stop)
+        assert torch.equal(wrong.points, x)
+        assert wrong.fooled.all()
+
+
+@table
+def test_the_passes_are_as_many_as_announced(attack, threat, share):
+    model = Linear(classes=3)
+    x = data(3)
+    victim = Victim(model)
+    out = attack(victim, x, model(x).argmax(1), threat, stop=False)
+    look = 1 if attack.targets else 0
+    attempts = attack.attempts(3)
+    assert out.forwards.tolist() == [attempts * (attack.steps + 1) + look] * 3
+    assert out.backwards.tolist() == [attempts * attack.steps] * 3
+    assert int((out.forwards + out.backwards).sum()) == 3 * (attempts * attack.passes + look)
+    assert (victim.forwards, victim.backwards) == (int(out.forwards.sum()), int(out.backwards.sum()))
+
+
+def test_fgsm_is_one_step():
+    model = Linear()
+    x = data()
+    y = model(x).argmax(1)
+    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    out = FGSM()(model, x, y, Linf(0.1), stop=False)
+    torch.testing.assert_close(out.points, (x + 0.1 * g.sign()).clamp(0, 1))
+    assert out.forwards.eq(2).all()
+    assert out.backwards.eq(1).all()
+    x = x * 0 + 0.5
+    out = FGSM()(model, x, y, L2(0.1), stop=False)
+    torch.testing.assert_close(out.points, x + 0.1 * g / g.norm(dim=1, keepdim=True))
+    out = FGSM()(model, x, y, L1(0.1), stop=False)
+    one = nn.functional.one_hot(g.abs().argmax(1), 20) * g.sign()
+    torch.testing.assert_close(out.points, x + 0.1 * one)
+    assert FGSM()(model, x, y, L2(0.1), seed=1, stop=False).points.equal(
+        FGSM()(model, x, y, L2(0.1), seed=2, stop=False).points
+    )
+
+
+def path(attack, threat, model, x, y, **kwargs):
+    """The points that an attack asks for."""
+    asked = []
+    handle = model.register_forward_pre_hook(lambda module, given: asked.append(given[0].detach()))
+    try:
+        attack(model, x, y, threat, stop=False, **kwargs)
+    finally:
+        handle.remove()
+    return torch.stack([a.clone() for a in asked])
+
+
+def test_pgd_takes_the_steps_it_is_told():
+    model = Linear()
+    x = torch.full((1, 20), 0.5)
+    y = model(x).argmax(1)
+    asked = path(PGD(steps=5, step_size=0.03, random_start=False), Linf(0.1), model, x, y)
+    lengths = (asked[1:] - asked[:-1]).abs().amax((1, 2))
+    torch.testing.assert_close(lengths, torch.tensor([0.03, 0.03, 0.03, 0.01, 0.0]))
+    asked = path(PGD(steps=5, random_start=False), L2(1.0), model, x, y)
+    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.5))
+    asked = path(PGD(steps=1, random_start=False), L2(1.0), model, x, y)
+    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(1.0))
+    asked = path(
+        PGD(steps=1, rule="gradient", step_size=0.01, loss="margin", random_start=False),
+        L2(9.0), model, x, y,
+    )  # fmt: skip
+    g = (model.w[:, 1] - model.w[:, 0]).detach() * (1 - 2 * y)
+    torch.testing.assert_close(asked[1] - asked[0], (0.01 * g).unsqueeze(0))
+
+
+def test_random_starts_differ_and_are_inside():
+    model = Linear()
+    x, y = data(), torch.zeros(12, dtype=torch.int64)
+    starts = [path(PGD(steps=1), Linf(0.1), model, x, y, seed=s)[0] for s in (0, 0, 1)]
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.equal(starts[0], starts[2])
+    assert (starts[0] != x).any(1).all()
+    both = path(PGD(steps=1, restarts=2), Linf(0.1), model, x, y)[0]
+    assert torch.equal(both[:12], starts[0])
+    assert not torch.equal(both[12:], both[:12])
+
+
+class Turning(nn.Module):
+    """Its gradient points up, then (beyond 0.55) hard down."""
+
+    def forward(self, x):
+        s = x.sum(1, keepdim=True)
+        return torch.cat([torch.zeros_like(s), torch.where(s < 0.55, s, -0.5 * s)], 1)
+
+
+def test_momentum_is_the_decayed_sum_of_normalised_gradients():
+    x, y = torch.tensor([[0.5]]), torch.tensor([0])
+    common = dict(loss="margin", steps=4, step_size=0.02, random_start=False)
+    plain = path(PGD(**common), Linf(0.2), Turning(), x, y).flatten()
+    torch.testing.assert_close(plain, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.54]))
+    # velocities 1, 2, 3, then 3 - 1 = 2: goes on; with decay 0.25: 0.328 - 1 turns back
+    on = path(PGD(momentum=1.0, **common), Linf(0.2), Turning(), x, y).flatten()
+    torch.testing.assert_close(on, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.58]))
+    back = path(PGD(momentum=0.25, **common), Linf(0.2), Turning(), x, y).flatten()
+    torch.testing.assert_close(back, plain)
+
+
+def test_sparse_descent_draws_a_share_for_every_attempt():
+    model = Linear(features=200)
+    x = torch.full((30, 200), 0.5)
+    y = model(x).argmax(1)
+    asked = path(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y)
+    moved = (asked[1] != asked[0]).sum(1)
+    assert moved.min() >= 1
+    assert moved.max() <= 40
+    assert len(moved.unique()) > 10
+    assert not torch.equal(moved[:30], moved[30:])
+    # The same share at every step of an attempt, and the same attempt for the same seed.
+    again = path(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y, batch_size=7)
+    assert torch.equal((again[0][:, :1] == 0.5).flatten(), torch.ones(7, dtype=torch.bool))
+    fixed = path(SparseL1Descent(steps=2, share=0.05), L1(1.0), model, x, y)
+    assert ((fixed[1] != fixed[0]).sum(1) == 10).all()
+    length = (fixed[1] - fixed[0]).abs().sum(1)
+    torch.testing.assert_close(length, torch.ones(30), rtol=1e-4, atol=0)
+    one = path(PGD(steps=2, random_start=False), L1(1.0), model, x, y)
+    assert ((one[1] != one[0]).sum(1) == 1).all()
+
+
+def test_apgd_checkpoints_are_those_of_the_paper():
+    """Croce & Hein 2020, section 3.2: p_1 = 0.22, then shorter by 0.03 down to 0.06."""
+    at = checkpoints(100).nonzero()[0].tolist()
+    assert at == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert checkpoints(100)[at].tolist() == [22, 19, 16, 13, 10, 7, 6, 6]
+    for steps in range(1, 30):
+        window = checkpoints(steps)
+        assert window.sum() == window.nonzero()[0].max()
+
+
+def test_apgd_in_l1_walks_through_larger_balls():
+    plan = schedule(100, 3)
+    assert plan.enter.nonzero()[0].tolist() == [30, 60]
+    assert (plan.phase[:30] == 0).all()
+    assert (plan.phase[60:] == 2).all()
+    for steps in range(1, 12):
+        for phases in (1, 2, 3):
+            plan = schedule(steps, phases)
+            assert plan.phase[steps] == phases - 1  # the last look is in the threat itself
+    model = Linear()
+    x = torch.full((4, 20), 0.5)
+    y = model(x).argmax(1)
+    asked = path(APGD(steps=10), L1(0.5), model, x, y)
+    distance = (asked - x).abs().sum(2)
+    assert (distance[:3] > 1.0).all()
+    assert (distance[3:6] <= 1.0 + 1e-5).all()
+    assert (distance[6:] <= 0.5 + 1e-5).all()
+    asked = path(APGD(steps=10, enlarge=(1,)), L1(0.5), model, x, y)
+    assert ((asked - x).abs().sum(2) <= 0.5 + 1e-5).all()
+
+
+def test_what_fools_in_a_larger_ball_alone_fools_nobody():
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.0] * 4, [1.0] * 4]))
+        model.bias.copy_(torch.tensor([2.5, 0.0]))
+    x, y = torch.full((5, 4), 0.5), torch.zeros(5, dtype=torch.int64)  # 0.5 from the boundary
+    for steps in (1, 2, 3, 10, 50):
+        for stop in (True, False):
+            out = APGD(steps=steps, restarts=2)(model, x, y, L1(0.4), stop=stop)
+            assert not out.fooled.any()
+            judged(model, L1(0.4), x, out, y)
+    assert APGD(steps=50)(model, x, y, L1(0.51)).fooled.all()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: APGD(steps=0), "steps is 0: give 1 or more"),
+        (lambda: PGD(restarts=0), "restarts is 0"),
+        (lambda: PGD(targets=-1), "targets is -1"),
+        (lambda: APGD(loss="hinge"), "unknown loss 'hinge': choose one of ce, margin"),
+        (lambda: APGD(loss="soft_margin", targets=3), "unknown targeted loss 'soft_margin'"),
+        (lambda: APGD(enlarge=(3.0, 2.0)), "last radius must be 1"),
+        (lambda: APGD(enlarge=()), "last radius must be 1"),
+        (lambda: PGD(step_size=0), "step_size is 0"),
+        (lambda: PGD(step_size=-0.1), "step_size is -0.1"),
+        (lambda: PGD(step_size=float("nan")), "step_size is nan"),
+        (lambda: PGD(momentum=-1), "momentum is -1"),
+        (lambda: PGD(momentum=float("nan")), "momentum is nan"),
+        (lambda: PGD(rule="newton"), "unknown rule 'newton'"),
+        (lambda: PGD(share=0.0), "share is 0.0"),
+        (lambda: PGD(share=(0.1, 1.5)), "share is"),
+        (lambda: FGSM(steps=2), "FGSM takes one step, not 2"),
+    ],
+)
+def test_bad_hyper_parameters(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+def test_attacks_are_values():
+    assert APGD(steps=5) == APGD(steps=5)
+    assert APGD(steps=5) != APGD(steps=6)
+    assert len({PGD(), PGD(), FGSM()}) == 2
+    with pytest.raises(AttributeError):
+        PGD().steps = 3
+    assert PGD(steps=3).describe()["attack"] == "PGD"
+    assert "steps=3" in repr(PGD(steps=3))
+    described = SparseL1Descent().describe()
+    assert SparseL1Descent(**{k: v for k, v in described.items() if k != "attack"}) == (
+        SparseL1Descent()
+    )
+
+
+def test_a_loss_of_ones_own():
+    model = Linear(classes=3)
+    x = data()
+    y = model(x).argmax(1)
+
+    def towards_two(logits, y):
+        return logits[:, 2]
+
+    out = PGD(loss=towards_two, steps=20)(model, x, y, Linf(0.1), stop=False)
+    g = model.w[:, 2].detach().expand(12, 20)
+    best = model(x)[:, 2].detach() + highest(g, x, Linf(0.1))
+    torch.testing.assert_close(out.loss.double(), best, rtol=1e-4, atol=1e-4)
