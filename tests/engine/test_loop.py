@@ -271,7 +271,7 @@ def test_targets_are_ranked_by_the_clean_logits():
 
 
 def test_targets_of_logits_that_are_no_numbers():
-    x, y = data(2)
+    x, _ = data(2)
     model = Constant(float("nan"), float("inf"), -float("inf"), 0.0, float("inf"))
     out = APGD(steps=2, targets=4)(model, x, torch.tensor([3, 1]), Linf(0.1))
     assert out.fooled.all()

@@ -105,6 +105,18 @@ def test_slopes_in_closed_form(classes, targeted):
         torch.testing.assert_close(found, grad)
 
 
+def test_the_slope_of_a_saturated_cross_entropy_still_points_the_right_way():
+    """In float32 the softmax's own 1 - p is 0 from a margin of 17 on."""
+    for gap in (10.0, 18.0, 40.0, 80.0):
+        z = torch.tensor([[gap, 0.0, -1.0], [0.0, gap, gap - 1]])
+        y = torch.tensor([0, 0])
+        loss, slope = SLOPES["ce"](z, y)
+        exact_loss, exact = SLOPES["ce"](z.double(), y)
+        torch.testing.assert_close(loss.double(), exact_loss, rtol=1e-5, atol=0)
+        torch.testing.assert_close(slope.double(), exact, rtol=1e-5, atol=0)
+        assert (loss > 0).all()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize(("name", "loss"), EVERY)
 def test_gradients(name, loss, classes):

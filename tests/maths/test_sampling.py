@@ -25,7 +25,7 @@ def test_uniform_in_the_ball(p, d):
     orthant = ((x > 0) * 2 ** torch.arange(d)).sum(1)
     shares = torch.bincount(orthant, minlength=2**d) / N
     torch.testing.assert_close(shares, torch.full((2**d,), 2.0**-d), atol=0.011, rtol=0)
-    # The direction tells nothing of the radius: the cone |x_0| > all others holds 1/d of each shell.
+    # The direction tells nothing of the radius: |x_0| is the largest in 1/d of each shell.
     cone = x.abs().argmax(1) == 0
     for inner in (True, False):
         shell = (radius < 0.7) == inner

@@ -15,6 +15,7 @@ from hauberk.maths.steps import (
     steepest_linf,
     steepest_lp,
     step_along,
+    unit_lp,
 )
 
 # The steepest direction of each norm, and the exponent of the dual norm.
@@ -89,6 +90,17 @@ def test_tiny_and_huge_gradients_keep_their_direction(way, p, q, size):
     # one such row does not spoil another
     mixed = torch.stack([scaled[0], g[1]])
     torch.testing.assert_close(way(mixed)[1], way(g)[1])
+
+
+@pytest.mark.parametrize("p", [1.1, 1.5, 3.0, 20.0])
+@pytest.mark.parametrize("size", [1.0, 1e-40, 3e37])
+def test_the_gradient_itself_of_length_one(p, size):
+    g = torch.tensor([[3.0, -1.0, 0.0, 2.0], [0.0, 0.0, 0.0, 0.0]]) * size
+    v = unit_lp(g, p)
+    torch.testing.assert_close(norm(v, p), torch.tensor([1.0, 0.0]), rtol=1e-4, atol=0)
+    cosine = torch.nn.functional.cosine_similarity(v[0].double(), torch.tensor([3.0, -1, 0, 2]), 0)
+    assert float(cosine) == pytest.approx(1, abs=1e-4)
+    assert unit_lp(g[:0], p).shape == (0, 4)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])

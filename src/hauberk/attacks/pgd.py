@@ -24,8 +24,8 @@ class PGD(Attack):
     """Projected gradient ascent with a fixed step (Madry et al. 2018), in any threat.
 
     Args:
-        step_size: in the threat's unit; ``2.5 * eps / steps`` if left out (Ding et al. 2020), eps for a
-            single step.
+        step_size: in the threat's unit; ``2.5 * eps / steps`` if left out (Ding et al. 2020), eps
+            for a single step.
         random_start: start from a random point of the threat, else from the clean input.
         momentum: decay of the sum of normalised gradients (Dong et al. 2018); 0 turns it off.
         rule: ``steepest`` for the threat's own steepest step, ``gradient`` for the raw gradient

@@ -33,7 +33,7 @@ def _precision(guard: float, trust: float, fine: float, good: float, floor: floa
 
 
 PRECISION = {
-    torch.float32: _precision(2e-7, 5e-6, 2e-7, 1e-6, 1e-30),
+    torch.float32: _precision(2e-7, 5e-6, 4e-7, 1e-6, 1e-30),
     torch.float64: _precision(1e-14, 2e-14, 2e-15, 2e-14, 1e-140),
 }
 
@@ -44,8 +44,8 @@ class Radius(NamedTuple):
     exact: Tensor
     """Float64; 0 where it is too small to matter."""
     aim: Tensor
-    """What solvers aim at, slightly less, in the working dtype, so that the last scaling is by 1 or
-    nearly; infinite where ``exact`` is 0, since that scaling alone makes those rows 0."""
+    """The same in the working dtype, but infinite where ``exact`` is 0: solvers have nothing to do
+    there, since the last scaling makes those rows 0."""
     unit: Tensor
     """One over ``aim``."""
     positive: bool
@@ -77,13 +77,13 @@ def on_rows(
     if not a.is_floating_point() or a.dim() == 0:
         raise ValueError(f"a is {a.dtype} of shape {tuple(a.shape)}: give floats (B, ...)")
     batch = len(a)
-    exact, least = _radii(eps, batch, a.device)
+    radii, least = _radii(eps, batch, a.device)
     if a.numel() == 0:
         return a.clone()
     flat = a.reshape(batch, -1)
     double = double or a.dtype == torch.float64 or 0 < least < SUBTLE
     dtype = torch.float64 if double else torch.float32
-    radius = _aims(exact, dtype, least)
+    radius = _aims(radii, dtype, least)
     lo, hi = _bound(lo, a, dtype), _bound(hi, a, dtype)
     out = torch.empty(flat.shape, dtype=dtype, device=a.device)
     size = max(1, BLOCK // flat.shape[1]) if looks(a) else batch
@@ -116,8 +116,7 @@ def all_inside(norm: Tensor, radius: Radius, dtype: torch.dtype) -> bool:
 def shrink(norm: Tensor, radius: Radius, dtype: torch.dtype) -> Tensor:
     """The factor (n, 1), at most 1, that takes rows of this float64 ``norm`` strictly inside.
 
-    Solvers aim so well that it is 1, or 1 up to rounding. It spares the constraint a tolerance;
-    the box survives it.
+    It pays for roundings, no more, and spares the constraint a tolerance. The box survives it.
     """
     if not radius.positive:
         norm = norm.clamp_min(1e-300)
@@ -175,29 +174,26 @@ def _clean(x: Tensor, out: Tensor) -> Tensor:
 
 
 def _radii(eps: float | Tensor, batch: int, device: torch.device) -> tuple[Tensor, float]:
-    """Radii as float64 (B, 1), and the least of them, or inf where that needs a sync."""
+    """Radii as (B, 1), and the least of them, or inf where that needs a sync."""
     if isinstance(eps, Tensor):
         if eps.numel() not in (1, batch):
             raise ValueError(f"eps is of shape {tuple(eps.shape)}: give one number, or ({batch},)")
-        exact = eps.to(device, torch.float64).reshape(-1, 1).expand(batch, 1)
-        least = exact.min().item() if looks(exact) and batch else inf
+        radii = eps.to(device).reshape(-1, 1).expand(batch, 1)
+        least = float(radii.min().item()) if looks(radii) and batch else inf
     else:
-        exact = torch.full((batch, 1), eps, dtype=torch.float64, device=device)
+        radii = torch.full((batch, 1), eps, dtype=torch.float64, device=device)
         least = float(eps)
     if not least >= 0:
         raise ValueError(f"eps is {least}: radii must be at least 0")
-    return exact, least
+    return radii, least
 
 
-def _aims(exact: Tensor, dtype: torch.dtype, least: float) -> Radius:
-    precision = PRECISION[dtype]
-    positive = precision.floor <= least
-    if positive and looks(exact):
-        aim = (exact * precision.guard).to(dtype)
-    else:
-        none = exact < precision.floor
-        exact = exact.masked_fill(none, 0.0)
-        aim = (exact * precision.guard).to(dtype).masked_fill_(none, inf)
+def _aims(radii: Tensor, dtype: torch.dtype, least: float) -> Radius:
+    exact, aim = radii.double(), radii.to(dtype)
+    positive = PRECISION[dtype].floor <= least
+    if not (positive and looks(radii)):
+        none = exact < PRECISION[dtype].floor
+        exact, aim = exact.masked_fill(none, 0.0), aim.masked_fill(none, inf)
     return Radius(exact, aim, aim.reciprocal(), positive)
 
 

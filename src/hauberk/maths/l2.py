@@ -5,9 +5,10 @@ from torch import Tensor
 
 from hauberk.maths.blocks import PRECISION, Radius, all_inside, looks, on_rows, shrink
 
-MOST = 12  # Newton steps in float32 and on devices; 2 to 4 are usual
-MOVING = 0.03
+MOST = 12  # Newton steps in float32; 2 to 4 are usual
 MOST_WIDE = 200  # in float64, for rows whose entries span many orders of magnitude
+MOST_BLIND = 20  # where the host does not look
+MOVING = 0.05  # share of the squared norm below which float32 is too coarse for what moves
 
 
 @torch.no_grad()
@@ -19,7 +20,8 @@ def project_l2(a: Tensor, eps: float | Tensor, lo: float | Tensor, hi: float | T
 
     Source: Wang et al. 2021, Proposition 1.
     """
-    return on_rows(_solve, a, eps, lo, hi, spares=2)
+    # Without a look at the numbers it is unknown whether float32 suffices.
+    return on_rows(_solve, a, eps, lo, hi, spares=2, double=not looks(a))
 
 
 def _solve(
@@ -50,7 +52,7 @@ def _newton(
     left as the square of ``out``. Returns which rows (n, 1) float32 is too coarse for, if any.
     """
     precision, wide = PRECISION[x.dtype], x.dtype == torch.float64
-    most = MOST_WIDE if looks(x) and wide else MOST
+    most = (MOST_WIDE if wide else MOST) if looks(x) else MOST_BLIND
     tiny = torch.finfo(x.dtype).tiny
     full, scale = radius.aim.square(), radius.unit.square()
     inside = torch.le(clipped, full, out=torch.empty_like(full))
@@ -72,10 +74,9 @@ def _newton(
             if worst <= precision.good:
                 enough = precision.good  # one more step ends on the piece, up to rounding
         slope = ray.eq_(out).mul_(square).sum(1, True)
-        q.addcmul_(q, lacking.div_(slope.add_(least)))
-    if not looks(x) or wide:
+        q.addcmul_(q, lacking / slope.add_(least))
+    if wide:
         return None
-    # What moves must hold enough of the norm for its rounding not to show.
     moving = (slope * scale).add_(inside)
     if worst <= precision.good and moving.min().item() >= MOVING:
         return None
@@ -92,8 +93,9 @@ def _in_double(
     x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Some rows again, and their norms; ``x`` and ``radius`` are theirs alone."""
+    x, exact = x.double(), radius.exact
     lo, hi = ((b[rows] if b.dim() else b).double() for b in (lo, hi))
-    x, radius = x.double(), Radius(radius.exact, radius.exact, 1 / radius.exact, radius.positive)
+    radius = Radius(exact, exact, exact.reciprocal(), radius.positive)
     out = torch.clamp(x, lo, hi)
     clipped = out.square().sum(1, True)
     _newton(x, clipped, radius, lo, hi, out, torch.empty_like(x), torch.empty_like(x))

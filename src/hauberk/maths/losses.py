@@ -121,9 +121,16 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 
 def cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy ``(B,)`` and its gradient in the logits, ``softmax(z) - onehot(y)``, (B, C)."""
-    log_p = _finite(logits).log_softmax(1)
-    loss = F.nll_loss(log_p, y, reduction="none")
-    return loss, log_p.exp_().scatter_(1, y.unsqueeze(1), -1.0, reduce="add")
+    z, own = _finite(logits), y.unsqueeze(1)
+    # By way of the soft margin: from a softmax, the loss and the label's 1 - p round to 0 long
+    # before the other classes' p do, and the gradient points elsewhere.
+    others = z.scatter(1, own, -inf)
+    top = others.amax(1, keepdim=True)
+    slope = others.sub_(top).exp_()
+    total = slope.sum(1, keepdim=True)
+    soft = total.log().add_(top).sub_(z.gather(1, own))
+    r = soft.sigmoid()
+    return F.softplus(soft).squeeze(1), slope.mul_(r / total).scatter_(1, own, r.neg_())
 
 
 def margin_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.maths.norms import norm
+
 TINY = 1e-30
 
 
@@ -42,15 +44,15 @@ def steepest_linf(grad: Tensor) -> Tensor:
 def steepest_l2(grad: Tensor) -> Tensor:
     """``g / ||g||_2``."""
     flat = grad.flatten(1)
-    norm = torch.linalg.vector_norm(flat, dim=1)
-    if not _all_in(norm, 1e-15, 1e15):
+    length = torch.linalg.vector_norm(flat, dim=1)
+    if not _all_in(length, 1e-15, 1e15):
         # Squares under- or overflowed: such gradients still have a direction. The others stay as
         # they are, to the last bit, so that no example depends on its neighbours.
-        usual = (norm >= 1e-15) & (norm <= 1e15)
+        usual = (length >= 1e-15) & (length <= 1e15)
         top = flat.abs().amax(1).clamp_min_(torch.finfo(flat.dtype).tiny).masked_fill_(usual, 1)
         flat = flat / top.unsqueeze(1)
-        norm = torch.linalg.vector_norm(flat, dim=1)
-    return flat.div(norm.clamp_min_(TINY).unsqueeze(1)).view_as(grad)
+        length = torch.linalg.vector_norm(flat, dim=1)
+    return flat.div(length.clamp_min_(TINY).unsqueeze(1)).view_as(grad)
 
 
 def steepest_lp(grad: Tensor, p: float) -> Tensor:
@@ -64,8 +66,15 @@ def steepest_lp(grad: Tensor, p: float) -> Tensor:
     # Scaled by the largest entry first: powers of tiny or huge gradients leave the float range.
     top = size.amax(1, keepdim=True)
     size = size / top.masked_fill_(top == 0, 1)
-    norm = size.pow(q).sum(1, keepdim=True).pow(1 / q).clamp_min(TINY)
-    return (flat.sign() * (size / norm).pow(q - 1)).view_as(grad)
+    length = size.pow(q).sum(1, keepdim=True).pow(1 / q).clamp_min(TINY)
+    return (flat.sign() * (size / length).pow(q - 1)).view_as(grad)
+
+
+def unit_lp(grad: Tensor, p: float) -> Tensor:
+    """The gradient, of length one in lp."""
+    top = grad.abs().flatten(1).amax(1)
+    scaled = grad / per_example(top.masked_fill_(top == 0, 1), grad)
+    return scaled / per_example(norm(scaled, p).clamp_min_(TINY), grad)
 
 
 def steepest_l1(grad: Tensor, k: int | Tensor = 1) -> Tensor:

@@ -19,8 +19,8 @@ from hauberk.maths.steps import (
     steepest_l1,
     steepest_l2,
     steepest_linf,
-    steepest_lp,
     step_along,
+    unit_lp,
 )
 from hauberk.threats.base import Box, Region, Threat, round_up
 
@@ -164,7 +164,9 @@ class BallRegion(Region):
             # l0 bounds no length: the plain direction, and the projection picks the features.
             way = steepest_l2(grad)
         else:
-            way = steepest_lp(grad, self.p)
+            # The steepest direction would end elsewhere: a maximum is where the *gradient* is
+            # normal to the ball, and projecting is Euclidean.
+            way = unit_lp(grad, self.p)
         return step_along(u, way, step)
 
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
