@@ -1,5 +1,6 @@
 # Everything runs in a virtual environment of its own, made from Python >= 3.11 alone.
-# constraints.txt pins torch; for a build with CUDA, install that build into .venv first.
+# constraints.txt pins torch's version. For a particular build of it (CUDA, say), make .venv yourself,
+# install that build into it, and then run make.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -12,10 +13,10 @@ READY := $(VENV)/.ready
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt src/hauberk/__about__.py
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "hauberk needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -25,10 +26,12 @@ lint: $(READY)  ## style and types
 	$(BIN)/mypy
 
 test: lint  ## lint, then all tests but the slow ones, with coverage
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term
+	$(BIN)/coverage run -m pytest -q -m "not slow"
+	$(BIN)/coverage report
 
 test-all: lint  ## the same with the slow tests
-	$(BIN)/python -m pytest -q --cov --cov-report=term
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage report
 
 demo: $(READY)  ## train and compare two small models on embedded data
 	$(BIN)/hauberk demo

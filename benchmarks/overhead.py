@@ -73,9 +73,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f"APGD, batch {args.batch}, {args.steps} steps, {args.threads} thread(s), {args.device}")
-    print(
-        f"{'model':9} {'threat':9} {'loss':7} {'bare s':>8} {'ours s':>8} {'ratio':>6} {'target':>6}"
-    )
+    heads = ("model", "threat", "loss", "bare s", "ours s", "ratio", "target")
+    print("{:9} {:9} {:7} {:>8} {:>8} {:>6} {:>6}".format(*heads))
     for name, model, shape in (("MLP", MLP(), (1, 8, 8)), ("MadryCNN", MadryCNN(), (1, 28, 28))):
         if args.only not in (None, name):
             continue

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.state import Best, Clock, Problem, State, Told, keep_
+from hauberk.maths.steps import per_example
 from hauberk.threats.base import Region
 
 FIRST_SHARE = 0.2
@@ -75,7 +76,7 @@ def sparse_start(problem: Problem, steps: int, enlarge: tuple[float, ...]) -> Sp
 def sparse_step(
     problem: Problem, state: SparseState, told: Told, steps: int, enlarge: tuple[float, ...]
 ) -> SparseState:
-    u, grad, x0 = state.u, told.grad, problem.region.x0
+    u, grad = state.u, told.grad
     better = state.best.update_(u, told)
     if grad is None:
         state.t.tick()
@@ -83,7 +84,7 @@ def sparse_step(
     keep_(state.best_grad, grad, better)
     plan = schedule(steps, len(enlarge))
     if (due := state.t.look_up(plan.check)) is not None:
-        u, grad = _checkpoint(state, u, grad, x0, due > 0)
+        u, grad = _checkpoint(state, u, grad, due > 0)
     moved = state.region.ascent(u, grad, state.size * state.region.reach, state.share)
     state.t.tick()
     if (entering := state.t.look_up(plan.enter)) is None:
@@ -96,10 +97,10 @@ def sparse_step(
 
 
 def _checkpoint(
-    state: SparseState, u: Tensor, grad: Tensor, x0: Tensor, due: np.ndarray
+    state: SparseState, u: Tensor, grad: Tensor, due: np.ndarray
 ) -> tuple[Tensor, Tensor]:
     """Adapt share and step size; where the best point grew sparser, go back to it."""
-    count = (state.best.u != x0).flatten(1).sum(1).to(u.dtype)
+    count = _changed(state.best.u, state.region)
     sparser = count < 0.95 * state.count
     size = torch.where(sparser, 1.0, (state.size / SHRINK).clamp_(SMALLEST, 1.0))
     share = count / (SPARSER * u[0].numel())
@@ -115,6 +116,16 @@ def _checkpoint(
     return keep_(u, state.best.u, rows), keep_(grad, state.best_grad, rows)
 
 
+def _changed(u: Tensor, region: Region) -> Tensor:
+    """How many coordinates differ from the clean input, ``(S,)``.
+
+    Differences that the rounding of a projection may leave are none: equal steps make coordinates
+    vanish together, and their number must not hang on a last bit.
+    """
+    least = per_example(region.reach * 1e-6, u)
+    return ((u - region.x0).abs_() > least).flatten(1).sum(1).to(u.dtype)
+
+
 def _enter(
     problem: Problem, state: SparseState, moved: Tensor, entering: np.ndarray, radii: np.ndarray
 ) -> None:
@@ -122,7 +133,7 @@ def _enter(
     state.region = problem.region.scaled(torch.from_numpy(radii).to(problem.region.radius))
     now = torch.from_numpy(entering).to(moved.device)
     u = state.region.project_(keep_(moved, state.best.u, now.to(moved.dtype)))
-    count = (u != problem.region.x0).flatten(1).sum(1).to(u.dtype)
+    count = _changed(u, problem.region)
     state.u = u
     state.best.loss = torch.where(now, -torch.inf, state.best.loss)
     state.size = torch.where(now, 1.0, state.size)

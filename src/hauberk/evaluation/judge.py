@@ -7,6 +7,7 @@ decision, and checks threat and box in float64 without slack. A tie counts as br
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -73,12 +74,21 @@ def decide(victim: Victim, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Neither TF32 nor autocast inside the block."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32, cudnn.allow_tf32 = False, False
+    """Neither TF32, nor bfloat16 inside float32 products, nor autocast inside the block."""
+    places: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+    name: str = "allow_tf32"
+    full: Any = False
+    # Newer releases have one switch per kind of kernel; setting the older ones as well is an error.
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        cudnn, onednn = cast(Any, torch.backends.cudnn), cast(Any, torch.backends.mkldnn)
+        places = [places[0], cudnn.conv, cudnn.rnn, onednn.matmul, onednn.conv, onednn.rnn]
+        name, full = "fp32_precision", "ieee"
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, full)
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for place, value in zip(places, before, strict=True):
+            setattr(place, name, value)
