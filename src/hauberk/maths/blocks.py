@@ -55,6 +55,20 @@ class Radius(NamedTuple):
         return Radius(self.exact[rows], self.aim[rows], self.unit[rows], self.positive)
 
 
+class Reach:
+    """The radii of a batch, looked at once for many projections; stands for ``eps`` anywhere."""
+
+    def __init__(self, eps: float | Tensor, batch: int, device: torch.device) -> None:
+        self.radii, self.least = _radii(eps, batch, device)
+        self._aims: dict[torch.dtype, Radius] = {}
+
+    def aims(self, dtype: torch.dtype) -> Radius:
+        """The radii for a working dtype."""
+        if dtype not in self._aims:
+            self._aims[dtype] = _aims(self.radii, dtype, self.least)
+        return self._aims[dtype]
+
+
 Solve = Callable[[Tensor, Radius, Tensor, Tensor, Tensor, list[Tensor]], None]
 """From x (n, d), its radii, its bounds (n, d) or (): fills out (n, d); x and spares are its own."""
 
@@ -62,7 +76,7 @@ Solve = Callable[[Tensor, Radius, Tensor, Tensor, Tensor, list[Tensor]], None]
 def on_rows(
     solve: Solve,
     a: Tensor,
-    eps: float | Tensor,
+    eps: float | Tensor | Reach,
     lo: float | Tensor,
     hi: float | Tensor,
     *,
@@ -77,13 +91,13 @@ def on_rows(
     if not a.is_floating_point() or a.dim() == 0:
         raise ValueError(f"a is {a.dtype} of shape {tuple(a.shape)}: give floats (B, ...)")
     batch = len(a)
-    radii, least = _radii(eps, batch, a.device)
+    reach = eps if isinstance(eps, Reach) else Reach(eps, batch, a.device)
     if a.numel() == 0:
         return a.clone()
     flat = a.reshape(batch, -1)
-    double = double or a.dtype == torch.float64 or 0 < least < SUBTLE
+    double = double or a.dtype == torch.float64 or 0 < reach.least < SUBTLE
     dtype = torch.float64 if double else torch.float32
-    radius = _aims(radii, dtype, least)
+    radius = reach.aims(dtype)
     lo, hi = _bound(lo, a, dtype), _bound(hi, a, dtype)
     out = torch.empty(flat.shape, dtype=dtype, device=a.device)
     size = max(1, BLOCK // flat.shape[1]) if looks(a) else batch

@@ -6,6 +6,7 @@ from torch import Tensor
 from hauberk.maths.blocks import (
     PRECISION,
     Radius,
+    Reach,
     all_inside,
     ints,
     looks,
@@ -20,7 +21,9 @@ STRIDE = 11  # of that sample: coprime to the widths of images
 
 
 @torch.no_grad()
-def project_l1(a: Tensor, eps: float | Tensor, lo: float | Tensor, hi: float | Tensor) -> Tensor:
+def project_l1(
+    a: Tensor, eps: float | Tensor | Reach, lo: float | Tensor, hi: float | Tensor
+) -> Tensor:
     """Nearest point of {||d||_1 <= eps, lo <= d <= hi} to ``a`` (B, ...), per example.
 
     It is d_i = clip(sign(a_i) max(|a_i| - mu, 0)) with the least mu >= 0 that reaches the ball.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from math import inf, isfinite, isnan
 from typing import Self
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.maths.blocks import Reach
 from hauberk.maths.norms import norm
 from hauberk.maths.projections import project_ball
 from hauberk.maths.rng import Draws
@@ -146,8 +148,13 @@ class BallRegion(Region):
         slack = 0.0 if self.p == 0 else 8 * torch.finfo(self.x0.dtype).eps
         return (self.radius * (1 - slack)).to(self.x0.dtype)
 
+    @cached_property
+    def _ready(self) -> Reach:
+        """The same, made ready once for all projections of a run."""
+        return Reach(self._inner, len(self.x0), self.x0.device)
+
     def project_(self, u: Tensor) -> Tensor:
-        delta = project_ball(u.sub_(self.x0), self.p, self._inner, self.lo, self.hi)
+        delta = project_ball(u.sub_(self.x0), self.p, self._ready, self.lo, self.hi)
         # x0 + (hi - x0) may round to just above hi.
         return delta.add_(self.x0).clamp_(*self.edges)
 

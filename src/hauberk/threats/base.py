@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -85,7 +86,7 @@ class Region(Rows, ABC):
         """Whether the steepest step moves few coordinates (l1)."""
         return False
 
-    @property
+    @cached_property
     def reach(self) -> Tensor:
         """The radius in the dtype of the inputs, ``(S,)``."""
         return self.radius.to(self.x0.dtype)
