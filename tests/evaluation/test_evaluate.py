@@ -81,7 +81,7 @@ def test_passes_are_the_victims(case):
     model.register_forward_hook(lambda m, args, out: calls.append(len(args[0])))
     result = hb.evaluate(model, x, y, UNION, suite=SHORT)
     cost = result.summary["cost"]
-    screened = 2 * len(x)
+    screened = 3 * len(x)
     assert sum(calls) == cost["forwards"] + cost["judge_forwards"] + screened
 
 
@@ -234,6 +234,28 @@ def test_manners_are_warned_of(case):
 
     with pytest.warns(hb.HauberkWarning, match="changes between identical calls"):
         hb.evaluate(Noisy(), x, y, UNION, suite={"fgsm": FGSM()})
+
+
+class Rounded(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model((x * 7).round() / 7)
+
+
+class Detached(Rounded):
+    def forward(self, x):
+        return self.model(x.detach())
+
+
+@pytest.mark.parametrize("wrapper", [Rounded, Detached])
+def test_blind_gradients_are_warned_of(case, wrapper):
+    model, x, y = case
+    with pytest.warns(hb.HauberkWarning, match="exactly zero on 30 of 30"):
+        result = hb.evaluate(wrapper(model), x, y, UNION, suite={"fgsm": FGSM()})
+    assert "blind" in result.summary["warnings"][0]
 
 
 def test_a_constant_model_breaks_everywhere():

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.engine.loop import check
+from hauberk.engine.objective import Objective
 from hauberk.engine.victim import Victim
 from hauberk.errors import HauberkWarning, InputError
 from hauberk.threats.base import Box
@@ -51,9 +52,28 @@ def screen(victim: Victim, x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tens
             "the model returns probabilities: their gradients vanish where it is confident, and "
             "attacks fail for that reason alone. Return logits, without the softmax"
         )
+    if message := _flat(victim, few, y[: len(few)]):
+        found.append(message)
     for message in found:
         warnings.warn(message, HauberkWarning, stacklevel=3)
     return x, y, found
+
+
+def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
+    """A warning if gradients cannot guide an attack from the clean inputs."""
+    objective = Objective("margin")
+    x = x.detach().to(victim.device).requires_grad_(True)
+    with victim.held(), torch.enable_grad():
+        found = objective(victim, x, y.to(victim.device), None, None)
+        grad = victim.gradient(found.head, found.slope, x)
+    none = int((grad.flatten(1) == 0).all(1).sum())
+    if not none:
+        return None
+    return (
+        f"the gradient of the logit margin is exactly zero on {none} of {len(x)} clean inputs: "
+        "attacks by gradients are blind there, and the accuracies may be far too high. Look for "
+        "rounding, thresholds, saturation or detach() in the model"
+    )
 
 
 def _mode(model: nn.Module) -> None:
