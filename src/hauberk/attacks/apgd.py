@@ -53,9 +53,9 @@ class APGD(Attack):
 
     def start(self, problem: Problem) -> State:
         region = problem.region
-        u = region.random(problem.draws, 0)
         if region.sparse:
             return sparse_start(problem, self.steps, self.enlarge)
+        u = problem.begin()
         n = len(u)
         none = u.new_full((n,), torch.inf)
         return APGDState(

@@ -63,7 +63,7 @@ def sparse_start(problem: Problem, steps: int, enlarge: tuple[float, ...]) -> Sp
     n = len(problem.y)
     factor = problem.region.radius.new_full((n,), enlarge[0])
     region = problem.region.scaled(factor)
-    u = region.random(problem.draws, 0)
+    u = problem.begin(region)
     ones = u.new_ones(n)
     d = u[0].numel() if n else 1
     return SparseState(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hauberk.engine.loop import attack as drive
@@ -51,6 +52,12 @@ class Attack(ABC):
     def step(self, problem: Problem, state: State, told: Told) -> State:
         """The next ask, from what the engine found at the last one. May reuse the state."""
 
+    def choose(self, problem: Problem, state: State, told: Told) -> State:
+        """Set ``u`` from what the engine found at ``spread``; by default to its largest loss."""
+        assert state.spread is not None
+        state.u = pick(state.spread, told.loss.nan_to_num(nan=torch.inf).argmax(1))
+        return state
+
     def over(self, state: State) -> np.ndarray | None:
         """Which seats have no further ask, ``(S,)`` bool on the host; None for nobody."""
         return state.t.count > self.steps if state.t.most > self.steps else None
@@ -58,6 +65,11 @@ class Attack(ABC):
     def wants_gradient(self, state: State) -> bool:
         """Whether the next ask needs a gradient; the last of ``steps + 1`` does not."""
         return state.t.least < self.steps
+
+    @property
+    def rows(self) -> int:
+        """Most points of a spread; 0 for an attack that asks one point at a time."""
+        return 0
 
     @property
     def passes(self) -> int:
@@ -85,6 +97,8 @@ class Attack(ABC):
         ids: Tensor | None = None,
         stop: bool = True,
         batch_size: int | None = None,
+        warm: Tensor | None = None,
+        has_warm: Tensor | None = None,
     ) -> Outcome:
         """Attack the examples ``x`` (B, ...) with labels ``y`` (B,).
 
@@ -92,14 +106,22 @@ class Attack(ABC):
             ids: example ids ``(B,)`` that the random numbers hang on; 0..B-1 by default.
             stop: leave an example as soon as the model is fooled; otherwise search on for the
                 largest loss (adversarial training wants that).
+            warm: inputs ``(B, W, ...)`` that restarts 0 to W - 1 start from, projected into the
+                threat; ``has_warm`` (B, W) bool says which of them count, all by default.
 
         Raises:
             InputError: for inputs outside the box, labels out of range and the like.
         """
-        return drive(
-            self, Victim.of(model, batch_size), threat, x, y,
-            box=Box.of(box), seed=seed, ids=ids, stop=stop,
+        return self.run(
+            Victim.of(model, batch_size), threat, x, y,
+            box=Box.of(box), seed=seed, ids=ids, stop=stop, warm=warm, has_warm=has_warm,
         )  # fmt: skip
+
+    def run(
+        self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any
+    ) -> Outcome:
+        """What the evaluator calls: the engine's loop, but for attacks that bring their own."""
+        return drive(self, victim, threat, x, y, **options)
 
     def describe(self) -> dict[str, Any]:
         """Name and hyper-parameters, as the manifest records them."""
@@ -107,3 +129,9 @@ class Attack(ABC):
             "attack": type(self).__name__,
             **{f.name: getattr(self, f.name) for f in fields(self)},
         }
+
+
+def pick(spread: Tensor, index: Tensor) -> Tensor:
+    """Row ``index`` (S,) of each seat's points ``(S, K, ...)``: ``(S, ...)``."""
+    where = index.view(-1, *[1] * (spread.dim() - 1)).expand(-1, 1, *spread.shape[2:])
+    return spread.gather(1, where).squeeze(1)

@@ -60,8 +60,8 @@ class PGD(Attack):
         return self.share if isinstance(self.share, tuple) else (self.share, self.share)
 
     def start(self, problem: Problem) -> State:
-        region, n = problem.region, len(problem.y)
-        u = region.random(problem.draws, 0) if self.random_start else region.start()
+        n = len(problem.y)
+        u = problem.begin(random=self.random_start)
         share = None
         if self.share is not None:
             low, high = self._shares

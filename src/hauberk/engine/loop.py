@@ -44,6 +44,8 @@ def attack(
     stream: int = 0,
     clean_logits: Tensor | None = None,
     progress: Progress | None = None,
+    warm: Tensor | None = None,
+    has_warm: Tensor | None = None,
 ) -> Outcome:
     """Run an attack on examples ``x`` (B, ...), ``y`` (B,); see ``Attack.__call__``."""
     x, y = check(x, y, box)
@@ -53,6 +55,10 @@ def attack(
     try:
         with victim.held(), torch.no_grad():
             run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
+            if warm is not None:
+                run.warm = warm.to(x.device)
+                everywhere = torch.ones(warm.shape[:2], dtype=torch.bool)
+                run.has_warm = (everywhere if has_warm is None else has_warm).to(x.device)
             return run(clean_logits, progress)
     finally:
         victim.top_label = 0
@@ -118,14 +124,19 @@ class _Run:
         self.spent = np.zeros((n, 2), dtype=np.int64)
         self.asked = (0, 0)
         self.witness: Tensor | None = None
+        self.warm: Tensor | None = None
+        self.has_warm: Tensor | None = None
 
     def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
         n = len(self.x)
         if n == 0:
             return self.outcome()
         size = self.victim.batch_size(self.x[:1])
+        # Seats with several rows each: together they fill one batch.
+        size = max(1, size // max(1, self.attack.rows * self.objective.samples))
         ranked = self.ranking(clean_logits)
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
+        attempts *= self.threat.variants
         queue, total = 0, n * attempts
         seats: _Seats | None = None
         step = 0
@@ -164,18 +175,27 @@ class _Run:
     def seat(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> _Seats:
         example, attempt = jobs % n, jobs // n
         index = torch.from_numpy(example).to(self.x.device)
-        number = torch.from_numpy(attempt).to(self.x.device)
+        variant = torch.from_numpy(attempt % self.threat.variants).to(self.x.device)
+        number = torch.from_numpy(attempt // self.threat.variants).to(self.x.device)
         target = None
         if ranked is not None:
             aims = min(self.attack.targets, ranked.shape[1])
             target = ranked[index, number % aims]
+        streams: tuple[int | Tensor, ...] = (self.stream, number)
+        streams += (variant,) if self.threat.variants > 1 else ()
         problem = Problem(
-            region=self.threat.at(self.x[index], self.box),
+            region=self.threat.at(self.x[index], self.box).vary(variant),
             y=self.y[index],
             target=target,
-            draws=Draws.of(self.seed, self.ids[index], self.stream, number),
+            draws=Draws.of(self.seed, self.ids[index], *streams),
         )
+        if self.warm is not None and self.has_warm is not None:
+            restart = number if target is None else torch.div(number, aims, rounding_mode="floor")
+            source = restart.clamp(max=self.warm.shape[1] - 1)
+            problem.warm = self.warm[index, source]
+            problem.has_warm = self.has_warm[index, source] & (source == restart)
         state = self.attack.start(problem)
+        problem.warm = problem.has_warm = None
         return _Seats(
             example=example,
             attempt=attempt,
@@ -190,34 +210,64 @@ class _Run:
 
     def advance(self, seats: _Seats) -> bool:
         """One ask, one tell, one step; whether some model may have been fooled."""
-        state = seats.state
-        told = self.tell(seats, self.attack.wants_gradient(state))
-        told.any_fooled = told.fooled.device.type != "cpu" or bool(told.fooled.any())
+        state, news = seats.state, False
+        if state.spread is not None:
+            k = state.spread.shape[1]
+            each = torch.arange(len(state.u), device=state.u.device).repeat_interleave(k)
+            rows = state.spread.flatten(0, 1)
+            weights = seats.weights.take(each) if seats.weights is not None else None
+            told, _ = self.tell(seats.problem.take(each), rows, weights, gradient=False)
+            self.count(k, 0)
+            told.loss, told.fooled = told.loss.view(-1, k), told.fooled.view(-1, k)
+            if self.stop and told.any_fooled:
+                fooled = told.fooled
+                if state.inside_spread is not None:
+                    fooled = fooled & state.inside_spread
+                which = fooled.to(torch.uint8).argmax(1)
+                loss = told.loss.gather(1, which.unsqueeze(1)).squeeze(1)
+                self.hit(seats, fooled.any(1), state.spread[seats_of(fooled), which], loss)
+                news = True
+            state = self.attack.choose(seats.problem, state, told)
+        gradient = self.attack.wants_gradient(state)
+        told, seats.weights = self.tell(seats.problem, state.u, seats.weights, gradient)
+        self.count(1, int(gradient))
         if self.stop and told.any_fooled:
-            first = told.fooled & ~seats.hit
+            fooled = told.fooled
             if state.inside is not None:
-                first &= torch.from_numpy(state.inside).to(first.device)
-            keep_(seats.hit_u, state.u, first.to(state.u.dtype))
-            seats.hit_loss = torch.where(first, told.loss.to(state.u.dtype), seats.hit_loss)
-            seats.hit |= first
+                fooled = fooled & torch.as_tensor(state.inside, device=fooled.device)
+            self.hit(seats, fooled, state.u, told.loss)
+            news = True
         seats.state = self.attack.step(seats.problem, state, told)
-        return self.stop and told.any_fooled
+        return news
 
-    def tell(self, seats: _Seats, gradient: bool) -> Told:
+    def hit(self, seats: _Seats, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
+        """Note the seats whose model is fooled for the first time, and where."""
+        first = fooled & ~seats.hit
+        keep_(seats.hit_u, u, first.to(u.dtype))
+        seats.hit_loss = torch.where(first, loss.to(u.dtype), seats.hit_loss)
+        seats.hit |= first
+
+    def count(self, forwards: int, backwards: int) -> None:
+        """Passes of every seat in the batch."""
+        each = self.objective.samples
+        self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
+
+    def tell(
+        self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
+    ) -> tuple[Told, Rows | None]:
         """Evaluate the points asked for, in chunks if memory demands it."""
-        problem, u = seats.problem, seats.state.u
-        size = self.victim.batch_size(u[:1])
+        size = max(1, self.victim.batch_size(u[:1]) // self.objective.samples)
         while True:
             try:
                 if len(u) <= size:
-                    told, seats.weights = self.evaluate(problem, u, seats.weights, gradient)
+                    told, weights = self.evaluate(problem, u, weights, gradient)
                 else:
-                    told, seats.weights = self.in_parts(problem, u, seats.weights, gradient, size)
+                    told, weights = self.in_parts(problem, u, weights, gradient, size)
                 break
             except RuntimeError as error:
                 size = self.victim.shrink(error, min(size, len(u)))
-        self.asked = (self.asked[0] + 1, self.asked[1] + gradient)
-        return told
+        told.any_fooled = told.fooled.device.type != "cpu" or bool(told.fooled.any())
+        return told, weights
 
     def in_parts(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool, size: int
@@ -296,3 +346,7 @@ class _Run:
             backwards=spent[:, 1],
             witness=self.witness,
         )
+
+
+def seats_of(rows: Tensor) -> Tensor:
+    return torch.arange(len(rows), device=rows.device)

@@ -31,6 +31,11 @@ class Objective:
             kind = "targeted loss" if self.targeted else "loss"
             raise InputError(f"unknown {kind} '{self.loss}': choose one of {', '.join(known)}")
 
+    @property
+    def samples(self) -> int:
+        """Passes that one evaluation of one point takes."""
+        return 1
+
     def start(self, seats: int) -> Rows | None:
         """The weights' state for new seats (domain weights and the like)."""
         return None

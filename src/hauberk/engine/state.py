@@ -21,12 +21,31 @@ class Problem(Rows):
         y: labels, ``(S,)`` int64.
         target: target classes, ``(S,)`` int64, or None.
         draws: each seat's own random numbers.
+        warm: inputs ``(S, ...)`` to start from, which may lie outside the threat, for the seats
+            whose ``has_warm`` (S,) is set; None for nobody. Only :meth:`begin` reads them.
     """
 
     region: Region
     y: Tensor
     target: Tensor | None
     draws: Draws
+    warm: Tensor | None = field(default=None, repr=False)
+    has_warm: Tensor | None = None
+
+    def begin(self, region: Region | None = None, random: bool = True) -> Tensor:
+        """Where to start: the projected warm start, else a random point, or the clean input.
+
+        ``region`` is another size of the threat, its own by default.
+        """
+        region = self.region if region is None else region
+        u = region.random(self.draws, 0) if random else region.start()
+        if self.warm is None or self.has_warm is None:
+            return u
+        near = region.encode(self.warm)
+        if near is None:
+            return u
+        near = region.project_(near.to(u, copy=True))
+        return torch.where(per_example(self.has_warm, u), near, u)
 
 
 @dataclass(kw_only=True)
@@ -38,6 +57,8 @@ class Told(Rows):
         fooled: whether the victim decided wrongly, ``(S,)`` bool.
         grad: gradient of the loss in ``u``, or None if none was asked for. Never NaN.
         any_fooled: False if the host knows that nobody was fooled.
+
+    For the rows of a spread, ``loss`` and ``fooled`` are ``(S, K)``.
     """
 
     loss: Tensor
@@ -125,11 +146,17 @@ class State(Rows):
         u: the points to evaluate next, ``(S, ...)``; this is the ask.
         t: evaluations of each seat so far.
         best: the point of largest loss.
-        inside: whether ``u`` lies in the threat, ``(S,)`` bool on the host, or None if all do (an
-            attack may walk through larger balls first; a point there fools nobody).
+        inside: whether ``u`` lies in the threat, ``(S,)`` bool, or None if all do (an attack may
+            walk through larger balls first; a point there fools nobody). Of ``spread``:
+            ``inside_spread`` (S, K).
+        spread: several points for each seat, ``(S, K, ...)``, evaluated forward only before ``u``
+            is: the engine hands their losses to :meth:`Attack.choose`, which may set ``u`` from
+            them; None for none.
     """
 
     u: Tensor
     t: Clock
     best: Best = field(repr=False)
-    inside: np.ndarray | None = None
+    inside: np.ndarray | Tensor | None = None
+    spread: Tensor | None = field(default=None, repr=False)
+    inside_spread: Tensor | None = None

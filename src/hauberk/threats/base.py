@@ -99,6 +99,14 @@ class Region(Rows, ABC):
         """The inputs ``x`` that ``u`` stands for; differentiable. The identity for balls."""
         return u
 
+    def vary(self, number: Tensor) -> "Region":
+        """The same threat, at its variant ``number`` (S,) of ``Threat.variants``."""
+        return self
+
+    def encode(self, x: Tensor) -> Tensor | None:
+        """The ``u`` that stands for inputs ``x``, or None if there is no such map."""
+        return x
+
     @abstractmethod
     def project_(self, u: Tensor) -> Tensor:
         """The nearest ``u`` inside the threat and the box, up to rounding of the distance."""
@@ -140,6 +148,11 @@ class Region(Rows, ABC):
 
 class Threat(ABC):
     """A set of inputs an adversary may turn a clean input into."""
+
+    @property
+    def variants(self) -> int:
+        """Ways to bind the threat to an input, each tried by every attack (Region.vary)."""
+        return 1
 
     @abstractmethod
     def at(self, x0: Tensor, box: Box = Box()) -> Region:
