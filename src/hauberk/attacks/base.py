@@ -117,9 +117,7 @@ class Attack(ABC):
             box=Box.of(box), seed=seed, ids=ids, stop=stop, warm=warm, has_warm=has_warm,
         )  # fmt: skip
 
-    def run(
-        self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any
-    ) -> Outcome:
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
         """What the evaluator calls: the engine's loop, but for attacks that bring their own."""
         return drive(self, victim, threat, x, y, **options)
 
