@@ -38,7 +38,11 @@ class Problem(Rows):
         ``region`` is another size of the threat, its own by default.
         """
         region = self.region if region is None else region
-        u = region.random(self.draws, 0) if random else region.start()
+        return self.begin_from(region.random(self.draws, 0) if random else region.start(), region)
+
+    def begin_from(self, u: Tensor, region: Region | None = None) -> Tensor:
+        """``u``, but the projected warm start where there is one."""
+        region = self.region if region is None else region
         if self.warm is None or self.has_warm is None:
             return u
         near = region.encode(self.warm)

@@ -12,6 +12,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.blocks import Reach
 from hauberk.maths.norms import norm
+from hauberk.maths.patches import image_shape, inside, repaint, stripes, tiles, two_bumps
 from hauberk.maths.projections import project_ball
 from hauberk.maths.rng import Draws
 from hauberk.maths.sampling import ball_point
@@ -189,6 +190,42 @@ class BallRegion(Region):
         delta = ball_point(draws, draw, shape, self.p, self.x0.dtype)
         return self.project_(delta.mul_(per_example(self._inner, delta)).add_(self.x0))
 
+    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        if self.p == 0:
+            return self.random(draws, draw)
+        delta = tiles(draws, draw, self.x0.shape[1:], self.x0.dtype)
+        return self.project_(self._to_edge(delta).add_(self.x0))
+
+    def paint(
+        self,
+        u: Tensor,
+        new: tuple[Tensor, Tensor],
+        old: tuple[Tensor, Tensor],
+        side: Tensor,
+        draws: Draws,
+        draw: Tensor,
+    ) -> Tensor:
+        shape = image_shape(u.shape[1:])
+        here, there = inside(*new, side), inside(*old, side)
+        coins = draws.bits(draw, (shape[0] + 1,)) & 1
+        signs = (coins[:, 1:] * 2 - 1).to(u.dtype).view(-1, shape[0], 1, 1)
+        if self.p == 0:
+            # Features leave one window for the ends of the box in another.
+            lo, hi = (edge.expand_as(u).reshape(len(u), *shape) for edge in self.edges)
+            clean, ends = self.x0.view(len(u), *shape), torch.where(signs > 0, hi, lo)
+            kept = torch.where(there, clean, u.view(len(u), *shape))
+            return torch.where(here, ends, kept).view_as(u)
+        delta = (u - self.x0).view(len(u), *shape)
+        pattern = two_bumps(*new, side, coins[:, 0] == 1).to(u.dtype) * signs
+        return self._to_edge(
+            repaint(delta, pattern, here, here | there, self._inner, self.p).view_as(u)
+        ).add_(self.x0)
+
+    def _to_edge(self, delta: Tensor) -> Tensor:
+        """Perturbations scaled to the full radius; 0 stays."""
+        size = norm(delta, self.p).clamp_min_(1e-30)
+        return delta * per_example((self._inner / size).to(delta.dtype), delta)
+
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         return norm(x.double() - self.x0.double(), self.p)
 
@@ -246,6 +283,25 @@ class LinfRegion(Region):
         noise = draws.uniform(draw, self.x0.shape[1:], self.x0.dtype).mul_(2).sub_(1)
         radius = per_example(self.radius.to(noise.dtype), noise)
         return self.project_(torch.addcmul(self.x0, noise, radius))
+
+    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        signs = stripes(draws, draw, self.x0.shape[1:], self.x0.dtype)
+        return torch.where(signs > 0, self.hi, self.lo)
+
+    def paint(
+        self,
+        u: Tensor,
+        new: tuple[Tensor, Tensor],
+        old: tuple[Tensor, Tensor],
+        side: Tensor,
+        draws: Draws,
+        draw: Tensor,
+    ) -> Tensor:
+        channels, height, width = image_shape(u.shape[1:])
+        coins = (draws.bits(draw, (channels,)) & 1).view(-1, channels, 1, 1)
+        here = inside(*new, side).expand(-1, channels, height, width).reshape(u.shape)
+        up = (coins == 1).expand(-1, -1, height, width).reshape(u.shape)
+        return torch.where(here, torch.where(up, self.hi, self.lo), u)
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         return norm(x.double() - self.x0.double(), inf)

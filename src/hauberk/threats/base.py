@@ -125,6 +125,28 @@ class Region(Rows, ABC):
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         """A random ``u`` inside the threat."""
 
+    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        """A random ``u`` of the threat's full size, coarse in space; random if it knows no such."""
+        return self.random(draws, draw)
+
+    def paint(
+        self,
+        u: Tensor,
+        new: tuple[Tensor, Tensor],
+        old: tuple[Tensor, Tensor],
+        side: Tensor,
+        draws: Draws,
+        draw: Tensor,
+    ) -> Tensor:
+        """``u`` repainted at random inside a window; not projected.
+
+        Args:
+            new, old: rows and columns of two windows (:func:`hauberk.maths.patches.window`):
+                geometries with a budget take from the second what they spend in the first.
+            side: their side, ``(S,)``.
+        """
+        raise InputError(f"{type(self).__name__} knows no windows to paint: use another attack")
+
     @abstractmethod
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """Distance from ``x0`` to ``x`` in the threat's unit, ``(S,)``, in float64."""

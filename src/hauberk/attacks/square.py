@@ -1,0 +1,72 @@
+"""Square: random search with square-shaped updates; needs no gradient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.errors import InputError
+from hauberk.maths.patches import image_shape, window
+
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Of 10,000 queries, those after which the painted share of the image is halved."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Attack):
+    """Square attack (Andriushchenko et al. 2020), for every ball.
+
+    A query repaints one square window of the best point so far, as the threat's geometry allows
+    (:meth:`Region.paint`), and is kept if the loss rises. ``steps + 1`` forwards, no backwards.
+
+    Args:
+        share: share of the image that the first windows cover; halved as the queries go by, at the
+            published times stretched to ``steps``.
+        blind: start from the threat's own coarse pattern even where a warm start is at hand.
+    """
+
+    steps: int = 1000
+    share: float = 0.8
+    blind: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share <= 1:
+            raise InputError(f"share is {self.share}: give a share of the image in (0, 1]")
+
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
+    def wants_gradient(self, state: State) -> bool:
+        return False
+
+    def start(self, problem: Problem) -> State:
+        u = problem.region.coarse(problem.draws, 0)
+        if problem.warm is not None and not self.blind:
+            u = problem.begin_from(u)
+        return State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        state.best.update_(state.u, told)
+        state.t.tick()
+        region, draws = problem.region, problem.draws
+        best = state.best.u
+        _, height, width = image_shape(best.shape[1:])
+        count = torch.from_numpy(state.t.count).to(best.device)
+        side = torch.from_numpy(self.sides(state.t.count, height, width)).to(best.device)
+        new = window(draws.split(1), count, side, height, width)
+        old = window(draws.split(2), count, side, height, width)
+        state.u = region.project_(region.paint(best, new, old, side, draws.split(3), count))
+        return state
+
+    def sides(self, count: np.ndarray, height: int, width: int) -> np.ndarray:
+        """Side of the window at each count of queries."""
+        scaled = count * 10_000 / self.steps
+        share = self.share / 2.0 ** np.searchsorted(HALVINGS, scaled, side="left")
+        # A vector is a row: its windows are segments.
+        side = share * width if height == 1 else np.sqrt(share * height * width)
+        whole: np.ndarray = np.clip(np.round(side), 1, max(height, width)).astype(np.int64)
+        return whole
