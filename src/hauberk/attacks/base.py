@@ -29,17 +29,23 @@ class Attack(ABC):
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
             attempt each, the largest clean logits first.
+        soften: width of the sigmoids that stand in for kinks and steps in the backward pass, in
+            standard deviations of a layer's units; 0 for the model's own gradients
+            (:class:`hauberk.engine.softened.Softened`).
     """
 
     loss: Any = "margin"
     steps: int = 100
     restarts: int = 1
     targets: int = 0
+    soften: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "restarts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
+        if self.soften < 0:
+            raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
         if self.targets < 0:
             raise InputError(f"targets is {self.targets}: give 0 (untargeted) or more")
         _ = self.objective  # refuses an unknown loss now, not when the attack runs
@@ -83,7 +89,7 @@ class Attack(ABC):
     @property
     def objective(self) -> Objective:
         """What is maximised."""
-        return Objective(self.loss, targeted=self.targets > 0)
+        return Objective(self.loss, targeted=self.targets > 0, soften=self.soften)
 
     def __call__(
         self,

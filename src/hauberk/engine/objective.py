@@ -20,10 +20,13 @@ class Objective:
         loss: a name from :data:`hauberk.maths.losses.LOSSES` (or, with targets, ``TARGETED``), or a
             function ``(logits (S, C), y (S,)) -> (S,)``; targeted ones also take ``target (S,)``.
         targeted: whether the loss wants a target class.
+        soften: width of smoothed gradients (:class:`hauberk.engine.softened.Softened`); 0 for the
+            model's own.
     """
 
     loss: str | Callable[..., Tensor] = "margin"
     targeted: bool = False
+    soften: float = 0.0
 
     def __post_init__(self) -> None:
         known = TARGETED if self.targeted else LOSSES
@@ -44,7 +47,7 @@ class Objective:
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
     ) -> "Found":
         """Run the victim on ``x`` (S, ...) and combine what it says into one loss per seat."""
-        logits = victim.logits(x)
+        logits = victim.logits(x, self.soften)
         given = (y,) if target is None else (y, target)
         slopes = TARGETED_SLOPES if self.targeted else SLOPES
         if isinstance(self.loss, str) and self.loss in slopes:

@@ -20,6 +20,7 @@ class Victim:
 
     Attributes:
         forwards, backwards: passes so far (one example through the model once is one).
+        stiff: why the model's gradients cannot be softened; None while they can.
         no_gradient: set once a loss was found not to depend on the input (a detached model).
         top_label: largest label of the run; a model with too few classes for it is refused.
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
@@ -38,6 +39,7 @@ class Victim:
         self._chunk = batch_size
         self._in_place: bool | None = None
         self.no_gradient = False
+        self.stiff: str | None = None
         self.top_label = 0
         self.device, self.dtype = _home(model)
 
@@ -73,8 +75,12 @@ class Victim:
             self._chunk = max(1, min(most, budget // max(1, example.numel())))
         return self._chunk
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, soften: float = 0.0) -> Tensor:
         """``(B, ...) -> (B, C)``, in the model's dtype, on the autograd graph if ``x`` is on it.
+
+        Args:
+            soften: width of the smoothed gradients (:class:`hauberk.engine.softened.Softened`);
+                0 for the model's own. The logits are the same.
 
         Raises:
             InputError: if the model returns something else than a ``(B, C)`` tensor, C >= 2, or has
@@ -85,7 +91,7 @@ class Victim:
         if self._in_place is not False:
             given = given.clone()
         version = given._version
-        out = self.model(given)
+        out = self._through(given, soften) if soften and x.requires_grad else self.model(given)
         if self._in_place is None:
             # A model that overwrites its input gets a copy each time; others need none.
             self._in_place = given._version != version
@@ -105,6 +111,24 @@ class Victim:
                 f"labels must be 0 to {out.shape[1] - 1}"
             )
         return out
+
+    def _through(self, given: Tensor, soften: float) -> Tensor:
+        from hauberk.engine.softened import Softened
+
+        if self.stiff is None:
+            kept = given.clone()
+            try:
+                # A compiled model hides its operations; what it was made from does not.
+                with Softened(soften):
+                    out: Tensor = getattr(self.model, "_orig_mod", self.model)(given)
+                return out
+            except Exception as error:  # whatever a user's model raises when looked into
+                if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
+                    raise
+                self.stiff = f"{type(error).__name__}: {error}".splitlines()[0]
+                given = kept
+        plain: Tensor = self.model(given)
+        return plain
 
     def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor) -> Tensor:
         """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge."""
