@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from hauberk import attacks, data, models
     from hauberk.attacks import Attack
     from hauberk.engine.outcome import Outcome
-    from hauberk.evaluation import Result, evaluate, verify
+    from hauberk.evaluation.evaluate import evaluate
+    from hauberk.evaluation.result import Result
+    from hauberk.evaluation.verify import verify
     from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Threat, Union, threat
 
 # Names are looked up when they are first used, so that `import hauberk` stays cheap.

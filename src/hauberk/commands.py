@@ -17,16 +17,13 @@ if TYPE_CHECKING:
 def evaluate(options: Any) -> int:
     """``hauberk evaluate``."""
     from hauberk import evaluation
-    from hauberk.evaluation.suites import SUITES, suite_of
+    from hauberk.evaluation.suites import suite_of
     from hauberk.report.progress import shown
     from hauberk.report.table import print_table
     from hauberk.threats import Union, threat
 
     if options.list_suites:
-        for suite in SUITES.values():
-            print(f"{suite.name:10} {suite.passes():5} passes per point and threat at most, "
-                  f"10 classes; {suite.about}")  # fmt: skip
-        return 0
+        return _list_suites(options)
     if not options.threat:
         raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
     texts = [options.threat] if isinstance(options.threat, str) else options.threat
@@ -123,13 +120,41 @@ def _dry_run(model: Any, data: Any, union: Any, suite: Any, options: Any) -> int
         x = few.clone().requires_grad_(True)
         torch.autograd.grad(victim.logits(x).sum(), x)
         each = (time.perf_counter() - begun) / 2 / len(few)
-    classes = victim.predict(few[:1]).shape[1]
-    passes = suite.passes(classes) * len(union.parts)
-    seconds = passes * each * len(data.images)
-    print(f"{len(data.images)} examples, {len(union.parts)} threats, suite {suite.name}:")
-    print(f"at most {passes} passes per example and about {seconds / 60:.1f} minutes, "
+    n, classes = len(data.images), victim.predict(few[:1]).shape[1]
+    always, most = suite.passes(union.parts, classes)
+    print(f"{n} examples, {len(union.parts)} threats, suite {suite.name}:")
+    print(f"at most {always} passes per example and about {_minutes(always * each * n)}, "
           "if no point breaks; broken points leave early")  # fmt: skip
+    if most > always:
+        print(f"if the gradients prove to be masked: {most} passes, {_minutes(most * each * n)}")
     return 0
+
+
+def _list_suites(options: Any) -> int:
+    """Every suite, and the passes that a point costs which nothing breaks."""
+    from hauberk.evaluation import SUITES
+    from hauberk.threats import Union, threat
+
+    texts = options.threat or ["linf:0.3", "l2:2", "l1:10"]
+    parts = Union(*(threat(text) for text in texts)).parts
+    print(f"passes per point that nothing breaks, at most, under {', '.join(map(str, parts))} "
+          "with 10 classes; + if gradients prove to be masked")  # fmt: skip
+    for suite in SUITES.values():
+        print()
+        try:
+            always, most = suite.passes(parts)
+        except InputError as error:
+            print(f"{suite.name} (version {suite.version}): {error}")
+            continue
+        more = f" + {most - always}" if most > always else ""
+        print(f"{suite.name} (version {suite.version}): {always}{more} passes; {suite.about}")
+        for name, stage in suite.stages.items():
+            print(f"  {name:14} {stage.about()}")
+    return 0
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
 def _hash(path: str | None) -> str | None:

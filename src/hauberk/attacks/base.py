@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class Attack(ABC):
 
     Args:
         loss: ``ce``, ``margin``, ``soft_margin``, ``cw`` or ``dlr``; with targets ``ce``,
-            ``margin`` or ``dlr``; or a function of logits and labels (and targets).
+            ``margin`` or ``dlr``; or a function of logits and labels (and targets); or an
+            :class:`~hauberk.engine.objective.Objective`.
         steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
@@ -33,6 +34,9 @@ class Attack(ABC):
             standard deviations of a layer's units; 0 for the model's own gradients
             (:class:`hauberk.engine.softened.Softened`).
     """
+
+    kind: ClassVar[str] = "gradient"
+    """What it goes by: ``gradient``, ``free`` of gradients, or ``transfer`` from other models."""
 
     loss: Any = "margin"
     steps: int = 100
@@ -89,7 +93,11 @@ class Attack(ABC):
     @property
     def objective(self) -> Objective:
         """What is maximised."""
-        return Objective(self.loss, targeted=self.targets > 0, soften=self.soften)
+        targeted = self.targets > 0
+        if isinstance(self.loss, Objective):
+            soften = self.soften or self.loss.soften
+            return replace(self.loss, targeted=targeted, soften=soften)
+        return Objective(self.loss, targeted=targeted, soften=self.soften)
 
     def __call__(
         self,
@@ -131,6 +139,7 @@ class Attack(ABC):
         """Name and hyper-parameters, as the manifest records them."""
         return {
             "attack": type(self).__name__,
+            "kind": self.kind,
             **{f.name: getattr(self, f.name) for f in fields(self)},
         }
 

@@ -1,6 +1,7 @@
 """Square: random search with square-shaped updates; needs no gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class Square(Attack):
             published times stretched to ``steps``.
         blind: start from the threat's own coarse pattern even where a warm start is at hand.
     """
+
+    kind: ClassVar[str] = "free"
 
     steps: int = 1000
     share: float = 0.8

@@ -103,6 +103,8 @@ class _Seats(Rows):
     """Whether the seat's model was fooled, ``(S,)``, and where, and at which loss."""
     hit_u: Tensor
     hit_loss: Tensor
+    looked: Tensor
+    """Gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``."""
 
 
 class _Run:
@@ -122,6 +124,8 @@ class _Run:
         self.found_by = torch.full((n,), -1, device=x.device)
         self.decided = np.zeros(n, dtype=bool)
         self.spent = np.zeros((n, 2), dtype=np.int64)
+        self.worst = torch.full_like(self.loss, torch.inf)
+        self.looked = torch.zeros(n, 3, device=x.device)
         self.asked = (0, 0)
         self.witness: Tensor | None = None
         self.warm: Tensor | None = None
@@ -153,7 +157,7 @@ class _Run:
                     seats = new if seats is None else seats.join(new)
             if seats is None:
                 return self.outcome()
-            news = self.advance(seats)
+            news = self.advance(seats, look=step % 8 == 0)
             step += 1
             over = self.attack.over(seats.state)
             if over is not None or (news and step % self.look_every == 0):
@@ -206,9 +210,10 @@ class _Run:
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
+            looked=torch.zeros(len(jobs), 3, device=index.device),
         )
 
-    def advance(self, seats: _Seats) -> bool:
+    def advance(self, seats: _Seats, look: bool) -> bool:
         """One ask, one tell, one step; whether some model may have been fooled."""
         state, news = seats.state, False
         if state.spread is not None:
@@ -231,6 +236,9 @@ class _Run:
         gradient = self.attack.wants_gradient(state)
         told, seats.weights = self.tell(seats.problem, state.u, seats.weights, gradient)
         self.count(1, int(gradient))
+        if look and told.grad is not None:
+            size = told.grad.flatten(1).abs().amax(1)
+            seats.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
         if self.stop and told.any_fooled:
             fooled = told.fooled
             if state.inside is not None:
@@ -316,6 +324,10 @@ class _Run:
         loss = torch.where(gone.hit, gone.hit_loss, best.loss)
         fooled = gone.hit | best.fooled
         points, witness = region.decode(u), region.witness(u)
+        index = torch.from_numpy(gone.example).to(self.x.device)
+        self.looked.index_add_(0, index, gone.looked)
+        ended = torch.where(gone.hit, torch.inf, best.loss).to(self.worst.dtype)
+        self.worst.scatter_reduce_(0, index, ended, "amin")
         # Siblings may leave together: only the best of them counts.
         worth = loss.nan_to_num(nan=torch.inf).double().cpu().numpy()
         order = np.lexsort((gone.attempt, -worth, ~gone.hit.cpu().numpy()))
@@ -336,6 +348,7 @@ class _Run:
     def outcome(self) -> Outcome:
         region = self.threat.at(self.x, self.box)
         spent = torch.from_numpy(self.spent)
+        zero, huge = (self.looked[:, 1:] / self.looked[:, :1]).unbind(1)
         return Outcome(
             points=self.points,
             loss=self.loss,
@@ -345,6 +358,9 @@ class _Run:
             forwards=spent[:, 0],
             backwards=spent[:, 1],
             witness=self.witness,
+            worst=torch.where(self.worst == torch.inf, torch.nan, self.worst),
+            zero=zero,
+            huge=huge,
         )
 
 

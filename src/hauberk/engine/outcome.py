@@ -18,6 +18,11 @@ class Outcome:
         attempt: which attempt (target, restart) found the point, ``(B,)`` int64.
         forwards, backwards: passes spent on each example, ``(B,)`` int64.
         witness: parameters of a warp, ``(B, ...)``; None for balls.
+        worst: the least of the attempts' largest losses, ``(B,)``: far below ``loss``, the attempts
+            disagree. NaN where no attempt ended without a hit.
+        zero, huge: shares of the gradients looked at (every eighth step's) that were exactly zero,
+            or beyond all bounds, ``(B,)`` float; NaN where none was. None for a solver that does
+            not tell.
     """
 
     points: Tensor
@@ -28,6 +33,9 @@ class Outcome:
     forwards: Tensor
     backwards: Tensor
     witness: Tensor | None = None
+    worst: Tensor | None = None
+    zero: Tensor | None = None
+    huge: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.points)

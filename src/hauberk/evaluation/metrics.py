@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hauberk.errors import InputError
+from hauberk.evaluation.evidence import evidence
 from hauberk.evaluation.files import plain
 from hauberk.evaluation.ledger import VOLATILE
 
@@ -70,6 +71,8 @@ def summarise(
     correct = np.asarray(clean.get("correct", ()), dtype=bool)
     n = len(ids)
     schedule = _schedule(manifest)
+    required = [not s.get("optional") for s in manifest.get("schedule") or ()]
+    findings = evidence(clean, attacks, manifest)
     attacked, broken = _grids(ids, correct, attacks, schedule)
     union_only, every = bool(manifest.get("union_only")), bool(manifest.get("all_attacks"))
     lost = broken.any(0)  # over an empty schedule: nobody
@@ -89,7 +92,8 @@ def summarise(
             }
             standing = left
         due = correct if every else standing & ~lost if union_only else standing
-        done = whole and bool(attacked[mine][:, due].all())
+        whole_ones = [k for k in mine if required[k]]
+        done = whole and bool(attacked[whole_ones][:, due].all())
         finished &= done
         threats[notation] = {
             "accuracy": _share(standing),
@@ -128,7 +132,9 @@ def summarise(
         "near_boundary": _near_boundary(attacks, list(threats)),
         "rejected": int((claimed & ~_mask(attacks, "broken")).sum()),
         "manifest_sha256": fingerprint(manifest),
-        "warnings": list(manifest.get("warnings") or ()),
+        "escalated": _escalated(attacks, manifest),
+        "evidence": [found.plain() for found in findings],
+        "warnings": [*(manifest.get("warnings") or ()), *map(str, findings)],
     }
 
 
@@ -136,6 +142,13 @@ def fingerprint(manifest: Mapping[str, Any]) -> str:
     """SHA-256 of all that a manifest says, but for its volatile keys."""
     kept = plain({k: v for k, v in manifest.items() if k not in VOLATILE})
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _escalated(attacks: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, Any]) -> bool:
+    """Whether stages were run that are for masked gradients only."""
+    stages = manifest.get("attacks") or {}
+    masked = [name for name, told in stages.items() if told.get("when") == "masked"]
+    return bool(np.isin(attacks["attack"], masked).any()) if "attack" in attacks else False
 
 
 def _schedule(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,79 +1,210 @@
-"""Suites: named, versioned schedules of attacks."""
+"""Suites: named, versioned schedules of attacks, and how to write one's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
 
-from hauberk.attacks import APGD
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.threats.base import Threat
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of a suite: an attack, and whom it is for.
+
+    Args:
+        attack: what is run, under every threat, on the points that still stand.
+        when: ``always``, or only if the run has evidence of ``masked`` gradients by then.
+        share: below 1, go through the standing points from the one nearest to the decision boundary
+            on, in portions of this share of the examples, until a portion holds none that breaks.
+        carry: only points broken under another threat, starting from what broke them there.
+        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``; all by default.
+    """
+
+    attack: Attack
+    when: Literal["always", "masked"] = "always"
+    share: float = 1.0
+    carry: bool = False
+    threats: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.when not in ("always", "masked"):
+            raise InputError(f"when is '{self.when}': choose always or masked")
+        if not 0 < self.share <= 1:
+            raise InputError(f"share is {self.share}: give a share of the examples in (0, 1]")
+
+    @property
+    def whole(self) -> bool:
+        """Whether every standing point is attacked."""
+        return self.when == "always" and self.share == 1 and not self.carry
+
+    def fits(self, threat: Threat) -> bool:
+        """Whether the stage is for such a threat."""
+        return not self.threats or str(threat).partition(":")[0] in self.threats
+
+    def passes(self, classes: int = 10) -> float:
+        """Most passes that a point costs that nothing breaks; with ``share``, for one portion."""
+        if self.carry:
+            return 0.0
+        return self.share * self.attack.attempts(classes) * self.attack.passes
+
+    def about(self) -> str:
+        """The attack's settings that are not its defaults, and whom the stage is for."""
+        attack = self.attack
+        set_ = [
+            f"{f.name}={getattr(attack, f.name)}"
+            for f in fields(attack)
+            if f.name == "steps" or getattr(attack, f.name) != f.default
+        ]
+        told = [f"{type(attack).__name__}({', '.join(set_)})"]
+        if self.threats:
+            told.append(f"for {', '.join(self.threats)}")
+        if self.carry:
+            told.append("from points that broke under another threat")
+        if self.share < 1:
+            told.append(f"nearest {100 * self.share:g}% first, until none of a portion breaks")
+        if self.when == "masked":
+            told.append("if gradients prove to be masked")
+        return "; ".join(told)
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest records: the attack's settings, and what makes the stage special."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "attack"}
+        plain = {f.name: f.default for f in fields(self)}
+        return self.attack.describe() | {k: v for k, v in mine.items() if v != plain[k]}
+
+
 @dataclass(frozen=True)
 class Suite:
-    """Attacks by name, run in order on the points that still stand.
+    """Stages by name, run in order: each under every threat before the next.
 
     Attributes:
         name, version: what the manifest records; the version changes when a number could.
         about: one line.
-        attacks: the schedule, the same for every threat.
+        attacks: the stages; an attack alone is a stage that is always run on all points.
     """
 
     name: str
     version: int
     about: str
-    attacks: Mapping[str, Attack]
+    attacks: Mapping[str, Attack | Stage]
 
-    def schedule(self, threats: tuple[Threat, ...]) -> list[tuple[Threat, str, Attack]]:
-        """(threat, name, attack) in the order in which they are run."""
-        return [(t, name, attack) for t in threats for name, attack in self.attacks.items()]
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The stages by name."""
+        return {
+            name: row if isinstance(row, Stage) else Stage(attack=row)
+            for name, row in self.attacks.items()
+        }
 
-    def passes(self, classes: int = 10) -> int:
-        """Most passes that one point costs under one threat when nothing breaks it."""
-        return sum(a.attempts(classes) * a.passes for a in self.attacks.values())
+    def schedule(self, threats: tuple[Threat, ...]) -> list[tuple[Threat, str, Stage]]:
+        """(threat, name, stage) in the order in which they are run.
+
+        Raises:
+            InputError: if no stage is for one of the threats.
+        """
+        rows = [
+            (t, name, stage)
+            for name, stage in self.stages.items()
+            for t in threats
+            if stage.fits(t)
+        ]
+        for threat in threats:
+            if not any(t == threat and stage.when == "always" for t, _, stage in rows):
+                raise InputError(f"suite {self.name} holds no attack for {threat}: add one to it")
+        return rows
+
+    def passes(self, threats: tuple[Threat, ...], classes: int = 10) -> tuple[int, int]:
+        """Most passes that a point costs that nothing breaks: always, and with escalation."""
+        rows = [(stage.when, stage.passes(classes) * t.variants)
+                for t, _, stage in self.schedule(threats)]  # fmt: skip
+        always = sum(cost for when, cost in rows if when == "always")
+        return round(always), round(sum(cost for _, cost in rows))
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records."""
-        return {name: attack.describe() for name, attack in self.attacks.items()}
+        return {name: stage.describe() for name, stage in self.stages.items()}
 
 
-SUITES = {
-    suite.name: suite
-    for suite in (
-        Suite(
-            name="fast",
-            version=1,
-            about="a first look: one APGD run on the logit margin",
-            attacks={"apgd-margin": APGD(steps=50, loss="margin")},
-        ),
-        Suite(
-            name="standard",
-            version=1,
-            about="to quote: APGD on cross-entropy, then on the nine best-ranked targets",
-            attacks={
-                "apgd-ce": APGD(steps=100, loss="ce"),
-                "apgd-t": APGD(steps=100, loss="dlr", targets=9),
-            },
-        ),
-    )
-}
-
-
-def suite_of(suite: "str | Suite | Mapping[str, Attack] | Attack") -> Suite:
-    """A suite by name, a suite as it is, or one made of the given attacks.
+def suite_of(suite: "str | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:
+    """A suite by name, from a YAML file, as it is, or one made of the given attacks.
 
     Raises:
         InputError: for an unknown name or something that is no attack.
     """
+    from hauberk.evaluation.catalogue import SUITES
+
     if isinstance(suite, Suite):
         return suite
     if isinstance(suite, str):
+        if suite.endswith((".yaml", ".yml")):
+            return read_suite(suite)
         if suite not in SUITES:
-            raise InputError(f"unknown suite '{suite}': choose one of {', '.join(SUITES)}")
+            known = ", ".join(SUITES)
+            raise InputError(f"unknown suite '{suite}': choose one of {known}, or a .yaml file")
         return SUITES[suite]
-    if isinstance(suite, Attack):
-        suite = {type(suite).__name__.lower(): suite}
-    if not suite or not all(isinstance(attack, Attack) for attack in suite.values()):
+    if isinstance(suite, Attack | Stage):
+        attack = suite if isinstance(suite, Attack) else suite.attack
+        suite = {type(attack).__name__.lower(): suite}
+    if not suite or not all(isinstance(row, Attack | Stage) for row in suite.values()):
         raise InputError("a suite is a name, an attack, or a dictionary of names and attacks")
     return Suite(name="custom", version=0, about="the caller's own", attacks=dict(suite))
+
+
+def read_suite(path: str | Path) -> Suite:
+    """A suite from a YAML file.
+
+    ::
+
+        about: two runs, and a dear one for the points nearest to the boundary
+        attacks:
+          first: {attack: APGD, steps: 20, loss: margin}
+          second: {attack: APGD, steps: 50, soften: 0.3}
+          last: {attack: APGD, steps: 100, targets: 9, share: 0.05}
+
+    Raises:
+        InputError: if the file cannot be read or says something that hauberk does not know.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise InputError(f"suite {path} cannot be read: {why}") from error
+    if not isinstance(told, dict) or not isinstance(told.get("attacks"), dict):
+        raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
+    if unknown := sorted(set(told) - {"name", "version", "about", "attacks"}):
+        raise InputError(f"suite {path} has an unknown word '{unknown[0]}'")
+    attacks = {str(name): _row(f"{path}, {name}", row) for name, row in told["attacks"].items()}
+    if not attacks:
+        raise InputError(f"suite {path} names no attack")
+    about = str(told.get("about", f"read from {path}"))
+    return Suite(str(told.get("name", path.stem)), int(told.get("version", 0)), about, attacks)
+
+
+def _row(where: str, row: Any) -> Stage:
+    from hauberk import attacks
+
+    if not isinstance(row, dict) or "attack" not in row:
+        raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
+    given = dict(row)
+    name = given.pop("attack")
+    kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
+    if kind is None or kind is Attack:
+        known = ", ".join(k for k in attacks.__all__ if k != "Attack")
+        raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
+    own = {f.name for f in fields(Stage)} - {"attack"}
+    settings = {f.name for f in fields(kind)}
+    if unknown := sorted(set(given) - own - settings):
+        words = ", ".join(sorted(settings | own))
+        raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {words}")
+    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    try:
+        attack = kind(**{k: v for k, v in lists.items() if k in settings})
+        return Stage(attack=attack, **{k: v for k, v in lists.items() if k in own})
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error

@@ -1,0 +1,34 @@
+"""The suites that come with the package."""
+
+from hauberk.attacks import APGD, Square
+from hauberk.evaluation.suites import Stage, Suite
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            name="fast",
+            version=2,
+            about="a first look: two short APGD runs with softened gradients",
+            attacks={
+                "apgd-soft": APGD(steps=12, soften=0.1),
+                "apgd-softer": APGD(steps=11, soften=0.3),
+                "carried": Stage(attack=APGD(steps=12, soften=0.1), carry=True),
+            },
+        ),
+        Suite(
+            name="standard",
+            version=2,
+            about="to quote: APGD exact and softened, targets, a search without gradients",
+            attacks={
+                "apgd": APGD(steps=20),
+                "apgd-soft": APGD(steps=30, soften=0.05),
+                "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
+                "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
+                "apgd-t": APGD(steps=30, targets=3, soften=0.05),
+                "square": Stage(attack=Square(steps=200), share=0.1),
+                "tenfold": Stage(attack=APGD(steps=100, targets=9, soften=0.05), share=0.02),
+            },
+        ),
+    )
+}

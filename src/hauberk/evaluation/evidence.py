@@ -1,0 +1,240 @@
+"""Can the number be believed? What a run's own rows say about masked gradients and weak attacks.
+
+The signs are those of Athalye, Carlini & Wagner 2018, Carlini et al. 2019 (On evaluating
+adversarial robustness) and Tramèr & Boneh 2019, section 4.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sign that a number may be too high.
+
+    Attributes:
+        code: what kind of sign.
+        threat: the threat's notation.
+        masked: whether it speaks for masked gradients (a suite escalates then).
+        told: the evidence, in words and figures.
+        remedy: what to do.
+    """
+
+    code: str
+    threat: str
+    masked: bool
+    told: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.threat}: {self.told}. {self.remedy}"
+
+    def plain(self) -> dict[str, Any]:
+        """For the summary."""
+        return asdict(self)
+
+
+def evidence(clean: Columns, attacks: Columns, manifest: Mapping[str, Any]) -> list[Finding]:
+    """What the rows of a run, or of a part of it, speak for; see :class:`Finding`.
+
+    Args:
+        clean: columns of the clean parts; uses ``id``, ``correct`` and ``margin``.
+        attacks: columns of the attack parts.
+        manifest: uses ``schedule`` and ``attacks``, the descriptions of the stages.
+    """
+    if not len(attacks.get("id", ())) or "zero" not in attacks or "margin" not in clean:
+        return []
+    found: list[Finding] = []
+    for notation in dict.fromkeys(str(row["threat"]) for row in manifest.get("schedule") or ()):
+        mine = attacks["attacked"].astype(bool) & (attacks["threat"] == notation)
+        rows = {name: np.asarray(column)[mine] for name, column in attacks.items()}
+        found += _Threat(notation, clean, rows, manifest.get("attacks") or {}).findings()
+    return found
+
+
+class _Threat:
+    """The rows of one threat."""
+
+    def __init__(
+        self, notation: str, clean: Columns, rows: Columns, stages: Mapping[str, Any]
+    ) -> None:
+        self.notation, self.rows, self.stages = notation, rows, stages
+        self.n = int(np.asarray(clean["correct"], dtype=bool).sum())
+        self.few = max(1, round(0.02 * self.n))
+        order = np.argsort(clean["id"], kind="stable")
+        place = np.searchsorted(clean["id"], rows["id"], sorter=order)
+        self.clean_margin = np.asarray(clean["margin"], dtype=float)[order[place]]
+        self.names = list(dict.fromkeys(rows["attack"].tolist()))
+        lost = np.unique(rows["id"][rows["broken"].astype(bool)])
+        self.stands = ~np.isin(rows["id"], lost)
+
+    def findings(self) -> list[Finding]:
+        checks = (
+            self.free, self.transfer, self.softened, self.zero, self.huge, self.headway,
+            self.restarts, self.tenfold,
+        )  # fmt: skip
+        return [found for check in checks if (found := check()) is not None]
+
+    def told(self, code: str, told: str, remedy: str, masked: bool = True) -> Finding:
+        return Finding(code, self.notation, masked, told, remedy)
+
+    def of(self, name: str) -> Mapping[str, Any]:
+        """A stage's description."""
+        return self.stages.get(name) or {}
+
+    def kind(self, *kinds: str) -> list[str]:
+        """Stages of such kinds, in the order of the run."""
+        return [name for name in self.names if self.of(name).get("kind") in kinds]
+
+    def exact(self) -> list[str]:
+        """Stages that go by the model's own gradients."""
+        return [name for name in self.kind("gradient") if not self.of(name).get("soften")]
+
+    def broke(self, name: str, after: list[str]) -> tuple[int, int]:
+        """How many points a stage broke that all of the others had left, and met."""
+        ids, broken = self.rows["id"], self.rows["broken"].astype(bool)
+        mine = self.rows["attack"] == name
+        met = mine.copy()
+        for other in after:
+            left = ids[(self.rows["attack"] == other) & ~broken]
+            met &= np.isin(ids, left)
+        return int((met & broken).sum()), int(met.sum())
+
+    def before(self, name: str, others: list[str]) -> list[str]:
+        return [o for o in others if self.names.index(o) < self.names.index(name)]
+
+    def free(self) -> Finding | None:
+        gradients = [g for g in self.kind("gradient") if not self.of(g).get("carry")]
+        whole = [g for g in gradients if not self.of(g).get("share")]
+        for name in self.kind("free"):
+            after = self.before(name, whole)
+            broke, met = self.broke(name, after) if after else (0, 0)
+            if broke >= self.few:
+                return self.told(
+                    "gradient-free beats gradients",
+                    f"{name}, which uses no gradients, broke {broke} of {met} points that "
+                    f"attacks by gradients had left",
+                    "The gradients mislead: trust attacks without gradients here, and give them "
+                    "more steps (suite gradient-free)",
+                )
+        return None
+
+    def transfer(self) -> Finding | None:
+        for name in self.kind("transfer"):
+            after = self.before(name, self.kind("gradient"))
+            broke, met = self.broke(name, after) if after else (0, 0)
+            if broke >= self.few:
+                return self.told(
+                    "transfer beats white-box",
+                    f"{name}, crafted on another model, broke {broke} of {met} points that "
+                    "attacks on the model itself had left",
+                    "The model's own gradients mislead: attack it through a surrogate, or "
+                    "without gradients",
+                )
+        return None
+
+    def softened(self) -> Finding | None:
+        exact = self.exact()
+        for name in self.kind("gradient"):
+            if not self.of(name).get("soften") or self.of(name).get("carry"):
+                continue
+            after = self.before(name, exact)
+            broke, met = self.broke(name, after) if after else (0, 0)
+            if broke >= max(self.few, 3, 0.1 * met):
+                return self.told(
+                    "softened gradients beat exact ones",
+                    f"{name}, with softened gradients, broke {broke} of {met} points that exact "
+                    "gradients had left",
+                    "Units of the model saturate or are dead: quote no number from exact "
+                    "gradients alone",
+                )
+        return None
+
+    def share(self, column: str, names: list[str], least: float) -> tuple[int, int]:
+        """On how many standing points a share exceeds ``least``, of those looked at."""
+        mine = np.isin(self.rows["attack"], names) & self.stands
+        seen = self.rows[column][mine].astype(float)
+        return int((seen > least).sum()), int((~np.isnan(seen)).sum())
+
+    def zero(self) -> Finding | None:
+        many, of = self.share("zero", self.exact(), 0.5)
+        if many < max(2, 0.1 * of):
+            return None
+        return self.told(
+            "zero gradients",
+            f"on {many} of {of} standing points most gradients along the path were exactly zero",
+            "Look for rounding, thresholds, saturation or detach() in the model",
+        )
+
+    def huge(self) -> Finding | None:
+        many, of = self.share("huge", self.exact(), 0.1)
+        if many < max(2, 0.1 * of):
+            return None
+        return self.told(
+            "exploding gradients",
+            f"on {many} of {of} standing points gradients along the path were infinite or beyond "
+            "1e30",
+            "Look for divisions by almost zero, deep recurrences, or purification in a loop",
+        )
+
+    def headway(self) -> Finding | None:
+        mine = np.isin(self.rows["attack"], self.kind("gradient")) & self.stands
+        if not mine.any() or not (self.rows["distance"] > 0).any():
+            return None
+        ids, gain = self.rows["id"][mine], (self.clean_margin - self.rows["margin"])[mine]
+        each, group = np.unique(ids, return_inverse=True)
+        best = np.full(len(each), -np.inf)
+        np.maximum.at(best, group, np.nan_to_num(gain, nan=-np.inf))
+        stuck = int((best <= 0).sum())
+        if stuck < max(2, 0.2 * len(each)):
+            return None
+        return self.told(
+            "the loss does not rise",
+            f"on {stuck} of {len(each)} standing points no attack by gradients came nearer to the "
+            "decision boundary than the clean input is",
+            "The gradients do not lead uphill: check the model's backward pass",
+        )
+
+    def restarts(self) -> Finding | None:
+        many = [
+            name for name in self.exact()
+            if self.of(name).get("restarts", 1) > 1 and not self.of(name).get("targets")
+            and self.of(name).get("loss") == "margin"
+        ]  # fmt: skip
+        mine = np.isin(self.rows["attack"], many) & self.stands & (self.clean_margin > 0)
+        best, worst = (self.rows[k][mine].astype(float) for k in ("loss", "worst"))
+        gained = best + self.clean_margin[mine]
+        known = ~np.isnan(worst) & np.isfinite(best) & (gained > 0)
+        apart = (best - worst)[known] / gained[known]
+        if len(apart) < 2 or np.median(apart) < 0.5:
+            return None
+        return self.told(
+            "restarts disagree",
+            f"on {len(apart)} standing points the worse of the random starts gained, in the "
+            f"median, {100 * (1 - np.median(apart)):.0f}% of what the better one did",
+            "The loss is rugged: use many more restarts, or attacks without gradients",
+        )
+
+    def tenfold(self) -> Finding | None:
+        for name in self.kind("gradient"):
+            if not self.of(name).get("share") or self.of(name).get("when"):
+                continue
+            mine = self.rows["attack"] == name
+            broke, met = int(self.rows["broken"][mine].sum()), int(mine.sum())
+            if broke >= max(2, self.few):
+                return self.told(
+                    "more budget helps",
+                    f"{name}, about ten times as dear as the stages before, broke {broke} of the "
+                    f"{met} points nearest to the boundary, {100 * broke / max(1, self.n):.1f}% "
+                    "of all",
+                    "Expect some tenths of that again from still more: run more steps, targets "
+                    "and restarts on all points",
+                    masked=False,
+                )
+        return None

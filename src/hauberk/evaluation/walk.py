@@ -1,0 +1,264 @@
+"""The walk of a run through blocks of examples, stages and threats."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
+from hauberk.evaluation.evidence import evidence
+from hauberk.evaluation.judge import Verdict, decide, judge
+from hauberk.evaluation.ledger import Ledger
+from hauberk.evaluation.store import Memory
+from hauberk.evaluation.suites import Stage
+from hauberk.maths.losses import margin
+from hauberk.threats.base import Box, Threat
+
+BLOCK = 1000
+"""Examples that share the parts of the ledger: an interrupted run repeats at most one part."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: the share of its work done, what it is doing, and its cost so far."""
+
+    done: float
+    doing: str
+    forwards: int
+    backwards: int
+
+
+@dataclass(frozen=True)
+class Walk:
+    """All that a run is made of; calling it runs whatever the store does not hold yet."""
+
+    victim: Victim
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    schedule: list[tuple[Threat, str, Stage]]
+    box: Box
+    seed: int
+    store: Ledger | Memory
+    progress: Callable[[Progress], None] | None = None
+    union_only: bool = False
+    all_attacks: bool = False
+
+    def __call__(self) -> None:
+        first = self.victim.forwards, self.victim.backwards
+        # Later stages mostly meet few points; what they can cost at most is their weight.
+        weights = [1e-9 + stage.passes() * t.variants for t, _, stage in self.schedule]
+        total, done = sum(weights) * len(self.x), 0.0
+
+        def report(share: float, doing: str) -> None:
+            if self.progress is not None:
+                spent = self.victim.forwards - first[0], self.victim.backwards - first[1]
+                self.progress(Progress(min(share, 1.0), doing, *spent))
+
+        for number, start in enumerate(range(0, len(self.x), BLOCK)):
+            block = _Block(self, number, slice(start, start + BLOCK))
+            for k, (threat, name, _) in enumerate(self.schedule):
+                share = weights[k] * len(block.x) / total
+
+                def tell(settled: int, jobs: int, doing: str = f"{threat} {name}") -> None:
+                    report(done + share * settled / max(1, jobs), doing)  # noqa: B023
+
+                block.stage(k, tell)
+                done += share
+                report(done, f"{threat} {name}")
+
+
+class _Block:
+    """Up to a thousand examples, and where they stand."""
+
+    def __init__(self, walk: Walk, number: int, rows: slice) -> None:
+        self.walk, self.number = walk, number
+        self.x, self.y, self.ids = walk.x[rows], walk.y[rows], walk.ids[rows]
+        self.place = {int(i): k for k, i in enumerate(self.ids)}
+        self.logits, self.correct = self.clean(f"clean-{number:05d}")
+        self.standing = {str(t): self.correct.clone() for t, _, _ in walk.schedule}
+        self.nearest: dict[str, np.ndarray] = {}
+        self.keys: dict[str, list[str]] = {}
+
+    def clean(self, key: str) -> tuple[Tensor | None, Tensor]:
+        """Clean logits (None on resuming) and decisions."""
+        walk = self.walk
+        if walk.store.has(key):
+            return None, torch.from_numpy(walk.store.part(key)["correct"].astype(bool))
+        begun = time.perf_counter()
+        device = walk.victim.device
+        logits, wrong = decide(walk.victim, self.x.to(device), self.y.to(device))
+        if bool(logits.isnan().any()):
+            bad = int(self.ids[logits.isnan().any(1).cpu()][0])
+            raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
+        columns = {
+            "id": self.ids.numpy(),
+            "label": self.y.cpu().numpy(),
+            "prediction": logits.argmax(1).cpu().numpy(),
+            "margin": -margin(logits.double(), self.y.to(device)).cpu().numpy(),
+            "correct": (~wrong).cpu().numpy(),
+            "seconds": np.full(len(self.y), (time.perf_counter() - begun) / max(1, len(self.y))),
+        }
+        walk.store.write(key, columns, {"originals": self.x.detach().cpu().contiguous()})
+        return logits, ~wrong.cpu()
+
+    def stage(self, k: int, tell: Callable[[int, int], None]) -> None:
+        """Run one stage under one threat, or read what the store holds of it."""
+        walk = self.walk
+        threat, name, stage = walk.schedule[k]
+        key = f"attack-{self.number:05d}-{k:03d}"
+        if not walk.store.has(key):
+            if stage.when == "masked" and not walk.all_attacks and not self.masked():
+                return
+            self.run(key, threat, name, stage, self.due(threat), tell)
+        part = walk.store.part(key)
+        self.keys.setdefault(str(threat), []).append(key)
+        at = np.array([self.place[int(i)] for i in part["id"]], dtype=np.int64)
+        broken = torch.zeros(len(self.ids), dtype=torch.bool)
+        broken[torch.from_numpy(at[part["broken"].astype(bool)])] = True
+        self.standing[str(threat)] &= ~broken
+        near = self.nearest.setdefault(str(threat), np.full(len(self.ids), np.inf))
+        near[at] = np.fmin(near[at], part["margin"])
+
+    def due(self, threat: Threat) -> Tensor:
+        """Which points a stage is for."""
+        if self.walk.all_attacks:
+            return self.correct
+        due = self.standing[str(threat)]
+        if self.walk.union_only:
+            due = torch.stack([due, *self.standing.values()]).all(0)
+        return due
+
+    def masked(self) -> bool:
+        """Whether the block's rows so far speak for masked gradients."""
+        store, walk = self.walk.store, self.walk
+        parts = [store.part(key) for keys in self.keys.values() for key in keys]
+        always = {name for _, name, stage in walk.schedule if stage.when == "always"}
+        parts = [p for p in parts if len(p["id"]) and p["attack"][0] in always]
+        if not parts:
+            return False
+        rows = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        clean = store.part(f"clean-{self.number:05d}")
+        return any(found.masked for found in evidence(clean, rows, store.manifest))
+
+    def run(
+        self, key: str, threat: Threat, name: str, stage: Stage, due: Tensor,
+        tell: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        """Attack the points that are due, judge what was found, write it down."""
+        begun = time.perf_counter()
+        warm, has_warm = self.carried(threat) if stage.carry else (None, None)
+        index = due.nonzero().squeeze(1)
+        if has_warm is not None and not self.walk.all_attacks:
+            index = index[has_warm[index].any(1)]
+        portions = [index]
+        if stage.share < 1 and not self.walk.all_attacks:
+            portions = self.by_nearness(threat, index, stage.share)
+        done: list[tuple[Tensor, Outcome, Verdict]] = []
+        for portion in portions:
+            attack, more = stage.attack, {}
+            if warm is not None and has_warm is not None:
+                most = int(has_warm[portion].sum(1).max()) if len(portion) else 1
+                attack = replace(attack, restarts=max(attack.restarts, most))
+                more = {"warm": warm[portion], "has_warm": has_warm[portion]}
+            done.append(self.attack(attack, threat, name, portion, tell, more))
+            if not bool(done[-1][2].broken.any()):
+                break
+        self.write(key, threat, name, done, time.perf_counter() - begun)
+
+    def attack(
+        self, attack: Any, threat: Threat, name: str, index: Tensor,
+        tell: Callable[[int, int], None], more: dict[str, Any],
+    ) -> tuple[Tensor, Outcome, Verdict]:  # fmt: skip
+        walk, logits = self.walk, self.logits
+        x, y = self.x[index], self.y[index]
+        found = attack.run(
+            walk.victim, threat, x, y, box=walk.box, seed=walk.seed, ids=self.ids[index],
+            stream=crc32(f"{threat} {name}".encode()), progress=tell,
+            clean_logits=None if logits is None else logits[index.to(logits.device)], **more,
+        )  # fmt: skip
+        verdict = judge(walk.victim, threat, x, found.points, y, walk.box, found.witness)
+        return index, found, verdict
+
+    def by_nearness(self, threat: Threat, index: Tensor, share: float) -> list[Tensor]:
+        """The points in portions, those nearest to the decision boundary first."""
+        clean = self.walk.store.part(f"clean-{self.number:05d}")["margin"]
+        near = np.fmin(self.nearest.get(str(threat), clean), clean)[index.numpy()]
+        order = index[torch.from_numpy(np.argsort(near, kind="stable"))]
+        size = max(2, round(share * len(self.ids)))
+        return list(order.split(size)) or [order]
+
+    def carried(self, threat: Threat) -> tuple[Tensor, Tensor]:
+        """Points that broke each example under other threats, ``(N, W, ...)``, and which are."""
+        store = self.walk.store
+        others = [key for of, keys in self.keys.items() if of != str(threat) for key in keys]
+        n, found = len(self.ids), []
+        for key in others:
+            part = store.part(key)
+            broken = part["broken"].astype(bool)
+            if broken.any():
+                places = torch.tensor([self.place[int(i)] for i in part["id"][broken]])
+                found.append((places, store.tensors(key)["points"][part["row"][broken]]))
+        width = max(1, len({of for of in self.keys if of != str(threat)}))
+        warm = self.x[:, None].cpu().repeat(1, width, *[1] * (self.x.dim() - 1))
+        filled = torch.zeros(n, dtype=torch.long)
+        for at, points in found:
+            room = filled[at] < width
+            at, points = at[room], points[room]
+            warm[at, filled[at]] = points.to(warm.dtype)
+            filled[at] += 1
+        return warm, torch.arange(width) < filled[:, None]
+
+    def write(
+        self, key: str, threat: Threat, name: str, done: list[tuple[Tensor, Outcome, Verdict]],
+        seconds: float,
+    ) -> None:  # fmt: skip
+        index = torch.cat([i for i, _, _ in done])
+        m = len(index)
+
+        def column(of: str, kind: type) -> np.ndarray:
+            parts = [getattr(found, of) for _, found, _ in done]
+            missing = np.full(m, np.nan)
+            if any(part is None for part in parts):
+                return missing
+            return np.concatenate([part.cpu().numpy() for part in parts]).astype(kind)
+
+        def verdict(of: str) -> Tensor:
+            return torch.cat([getattr(v, of).cpu() for _, _, v in done])
+
+        broken = verdict("broken")
+        fooled = torch.cat([found.fooled.cpu() for _, found, _ in done])
+        columns = {
+            "id": self.ids[index].numpy(),
+            "label": self.y[index].cpu().numpy(),
+            "threat": np.full(m, str(threat)),
+            "attack": np.full(m, name),
+            "attacked": np.ones(m, dtype=bool),
+            "claimed": (fooled | broken).numpy(),
+            "broken": broken.numpy(),
+            "margin": verdict("margin").numpy(),
+            "distance": verdict("distance").numpy(),
+            "attempt": column("attempt", np.int64),
+            "forwards": column("forwards", np.int64),
+            "backwards": column("backwards", np.int64),
+            "row": np.where(broken.numpy(), np.cumsum(broken.numpy()) - 1, -1),
+            "loss": column("loss", np.float64),
+            "worst": column("worst", np.float64),
+            "zero": column("zero", np.float64),
+            "huge": column("huge", np.float64),
+            "seconds": np.full(m, seconds / max(1, m)),
+        }
+        kept = [v.broken.to(found.points.device) for _, found, v in done]
+        points = [found.points[rows].cpu() for (_, found, _), rows in zip(done, kept, strict=True)]
+        tensors = {"points": torch.cat(points).contiguous()}
+        if done[0][1].witness is not None:
+            some = [(found.witness, rows) for (_, found, _), rows in zip(done, kept, strict=True)]
+            tensors["witness"] = torch.cat([w[r].cpu() for w, r in some if w is not None])
+        self.walk.store.write(key, columns, tensors)
