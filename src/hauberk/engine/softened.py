@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-# The classmethod itself: what ``Function.apply`` gives is bound to the base class.
-_kept: Any = Function.__dict__["apply"]
-_apply: Any = _kept.__func__
+# Function.apply ends in its parent's apply: patched there, a method bound earlier is caught as well.
+_parent: Any = Function.__mro__[1]
 
 
 class _Surrogate(Function):
@@ -54,7 +53,7 @@ class _Softmax(Function):
 
 def surrogate(x: Tensor, value: Tensor, slope: Tensor | None = None) -> Tensor:
     """``value``, whose gradient in ``x`` is ``slope`` (all 1 if None)."""
-    kept: Tensor = _apply(_Surrogate, x, value.detach(), slope)
+    kept: Tensor = _Surrogate.apply(x, value.detach(), slope)  # type: ignore[no-untyped-call]
     return kept
 
 
@@ -77,7 +76,8 @@ class Softened(TorchFunctionMode):
         self.tau = tau
 
     def __enter__(self) -> Self:
-        Function.apply = classmethod(_through)  # type: ignore[assignment, method-assign]
+        self._before = vars(_parent).get("apply")
+        _parent.apply = classmethod(_through)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -87,7 +87,10 @@ class Softened(TorchFunctionMode):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        Function.apply = _kept  # type: ignore[method-assign]
+        if self._before is None:
+            del _parent.apply
+        else:
+            _parent.apply = self._before
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
@@ -101,13 +104,14 @@ class Softened(TorchFunctionMode):
 
 def _through(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Run a custom function's forward under autograd, as if it had no backward."""
+    plain = super(_parent, cls).apply
     if cls in (_Surrogate, _Softmax) or not torch.is_grad_enabled():
-        return _apply(cls, *args, **kwargs)
+        return plain(*args, **kwargs)
     own_context = cls.setup_context is not Function.setup_context
     try:
         return cls.forward(*args) if own_context else cls.forward(_Context(), *args)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
-        return _apply(cls, *args, **kwargs)
+        return plain(*args, **kwargs)
 
 
 class _Context(SimpleNamespace):
@@ -231,7 +235,7 @@ def _softmax(tau: float, func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         return func(x, *args, **kwargs)
     with torch.no_grad():
         value = func(x, *args, **kwargs)
-    return _apply(_Softmax, x, value, dim)
+    return _Softmax.apply(x, value, dim)  # type: ignore[no-untyped-call]
 
 
 def _compare(up: int) -> Rule:
