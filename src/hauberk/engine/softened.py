@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-# Function.apply ends in its parent's apply: patched there, a method bound earlier is caught as well.
+# Function.apply ends in its parent's: patched there, methods bound earlier are caught as well.
 _parent: Any = Function.__mro__[1]
 
 
