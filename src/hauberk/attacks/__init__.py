@@ -1,8 +1,23 @@
-"""Attacks: the most loss inside a threat. One file per method."""
+"""Attacks: most loss inside a threat (problem 1). One file per method."""
 
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
+from hauberk.attacks.boundary import Boundary
+from hauberk.attacks.hopskipjump import HopSkipJump
+from hauberk.attacks.noise import Noise
 from hauberk.attacks.pgd import FGSM, PGD, SparseL1Descent
+from hauberk.attacks.pointwise import Pointwise
 from hauberk.attacks.square import Square
 
-__all__ = ["APGD", "FGSM", "PGD", "Attack", "SparseL1Descent", "Square"]
+__all__ = [
+    "APGD",
+    "FGSM",
+    "PGD",
+    "Attack",
+    "Boundary",
+    "HopSkipJump",
+    "Noise",
+    "Pointwise",
+    "SparseL1Descent",
+    "Square",
+]

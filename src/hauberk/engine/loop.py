@@ -257,7 +257,7 @@ class _Run:
 
     def count(self, forwards: int, backwards: int) -> None:
         """Passes of every seat in the batch."""
-        each = self.objective.samples
+        each = max(self.objective.samples, self.victim.draws)
         self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
 
     def tell(

@@ -23,10 +23,12 @@ class Victim:
         stiff: why the model's gradients cannot be softened; None while they can.
         no_gradient: set once a loss was found not to depend on the input (a detached model).
         top_label: largest label of the run; a model with too few classes for it is refused.
+        draws: passes behind one set of logits (a stochastic model is averaged).
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
     """
 
     plain = True
+    draws = 1
 
     def __init__(self, model: nn.Module, batch_size: int | None = None) -> None:
         if not callable(model):
@@ -36,7 +38,7 @@ class Victim:
         self.model = model
         self.forwards = 0
         self.backwards = 0
-        self._chunk = batch_size
+        self.asked_batch = self._chunk = batch_size
         self._in_place: bool | None = None
         self.no_gradient = False
         self.stiff: str | None = None

@@ -7,6 +7,7 @@ from hauberk.evaluation.judge import Verdict, judge
 from hauberk.evaluation.ledger import Ledger
 from hauberk.evaluation.result import Result
 from hauberk.evaluation.suites import Stage, Suite
+from hauberk.evaluation.transfer import Transfer, TransferReport, transfer
 from hauberk.evaluation.verify import Verification, verify
 from hauberk.evaluation.walk import Progress
 
@@ -18,9 +19,12 @@ __all__ = [
     "Result",
     "Stage",
     "Suite",
+    "Transfer",
+    "TransferReport",
     "Verdict",
     "Verification",
     "evaluate",
     "judge",
+    "transfer",
     "verify",
 ]

@@ -22,12 +22,15 @@ SUITES = {
             about="to quote: APGD exact and softened, targets, a search without gradients",
             attacks={
                 "apgd": APGD(steps=20),
-                "apgd-soft": APGD(steps=30, soften=0.05),
+                "apgd-soft": APGD(steps=20, soften=0.1),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-                "apgd-t": APGD(steps=30, targets=3, soften=0.05),
+                "apgd-t": Stage(attack=APGD(steps=25, targets=3), threats=("-l1",)),
+                "apgd-ce-long": Stage(attack=APGD(steps=100, loss="ce"), threats=("l1",)),
+                "apgd-t-long": Stage(attack=APGD(steps=40, targets=3), threats=("l1",)),
                 "square": Stage(attack=Square(steps=200), share=0.1),
-                "tenfold": Stage(attack=APGD(steps=100, targets=9, soften=0.05), share=0.02),
+                "tenfold": Stage(attack=APGD(steps=100, targets=9), share=0.02),
+                "carried-on": Stage(attack=APGD(steps=50), carry=True),
             },
         ),
     )

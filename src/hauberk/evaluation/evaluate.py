@@ -68,7 +68,7 @@ def evaluate(
     victim = Victim.of(model, batch_size)
     chosen, bounds = suite_of(suite), Box.of(box)
     parts = _parts(threats)
-    x, y, warned = screen(victim, images, labels, bounds)
+    x, y, warned, victim = screen(victim, images, labels, bounds, seed)
     names = _ids(ids, len(x))
     schedule = chosen.schedule(parts)
     facts = {
@@ -93,6 +93,7 @@ def evaluate(
         "torch_version": torch.__version__,
         "device": str(victim.device),
         "batch_size": batch_size,
+        "draws": victim.draws,
         "warnings": warned,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         **(manifest or {}),

@@ -5,15 +5,23 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from hauberk.engine.expectation import Averaged
 from hauberk.engine.loop import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.victim import Victim
 from hauberk.errors import HauberkWarning, InputError
 from hauberk.threats.base import Box
 
+DRAWS = 10
+"""Passes behind each decision of a model whose output changes between identical calls."""
 
-def screen(victim: Victim, x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, list[str]]:
-    """Inputs and labels as they must be, and warnings about the model.
+
+def screen(
+    victim: Victim, x: Tensor, y: Tensor, box: Box, seed: int = 0
+) -> tuple[Tensor, Tensor, list[str], Victim]:
+    """Inputs and labels as they must be, warnings about the model, and whom to attack.
+
+    That is the victim itself, or its average if its output changes between identical calls.
 
     Raises:
         InputError: for data or a model that nothing can be said about.
@@ -44,9 +52,12 @@ def screen(victim: Victim, x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tens
     if not torch.equal(logits, again):
         most = float((logits - again).abs().max())
         found.append(
-            f"the model's output changes between identical calls (by up to {most:.2g}): its "
-            "accuracy is a random number. Fix its random numbers, or attack its expectation"
+            f"the model's output changes between identical calls (by up to {most:.2g}): it is "
+            f"attacked and judged by its mean probability over {DRAWS} draws, at {DRAWS} times the "
+            "passes. Fix its random numbers if they are not meant"
         )
+        if type(victim) is Victim:
+            victim = Averaged(victim.model, DRAWS, seed=seed, batch_size=victim.asked_batch)
     if _probabilities(logits):
         found.append(
             "the model returns probabilities: their gradients vanish where it is confident, and "
@@ -56,7 +67,7 @@ def screen(victim: Victim, x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tens
         found.append(message)
     for message in found:
         warnings.warn(message, HauberkWarning, stacklevel=3)
-    return x, y, found
+    return x, y, found, victim
 
 
 def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:

@@ -20,7 +20,8 @@ class Stage:
         share: below 1, go through the standing points from the one nearest to the decision boundary
             on, in portions of this share of the examples, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
-        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``; all by default.
+        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or all but some,
+            ``("-l1",)``; all by default.
     """
 
     attack: Attack
@@ -42,7 +43,10 @@ class Stage:
 
     def fits(self, threat: Threat) -> bool:
         """Whether the stage is for such a threat."""
-        return not self.threats or str(threat).partition(":")[0] in self.threats
+        kind = str(threat).partition(":")[0].partition("(")[0]
+        return f"-{kind}" not in self.threats and (
+            kind in self.threats or all(word.startswith("-") for word in self.threats)
+        )
 
     def passes(self, classes: int = 10) -> float:
         """Most passes that a point costs that nothing breaks; with ``share``, for one portion."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hauberk.engine.expectation import Averaged
 from hauberk.engine.victim import Victim
 from hauberk.evaluation.checks import Checks, Data, Point
 from hauberk.evaluation.ledger import Ledger
@@ -73,7 +74,11 @@ def verify(
             threats and box it is about.
     """
     ledger = Ledger.open(path)
-    check = Checks(ledger, Victim.of(model, batch_size), data)
+    victim = Victim.of(model, batch_size)
+    draws = ledger.manifest.get("draws", 1)
+    if draws != victim.draws and type(victim) is Victim:
+        victim = Averaged(victim.model, draws, seed=ledger.manifest["seed"], batch_size=batch_size)
+    check = Checks(ledger, victim, data)
     blocks = {key.removeprefix("clean-") for key in ledger.keys("clean-")}
     blocks |= {key.split("-")[1] for key in ledger.keys("attack-")}
     for block in sorted(blocks):

@@ -1,0 +1,484 @@
+"""Attacks that only see decisions: noise, pointwise, boundary and HopSkipJump."""
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import InputError
+from hauberk.attacks.boundary import Boundary, blend, members
+from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
+from hauberk.attacks.noise import Noise, salt_and_pepper, spending
+from hauberk.attacks.pointwise import Pointwise
+from hauberk.engine.state import Problem
+from hauberk.engine.victim import Victim
+from hauberk.evaluation.judge import judge
+from hauberk.maths.norms import norm
+from hauberk.maths.rng import Draws
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+
+BALLS = Linf(0.1), L2(0.5), L1(1.5), L0(3)
+ATTACKS = (
+    Noise(steps=3, sizes=4),
+    Noise(steps=3, sizes=4, noise="uniform"),
+    Noise(steps=3, sizes=4, noise="salt_and_pepper"),
+    Pointwise(steps=8, trials=5),
+    Boundary(steps=8, trials=6),
+    HopSkipJump(steps=8, trials=6, first=12),
+)
+WALKS = tuple(attack for attack in ATTACKS if not isinstance(attack, Noise))
+
+
+def name(value):
+    kind = f"-{value.noise}" if isinstance(value, Noise) else ""
+    return f"{type(value).__name__}{kind}" if hasattr(value, "steps") else str(value)
+
+
+each = pytest.mark.parametrize("attack", ATTACKS, ids=name)
+walks = pytest.mark.parametrize("attack", WALKS, ids=name)
+threats = pytest.mark.parametrize("threat", BALLS, ids=name)
+
+
+class Linear(nn.Module):
+    """Two classes: wrong for label 0 where ``<w, x>`` reaches the threshold."""
+
+    def __init__(self, w, threshold):
+        super().__init__()
+        self.w, self.threshold = nn.Parameter(w), threshold
+
+    def forward(self, x):
+        value = (x.flatten(1) @ self.w - self.threshold).unsqueeze(1)
+        return torch.cat([-value, value], 1)
+
+
+class Recorder(nn.Module):
+    """Keeps what the model was asked for."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.asked = model, []
+
+    def forward(self, x):
+        self.asked.append(x.detach().clone())
+        return self.model(x)
+
+
+class NoBall:
+    """A region that attacks cannot walk in: it has no edges."""
+
+    def __init__(self, x):
+        self.x0 = x
+
+    def vary(self, number):
+        return self
+
+
+def linear(features=20, share=0.55, dtype=torch.float32):
+    w = torch.rand(features, generator=torch.Generator().manual_seed(0)).to(dtype) + 0.1
+    return Linear(w, share * w.sum())
+
+
+def data(n=6, shape=(20,), dtype=torch.float32, box=(0.0, 1.0)):
+    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1), dtype=dtype) * 0.4
+    return x * (box[1] - box[0]) + box[0], torch.zeros(n, dtype=torch.int64)
+
+
+def judged(model, threat, x, out, y, box=(0.0, 1.0)):
+    verdict = judge(Victim(model), threat, x, out.points, y, Box.of(box))
+    assert verdict.allowed.all()
+    assert torch.equal(verdict.wrong, out.fooled)
+    return verdict
+
+
+@each
+@pytest.mark.parametrize("threat", [*BALLS, Lp(1.5, 0.7)], ids=name)
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_feasible_and_honest_in_any_box(attack, threat, stop, dtype):
+    """On a curved model of three classes, in the box [-1, 3]."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 3)).to(dtype)
+    x, _ = data(6, (5, 2, 2), dtype, box := (-1.0, 3.0))
+    y = model(x).argmax(1)
+    out = attack(model, x, y, threat, box=box, stop=stop)
+    judged(model, threat, x, out, y, box)
+    assert out.points.dtype == dtype
+    assert out.loss.isfinite().all()
+
+
+@each
+@threats
+def test_boxes_of_tensors_and_single_examples(attack, threat):
+    """An example alone takes the same path as among others."""
+    model = linear()
+    x, y = data()
+    lo, hi = torch.linspace(-0.5, 0.0, 20), torch.linspace(1.0, 2.0, 20)
+    out = attack(model, x, y, threat, box=(lo, hi), stop=False, batch_size=64)
+    judged(model, threat, x, out, y, (lo, hi))
+    one = attack(model, x[2:3], y[2:3], threat, box=(lo, hi), stop=False, ids=torch.tensor([2]))
+    torch.testing.assert_close(one.points[0], out.points[2], rtol=1e-5, atol=1e-5)
+    none = attack(model, x[:0], y[:0], threat, box=(lo, hi))
+    assert len(none) == 0
+
+
+@each
+@threats
+def test_no_radius_no_change(attack, threat):
+    model = linear()
+    x, y = data()
+    for stop in (True, False):
+        out = attack(model, x, y, threat.scaled(0), stop=stop)
+        assert torch.equal(out.points, x)
+        assert not out.fooled.any()
+        wrong = attack(model, x, 1 - y, threat.scaled(0), stop=stop)
+        assert torch.equal(wrong.points, x)
+        assert wrong.fooled.all()
+
+
+@each
+@threats
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), -float("inf"), 1e30])
+def test_models_that_ignore_their_input(attack, threat, value):
+    class Flat(nn.Module):
+        def forward(self, x):
+            return torch.tensor([value, 0.0, -1.0]).expand(len(x), 3)
+
+    x, _ = data(4)
+    y = torch.tensor([0, 0, 1, 2])
+    out = attack(Flat(), x, y, threat)
+    judged(Flat(), threat, x, out, y)
+    assert out.points.isfinite().all()
+
+
+@each
+@threats
+def test_the_passes_are_as_many_as_announced(attack, threat):
+    """Forwards only, whatever happens on the way."""
+    attack = replace(attack, restarts=2)
+    x, y = data(3)
+    model = Victim(linear())
+    out = attack(model, x, y, threat, stop=False)
+    assert out.forwards.tolist() == [2 * attack.passes] * 3
+    assert not out.backwards.any()
+    assert (model.forwards, model.backwards) == (6 * attack.passes, 0)
+    assert attack.passes == attack.steps * (attack.rows + 1)
+
+
+@walks
+def test_what_fools_outside_the_threat_alone_fools_nobody(attack):
+    """The nearest adversarial point of a plane is 0.5 away; the walk passes far beyond."""
+    model, x = Linear(torch.ones(4) / 2, 1.5), torch.full((5, 4), 0.5)
+    y = torch.zeros(5, dtype=torch.int64)
+    recorder = Recorder(model)
+    for stop in (True, False):
+        out = replace(attack, steps=30)(recorder, x, y, L2(0.45), stop=stop)
+        assert not out.fooled.any()
+        judged(model, L2(0.45), x, out, y)
+    asked = torch.cat(recorder.asked)
+    assert (model(asked).argmax(1) == 1).any()
+
+
+def optimum(x, model, p):
+    """lp distance from ``x`` to the plane, in the box [0, 1], by bisection of the multiplier."""
+    gap = (model.threshold - x.double() @ model.w.detach().double()).clamp(min=0)
+    w, room = model.w.detach().double(), 1 - x.double()
+    if p == 1:
+        order = w.argsort(descending=True)
+        cap = room[:, order] * w[order]
+        used = torch.minimum(cap, (gap.unsqueeze(1) - cap.cumsum(1) + cap).clamp(min=0))
+        return (used / w[order]).sum(1)
+    if p == 0:
+        gain = (room * w).sort(dim=1, descending=True).values.cumsum(1)
+        return 1.0 + (gain < gap.unsqueeze(1)).sum(1)
+    low, high = torch.zeros(len(x), 1).double(), torch.full((len(x), 1), 1e3).double()
+    for _ in range(100):
+        mid = (low + high) / 2
+        moved = torch.minimum(mid * (w if p == 2 else torch.ones_like(w)), room)
+        short = (moved @ w).unsqueeze(1) < gap.unsqueeze(1)
+        low, high = torch.where(short, mid, low), torch.where(short, high, mid)
+    return norm(torch.minimum(high * (w if p == 2 else torch.ones_like(w)), room), p)
+
+
+@pytest.mark.parametrize(
+    ("attack", "p", "slack"),
+    [
+        (HopSkipJump(steps=120, trials=20), 2, 1.05),
+        (HopSkipJump(steps=120, trials=20), inf, 1.15),
+        (Boundary(steps=150), 2, 1.1),
+        (Pointwise(steps=60), 0, 1.7),
+        (Pointwise(steps=60), 1, 1.7),
+    ],
+    ids=["hop-l2", "hop-linf", "boundary-l2", "pointwise-l0", "pointwise-l1"],
+)
+def test_distance_to_a_plane(attack, p, slack):
+    """Nobody gets nearer than the plane is, and the walks get near that."""
+    model = linear()
+    x, y = data(2)
+    nearest = optimum(x, model, p)
+    assert (nearest > 0).all()
+    for i in range(len(x)):
+
+        def ball(factor, size=float(nearest[i])):
+            if p == 0:
+                return L0(int(size * factor) if factor > 1 else int(size) - 1)
+            return {1: L1, 2: L2, inf: Linf}[p](size * factor)
+
+        one = slice(i, i + 1)
+        assert not attack(model, x[one], y[one], ball(0.999)).fooled.any()
+        out = attack(model, x[one], y[one], ball(slack))
+        assert out.fooled.all()
+        judged(model, ball(slack), x[one], out, y[one])
+
+
+def seated(attack, threat, x, box):
+    """A problem, and the attack's state as if ``x + 1`` were known to fool."""
+    problem = Problem(
+        region=threat.at(x, Box.of(box)), y=torch.zeros(len(x), dtype=torch.int64), target=None,
+        draws=Draws.of(0, torch.arange(len(x))),
+    )  # fmt: skip
+    state = attack.start(problem)
+    state.x, state.found = x + 1, torch.ones(len(x), dtype=torch.bool)
+    return problem, state
+
+
+def test_boundary_steps_around_and_inwards():
+    x = torch.zeros(3, 50, dtype=torch.float64)
+    attack = Boundary(trials=10, around=0.3, inwards=0.2)
+    delta = attack.ask(*seated(attack, L2(1.0), x, (-9, 9)))
+    length = torch.full((3, 10), 50**0.5).double()
+    length[:, 2:] *= 0.8
+    torch.testing.assert_close(delta.norm(dim=2), length)
+    along = delta.sum(2) / 50**0.5 / length
+    torch.testing.assert_close(along, torch.full_like(along, 1 / (1 + 0.3**2) ** 0.5))
+    assert (delta[:, 0] != delta[:, 1]).any(1).all()
+
+
+def test_boundary_step_lengths_follow_what_fools():
+    x = torch.zeros(2, 50, dtype=torch.float64)
+    attack = Boundary(trials=10, around=0.3, inwards=0.2, rate=2.0)
+    problem, state = seated(attack, L2(1.0), x, (-9, 9))
+    state.spread = attack.ask(problem, state)
+    fooled = torch.zeros(2, 10, dtype=torch.bool)
+    fooled[0] = True
+    attack.read(problem, state, fooled)
+    torch.testing.assert_close(state.around, torch.tensor([0.5, 0.15]).double())  # 0.5 at most
+    torch.testing.assert_close(state.inwards, torch.tensor([0.4, 0.1]).double())
+    assert torch.equal(state.x[1], x[1] + 1)  # nothing fools: stay
+    torch.testing.assert_close(state.x[0].norm(), torch.tensor(0.8 * 50**0.5).double())
+
+
+@pytest.mark.parametrize("threat", [L2(1.0), Linf(0.1)], ids=str)
+def test_hopskipjump_estimates_the_normal_of_a_plane(threat):
+    attack = HopSkipJump(trials=100, first=2000)
+    x = torch.zeros(4, 20, dtype=torch.float64)
+    problem, state = seated(attack, threat, x, (-9, 9))
+    w = torch.randn(20, generator=torch.Generator().manual_seed(3)).double()
+    state.stage = torch.full((4,), ESTIMATE)
+    for _ in range(20):
+        state.spread = attack.ask(problem, state)
+        attack.read(problem, state, (state.spread - state.x.unsqueeze(1)) @ w > 0)
+        state.number += 1
+    assert (state.stage == JUMP).all()
+    way = attack.way(problem.region, state)
+    # The share of the steepest climb that it makes, for its size.
+    best = way.norm(dim=1) * w.norm() if threat.p == 2 else way.abs().amax(1) * w.abs().sum()
+    assert (way @ w / best > 0.9).all()
+    # All decisions alike: the mean of the directions stands in, its sign the decision.
+    drawn = state.drawn[0] / state.drawn[0].norm()
+    state.votes[0], state.voted[0] = -2000.0, -state.drawn[0]
+    if threat.p == 2:
+        torch.testing.assert_close(attack.way(problem.region, state)[0], -drawn)
+    # The longest jump that fools is taken.
+    state.votes[:], state.voted = 0, w.expand(4, 20).clone()
+    state.spread = attack.ask(problem, state)
+    length = (state.spread - state.x.unsqueeze(1)).norm(dim=2)
+    torch.testing.assert_close(length[:, 1:6], length[:, :5] / 2)
+    attack.read(problem, state, torch.arange(100).expand(4, 100) >= 3)
+    torch.testing.assert_close((state.x - x - 1).norm(dim=1), length[:, 3])
+    assert (state.stage == SEARCH).all()
+    assert (state.round == 1).all()
+
+
+def test_pointwise_resets_disjoint_groups():
+    attack = Pointwise(trials=5)
+    x = torch.zeros(3, 30)
+    problem, state = seated(attack, L1(1.0), x, (0, 1))
+    state.x[:, ::3] = 0  # ten features are clean already
+    state.size[:] = 4
+    reset = (attack.ask(problem, state)[:, :5] == 0) & (state.x != 0).unsqueeze(1)
+    assert (reset.sum(2) == 4).all()
+    assert (reset.sum(1) == (state.x != 0)).all()
+    # One group fails: it is not tried again in this round; the others are joined.
+    state.spread = attack.ask(problem, state)
+    fooled = torch.ones(3, 6, dtype=torch.bool)
+    fooled[:, 2] = False
+    attack.read(problem, state, fooled)
+    assert torch.equal(state.joint, torch.where(reset[:, 2], 1.0, 0.0))
+    assert torch.equal(state.tried, reset[:, 2])
+    assert torch.equal(attack.look(problem, state), state.joint)
+    first = torch.where(reset[:, 0], 0.0, state.x)
+    state.number += 1
+    attack.told(problem, state, torch.tensor([True, True, False]))
+    assert torch.equal(state.x[:2], state.joint[:2])
+    assert torch.equal(state.x[2], first[2])
+    assert state.joined.tolist() == [1.0, 1.0, 0.5]
+    assert state.size.tolist() == [2, 2, 4]  # all of a round tried: smaller groups
+
+
+def test_pointwise_starts_again_from_its_nearest_end():
+    x = torch.zeros(2, 30)
+    for hop in (True, False):
+        attack = Pointwise(trials=5, hop=hop)
+        problem, state = seated(attack, L1(1.0), x, (0, 1))
+        state.fine[:] = True
+        state.low = state.x.clone()  # nothing is left to bisect
+        state.near[1, :3] = 0.5  # an earlier end, nearer than this one
+        state.joint = state.alone = state.x.clone()
+        state.number += 1
+        attack.told(problem, state, torch.tensor([True, True]))
+        assert not state.found.any()
+        assert not state.low.any()
+        start = torch.stack([x[0] + 1, torch.where(torch.arange(30) < 3, 0.5, 0.0)])
+        assert torch.equal(state.x, start if hop else x)
+
+
+def test_pointwise_ends_where_no_single_reset_is_left():
+    """Only 4 of 30 features count, and all of them are needed: what remains is these 4."""
+    w = torch.zeros(30)
+    w[[3, 7, 12, 25]] = 1.0
+    model, x = Linear(w, 3.5), torch.zeros(5, 30)
+    y = torch.zeros(5, dtype=torch.int64)
+    out = Pointwise(steps=60)(model, x, y, L0(4))
+    assert out.fooled.all()
+    assert ((out.points > 0) == (w > 0)).all()
+    assert not Pointwise(steps=60)(model, x, y, L0(3)).fooled.any()
+    # Bisected towards clean: the four sum up to little more than 3.5.
+    out = Pointwise(steps=60)(model, x, y, L1(3.6))
+    assert out.fooled.all()
+    assert not Pointwise(steps=60)(model, x, y, L1(3.49)).fooled.any()
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "uniform", "salt_and_pepper"])
+@threats
+def test_noise_reaches_the_threat_and_never_leaves_it(noise, threat):
+    recorder = Recorder(linear(share=2.0))
+    x, y = torch.full((4, 20), 0.5), torch.zeros(4, dtype=torch.int64)
+    attack = Noise(steps=5, sizes=6, noise=noise)
+    attack(recorder, x, y, threat)
+    asked = torch.cat(recorder.asked[::2]).view(5, 4, 6, 20)
+    far = norm((asked - 0.5).double().flatten(0, 2), threat.p).view(5, 4, 6)
+    assert (far <= threat.eps * (1 + 1e-6)).all()
+    # Larger and larger; salt and pepper fits as many whole features as there is room for.
+    assert (far.diff(dim=2) >= -1e-6).all()
+    least = threat.eps - 0.5 if threat.p == 1 and noise == "salt_and_pepper" else threat.eps * 0.99
+    if threat.p == inf and noise == "uniform":
+        least = threat.eps * 0.9
+    if threat.p != 2 or noise != "salt_and_pepper":
+        assert (far[:, :, -1] >= least).all()
+
+
+def test_salt_and_pepper_spends_the_budget_in_the_order_of_the_keys():
+    x = torch.tensor([[0.0, 1.0, 0.5, 0.25]])
+    whole = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    key = torch.tensor([[0.4, 0.1, 0.2, 0.3]])
+    one = L1(1.0).at(x)
+    spent = spending(whole - x, key, one, 1.0)
+    torch.testing.assert_close(spent, torch.tensor([[1.75, 0.0, 0.5, 0.75]]).double())
+    spent = spending(whole - x, key, L0(2).at(x), 0.0)
+    torch.testing.assert_close(spent, torch.tensor([[1.5, 0.0, 0.5, 1.0]]).double())
+    spent = spending(whole - x, key, Linf(0.1).at(x), inf)
+    torch.testing.assert_close(spent, torch.tensor([[1.0, 0.25, 0.5, 0.75]]).double())
+    ends = salt_and_pepper(
+        L1(1.0).at(torch.zeros(50, 20), Box(-1, 2)), Draws.of(0, torch.arange(50)), 0
+    )
+    assert set(ends.unique().tolist()) == {-1.0, 2.0}
+    assert 0.4 < (ends == 2).float().mean() < 0.6
+
+
+@walks
+def test_a_warm_start_outside_the_threat_is_where_the_walk_starts(attack):
+    """Only one far corner fools, which no noise would hit; the warm point lies there."""
+
+    class Corner(nn.Module):
+        def forward(self, x):
+            hit = (x.flatten(1)[:, :12] > 0.6).all(1).float().unsqueeze(1) * 2 - 1
+            return torch.cat([-hit, hit], 1)
+
+    x, y = torch.full((3, 20), 0.5), torch.zeros(3, dtype=torch.int64)
+    warm = torch.ones(3, 1, 20)
+    attack = replace(attack, steps=60)
+    cold = attack(Corner(), x, y, L2(0.6))
+    assert not cold.fooled.any()
+    has = torch.tensor([[True], [True], [False]])
+    out = attack(Corner(), x, y, L2(0.6), warm=warm, has_warm=has)
+    assert out.fooled.tolist() == [True, True, False]
+    judged(Corner(), L2(0.6), x, out, y)
+
+
+def test_helpers_of_the_walks():
+    x0, x = torch.zeros(2, 3), torch.ones(2, 3)
+    line = blend(x0, x, torch.tensor([[0.25, 1.0], [0.5, 0.0]]))
+    assert line[:, :, 0].tolist() == [[0.25, 1.0], [0.5, 0.0]]
+    assert members(L1(1.5).at(x0), line).tolist() == [[True, False], [True, True]]
+
+
+@each
+def test_random_numbers_hang_on_seed_and_example(attack):
+    model, (x, y) = linear(), data()
+    one, two, other = (
+        attack(model, x, y, L2(0.4), stop=False, seed=seed).points for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Noise(noise="pink"), "unknown noise 'pink': choose one of gaussian"),
+        (lambda: Noise(sizes=0), "sizes is 0: give 1 or more"),
+        (lambda: Noise(steps=0), "steps is 0"),
+        (lambda: Boundary(targets=3), "Boundary knows no targets"),
+        (lambda: Boundary(trials=1), "trials is 1: give 2 or more"),
+        (lambda: Boundary(around=0.0), "around is 0.0"),
+        (lambda: Boundary(inwards=1.0), "inwards is 1.0"),
+        (lambda: Boundary(rate=0.5), "rate is 0.5"),
+        (lambda: Pointwise(rounds=0), "rounds is 0"),
+        (lambda: Pointwise(precision=0.0), "precision is 0.0"),
+        (lambda: HopSkipJump(first=0), "first is 0"),
+        (lambda: HopSkipJump(first=10, most=9), "most is 9: give 10 or more"),
+        (lambda: HopSkipJump(precision=0.0), "precision is 0.0"),
+    ],
+)
+def test_bad_hyper_parameters(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+@each
+def test_a_box_without_ends_is_refused(attack):
+    if isinstance(attack, Noise) and attack.noise != "salt_and_pepper":
+        return
+    x, y = data()
+    with pytest.raises(InputError, match="finite box"):
+        attack(linear(), x, y, L2(0.5), box=(-inf, inf))
+
+
+@each
+def test_what_is_no_ball_is_refused(attack, monkeypatch):
+    monkeypatch.setattr(Linf, "at", lambda self, x, box: NoBall(x))
+    x, y = data()
+    with pytest.raises(InputError, match="give it a ball"):
+        attack(linear(), x, y, Linf(0.5))
+
+
+def test_attacks_are_values():
+    for attack in ATTACKS:
+        described = attack.describe()
+        assert (
+            type(attack)(**{k: v for k, v in described.items() if k not in ("attack", "kind")})
+            == attack
+        )
+        assert attack.kind == "free"
