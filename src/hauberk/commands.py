@@ -126,7 +126,7 @@ def _dry_run(model: Any, data: Any, union: Any, suite: Any, options: Any) -> int
     print(f"at most {always} passes per example and about {_minutes(always * each * n)}, "
           "if no point breaks; broken points leave early")  # fmt: skip
     if most > always:
-        print(f"if the gradients prove to be masked: {most} passes, {_minutes(most * each * n)}")
+        print(f"if the gradients seem masked: {most} passes, {_minutes(most * each * n)}")
     return 0
 
 
@@ -138,7 +138,7 @@ def _list_suites(options: Any) -> int:
     texts = options.threat or ["linf:0.3", "l2:2", "l1:10"]
     parts = Union(*(threat(text) for text in texts)).parts
     print(f"passes per point that nothing breaks, at most, under {', '.join(map(str, parts))} "
-          "with 10 classes; + if gradients prove to be masked")  # fmt: skip
+          "with 10 classes")  # fmt: skip
     for suite in SUITES.values():
         print()
         try:
@@ -146,8 +146,8 @@ def _list_suites(options: Any) -> int:
         except InputError as error:
             print(f"{suite.name} (version {suite.version}): {error}")
             continue
-        more = f" + {most - always}" if most > always else ""
-        print(f"{suite.name} (version {suite.version}): {always}{more} passes; {suite.about}")
+        more = f", {most} if gradients seem masked" if most > always else ""
+        print(f"{suite.name} (version {suite.version}): {always} passes{more}; {suite.about}")
         for name, stage in suite.stages.items():
             print(f"  {name:14} {stage.about()}")
     return 0

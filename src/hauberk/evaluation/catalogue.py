@@ -1,7 +1,15 @@
 """The suites that come with the package."""
 
-from hauberk.attacks import APGD, Square
+from typing import Any
+
+from hauberk.attacks import APGD, Attack, Pointwise, Square
 from hauberk.evaluation.suites import Stage, Suite
+
+
+def masked(attack: Attack, **options: Any) -> Stage:
+    """A stage that is run if there is evidence of masked gradients."""
+    return Stage(attack=attack, when="masked", **options)
+
 
 SUITES = {
     suite.name: suite
@@ -29,8 +37,14 @@ SUITES = {
                 "apgd-ce-long": Stage(attack=APGD(steps=100, loss="ce"), threats=("l1",)),
                 "apgd-t-long": Stage(attack=APGD(steps=40, targets=3), threats=("l1",)),
                 "square": Stage(attack=Square(steps=200), share=0.1),
-                "tenfold": Stage(attack=APGD(steps=100, targets=9), share=0.02),
+                "tenfold": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
                 "carried-on": Stage(attack=APGD(steps=50), carry=True),
+                "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
+                "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),
+                "soft-targets": masked(APGD(steps=40, targets=9, soften=0.2)),
+                "square-long": masked(Square(steps=1200)),
+                "pointwise": masked(Pointwise(steps=60), threats=("l1", "l0")),
+                "carried-last": masked(APGD(steps=50, soften=0.3), carry=True),
             },
         ),
     )

@@ -163,7 +163,9 @@ class _Threat:
         return int((seen > least).sum()), int((~np.isnan(seen)).sum())
 
     def zero(self) -> Finding | None:
-        many, of = self.share("zero", self.exact(), 0.5)
+        # Cross-entropy saturates on confident models: that is the loss's fault.
+        names = [name for name in self.exact() if self.of(name).get("loss") != "ce"]
+        many, of = self.share("zero", names, 0.5)
         if many < max(2, 0.1 * of):
             return None
         return self.told(
@@ -223,7 +225,7 @@ class _Threat:
 
     def tenfold(self) -> Finding | None:
         for name in self.kind("gradient"):
-            if not self.of(name).get("share") or self.of(name).get("when"):
+            if not self.of(name).get("share") or self.of(name).get("when") == "masked":
                 continue
             mine = self.rows["attack"] == name
             broke, met = int(self.rows["broken"][mine].sum()), int(mine.sum())

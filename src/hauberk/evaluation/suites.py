@@ -16,7 +16,8 @@ class Stage:
 
     Args:
         attack: what is run, under every threat, on the points that still stand.
-        when: ``always``, or only if the run has evidence of ``masked`` gradients by then.
+        when: ``always``, or only if by then the run has evidence of ``masked`` gradients, or has
+            none (``unmasked``).
         share: below 1, go through the standing points from the one nearest to the decision boundary
             on, in portions of this share of the examples, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
@@ -25,14 +26,14 @@ class Stage:
     """
 
     attack: Attack
-    when: Literal["always", "masked"] = "always"
+    when: Literal["always", "masked", "unmasked"] = "always"
     share: float = 1.0
     carry: bool = False
     threats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.when not in ("always", "masked"):
-            raise InputError(f"when is '{self.when}': choose always or masked")
+        if self.when not in ("always", "masked", "unmasked"):
+            raise InputError(f"when is '{self.when}': choose always, masked or unmasked")
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}: give a share of the examples in (0, 1]")
 
@@ -69,8 +70,8 @@ class Stage:
             told.append("from points that broke under another threat")
         if self.share < 1:
             told.append(f"nearest {100 * self.share:g}% first, until none of a portion breaks")
-        if self.when == "masked":
-            told.append("if gradients prove to be masked")
+        if self.when != "always":
+            told.append(f"if gradients seem {self.when}")
         return "; ".join(told)
 
     def describe(self) -> dict[str, Any]:
@@ -121,11 +122,12 @@ class Suite:
         return rows
 
     def passes(self, threats: tuple[Threat, ...], classes: int = 10) -> tuple[int, int]:
-        """Most passes that a point costs that nothing breaks: always, and with escalation."""
+        """Most passes that a point costs which nothing breaks: ordinarily, and with escalation."""
         rows = [(stage.when, stage.passes(classes) * t.variants)
                 for t, _, stage in self.schedule(threats)]  # fmt: skip
-        always = sum(cost for when, cost in rows if when == "always")
-        return round(always), round(sum(cost for _, cost in rows))
+        cost = {way: sum(c for when, c in rows if when == way) for way, _ in rows}
+        always = cost.get("always", 0)
+        return round(always + cost.get("unmasked", 0)), round(always + cost.get("masked", 0))
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records."""

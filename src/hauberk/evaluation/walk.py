@@ -115,7 +115,7 @@ class _Block:
         threat, name, stage = walk.schedule[k]
         key = f"attack-{self.number:05d}-{k:03d}"
         if not walk.store.has(key):
-            if stage.when == "masked" and not walk.all_attacks and not self.masked():
+            if not walk.all_attacks and stage.when not in ("always", self.state()):
                 return
             self.run(key, threat, name, stage, self.due(threat), tell)
         part = walk.store.part(key)
@@ -136,17 +136,18 @@ class _Block:
             due = torch.stack([due, *self.standing.values()]).all(0)
         return due
 
-    def masked(self) -> bool:
-        """Whether the block's rows so far speak for masked gradients."""
+    def state(self) -> str:
+        """Whether the block's rows so far speak for ``masked`` gradients, or not (``unmasked``)."""
         store, walk = self.walk.store, self.walk
         parts = [store.part(key) for keys in self.keys.values() for key in keys]
         always = {name for _, name, stage in walk.schedule if stage.when == "always"}
         parts = [p for p in parts if len(p["id"]) and p["attack"][0] in always]
         if not parts:
-            return False
+            return "unmasked"
         rows = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         clean = store.part(f"clean-{self.number:05d}")
-        return any(found.masked for found in evidence(clean, rows, store.manifest))
+        signs = evidence(clean, rows, store.manifest)
+        return "masked" if any(sign.masked for sign in signs) else "unmasked"
 
     def run(
         self, key: str, threat: Threat, name: str, stage: Stage, due: Tensor,
