@@ -7,29 +7,41 @@ from hauberk.__about__ import __version__
 from hauberk.errors import HauberkWarning, InputError
 
 if TYPE_CHECKING:
-    from hauberk import attacks, data, models
+    from hauberk import attacks, bridges, data, models
     from hauberk.attacks import Attack
     from hauberk.engine.outcome import Outcome
     from hauberk.evaluation.evaluate import evaluate
     from hauberk.evaluation.result import Result
     from hauberk.evaluation.verify import verify
-    from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Threat, Union, threat
+    from hauberk.threats import (
+        L0,
+        L1,
+        L2,
+        Affine,
+        Box,
+        FiniteSet,
+        Linf,
+        Lp,
+        RotationTranslation,
+        Threat,
+        Union,
+        threat,
+    )
 
 # Names are looked up when they are first used, so that `import hauberk` stays cheap.
 _HOME = {
-    **dict.fromkeys(
-        ["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat", "Box"], "threats"
-    ),
+    **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
+    **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
     "Attack": "attacks",
     "Outcome": "engine.outcome",
 }
-_MODULES = ["attacks", "data", "models", "maths", "threats"]
+_MODULES = ["attacks", "bridges", "data", "models", "maths", "threats"]
 
 __all__ = [
-    "L0", "L1", "L2", "Attack", "Box", "HauberkWarning", "InputError", "Linf", "Lp", "Outcome",
-    "Result", "Threat", "Union", "__version__", "attacks", "data", "evaluate", "models", "threat",
-    "verify",
+    "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",
+    "Linf", "Lp", "Outcome", "Result", "RotationTranslation", "Threat", "Union", "__version__",
+    "attacks", "bridges", "data", "evaluate", "models", "threat", "verify",
 ]  # fmt: skip
 
 

@@ -4,20 +4,29 @@ from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.boundary import Boundary
 from hauberk.attacks.hopskipjump import HopSkipJump
+from hauberk.attacks.momentum import MomentumIterative
+from hauberk.attacks.msd import MSD
 from hauberk.attacks.noise import Noise
 from hauberk.attacks.pgd import FGSM, PGD, SparseL1Descent
 from hauberk.attacks.pointwise import Pointwise
+from hauberk.attacks.search import Grid, RandomSearch
+from hauberk.attacks.spsa import SPSA
 from hauberk.attacks.square import Square
 
 __all__ = [
     "APGD",
     "FGSM",
+    "MSD",
     "PGD",
+    "SPSA",
     "Attack",
     "Boundary",
+    "Grid",
     "HopSkipJump",
+    "MomentumIterative",
     "Noise",
     "Pointwise",
+    "RandomSearch",
     "SparseL1Descent",
     "Square",
 ]

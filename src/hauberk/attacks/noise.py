@@ -168,7 +168,7 @@ def ends(region: Region) -> tuple[Tensor, Tensor]:
         InputError: for a threat that is no ball.
     """
     edges = getattr(region, "edges", None)
-    if edges is None:
+    if edges is None or not getattr(region, "direct", True):
         raise InputError("this attack walks in the input: give it a ball (linf, l2, l1, l0)")
     return edges[0].expand_as(region.x0), edges[1].expand_as(region.x0)
 

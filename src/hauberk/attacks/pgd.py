@@ -10,6 +10,7 @@ from hauberk.attacks.base import Attack
 from hauberk.engine.state import Best, Clock, Problem, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example, step_along
+from hauberk.threats.base import Region
 
 
 @dataclass(kw_only=True)
@@ -26,6 +27,7 @@ class PGD(Attack):
     Args:
         step_size: in the threat's unit; ``2.5 * eps / steps`` if left out (Ding et al. 2020), eps
             for a single step.
+        step_share: the same, in units of the threat's size: 1 / 30 for 0.01 at 0.3.
         random_start: start from a random point of the threat, else from the clean input.
         momentum: decay of the sum of normalised gradients (Dong et al. 2018); 0 turns it off.
         rule: ``steepest`` for the threat's own steepest step, ``gradient`` for the raw gradient
@@ -38,6 +40,7 @@ class PGD(Attack):
     loss: object = "ce"
     steps: int = 40
     step_size: float | None = None
+    step_share: float | None = None
     random_start: bool = True
     momentum: float = 0.0
     rule: Literal["steepest", "gradient"] = "steepest"
@@ -47,6 +50,10 @@ class PGD(Attack):
         super().__post_init__()
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"step_size is {self.step_size}: give more than 0, or leave it out")
+        if self.step_share is not None and (not self.step_share > 0 or self.step_size is not None):
+            raise InputError(
+                f"step_share is {self.step_share}: give more than 0, and not step_size as well"
+            )
         if not self.momentum >= 0:
             raise InputError(f"momentum is {self.momentum}: give 0 or more")
         if self.rule not in ("steepest", "gradient"):
@@ -71,6 +78,10 @@ class PGD(Attack):
             velocity=torch.zeros_like(u) if self.momentum else None,
         )  # fmt: skip
 
+    def length(self, region: Region) -> Tensor:
+        """The default step size, ``(S,)``."""
+        return region.reach * (self.step_share or min(2.5 / self.steps, 1.0))
+
     def step(self, problem: Problem, state: State, told: Told) -> State:
         assert isinstance(state, PGDState)
         state.best.update_(state.u, told)
@@ -82,7 +93,7 @@ class PGD(Attack):
             ends = torch.finfo(grad.dtype)
             size = grad.abs().flatten(1).sum(1).clamp_(ends.tiny, ends.max)
             grad = state.velocity.mul_(self.momentum).add_(grad / per_example(size, grad))
-        step: Tensor | float = self.step_size or region.reach * min(2.5 / self.steps, 1.0)
+        step = self.length(region) if self.step_size is None else self.step_size
         if self.rule == "gradient":
             moved = step_along(state.u, grad, step)
         else:

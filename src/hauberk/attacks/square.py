@@ -10,6 +10,7 @@ from hauberk.attacks.base import Attack
 from hauberk.engine.state import Best, Clock, Problem, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.patches import image_shape, window
+from hauberk.threats.base import Region
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 queries, those after which the painted share of the image is halved."""
@@ -47,6 +48,11 @@ class Square(Attack):
         return False
 
     def start(self, problem: Problem) -> State:
+        if type(problem.region).paint is Region.paint:
+            raise InputError(
+                f"Square repaints windows of the input, and {type(problem.region).__name__} has "
+                "none: use another attack for this threat"
+            )
         u = problem.region.coarse(problem.draws, 0)
         if problem.warm is not None and not self.blind:
             u = problem.begin_from(u)

@@ -2,8 +2,31 @@
 
 from typing import Any
 
-from hauberk.attacks import APGD, Attack, Pointwise, Square
+from hauberk.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    Attack,
+    Boundary,
+    Grid,
+    HopSkipJump,
+    MomentumIterative,
+    Noise,
+    Pointwise,
+    RandomSearch,
+    SparseL1Descent,
+    Square,
+)  # fmt: skip
 from hauberk.evaluation.suites import Stage, Suite
+
+SETS = ("rt", "swaps", "finite")
+"""Threats that can be gone through, or almost."""
+BALLS = ("-affine", "-rt", "-swaps", "-finite")
+
+
+def only(attack: Attack, *threats: str, **options: Any) -> Stage:
+    """A stage for some kinds of threat."""
+    return Stage(attack=attack, threats=threats, **options)
 
 
 def masked(attack: Attack, **options: Any) -> Stage:
@@ -17,34 +40,101 @@ SUITES = {
         Suite(
             name="fast",
             version=2,
-            about="a first look: two short APGD runs with softened gradients",
+            about="a first look: short APGD runs with softened gradients",
             attacks={
-                "apgd-soft": APGD(steps=12, soften=0.1),
-                "apgd-softer": APGD(steps=11, soften=0.3),
-                "carried": Stage(attack=APGD(steps=12, soften=0.1), carry=True),
+                "apgd-soft": only(APGD(steps=12, soften=0.1), "-l1", "-l2"),
+                "apgd-soft-l2": only(APGD(steps=8, soften=0.1), "l2"),
+                "apgd-softer": only(APGD(steps=15, soften=0.3, loss="ce"), "l2"),
+                "apgd-soft-l1": only(APGD(steps=37, soften=0.2, loss="ce"), "l1"),
+                "random": only(RandomSearch(samples=25), *SETS),
+                "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
             },
         ),
         Suite(
             name="standard",
             version=2,
-            about="to quote: APGD exact and softened, targets, a search without gradients",
+            about="to quote: APGD exact and softened, targets, and a probe without gradients",
             attacks={
                 "apgd": APGD(steps=20),
                 "apgd-soft": APGD(steps=20, soften=0.1),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-                "apgd-t": Stage(attack=APGD(steps=25, targets=3), threats=("-l1",)),
-                "apgd-ce-long": Stage(attack=APGD(steps=100, loss="ce"), threats=("l1",)),
-                "apgd-t-long": Stage(attack=APGD(steps=40, targets=3), threats=("l1",)),
-                "square": Stage(attack=Square(steps=200), share=0.1),
+                "apgd-t": only(APGD(steps=25, targets=3), "-l1"),
+                # Cross-entropy, and balls far larger than the threat, get out of l1's local maxima.
+                "apgd-ce-wide": only(
+                    APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1)), "l1"
+                ),
+                "apgd-t-wide": only(APGD(steps=40, targets=3, enlarge=(6, 3, 1)), "l1"),
+                "pointwise-l0": only(Pointwise(steps=60), "l0"),
+                "grid": only(Grid(), *SETS),
+                "square": only(Square(steps=200), *BALLS, share=0.1),
                 "tenfold": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
                 "carried-on": Stage(attack=APGD(steps=50), carry=True),
                 "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
                 "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),
                 "soft-targets": masked(APGD(steps=40, targets=9, soften=0.2)),
-                "square-long": masked(Square(steps=1200)),
-                "pointwise": masked(Pointwise(steps=60), threats=("l1", "l0")),
+                "square-long": masked(Square(steps=1200), threats=BALLS),
+                "pointwise": masked(Pointwise(steps=60), threats=("l1",)),
                 "carried-last": masked(APGD(steps=50, soften=0.3), carry=True),
+            },
+        ),
+        Suite(
+            name="gradient-free",
+            version=1,
+            about="decisions and losses only, for models whose gradients mislead",
+            attacks={
+                "noise": only(Noise(steps=10), *BALLS),
+                "square": only(Square(steps=2000, restarts=2), *BALLS),
+                "pointwise": only(Pointwise(steps=100, restarts=3), "l1", "l0"),
+                "boundary": only(Boundary(steps=100), "l2"),
+                "hopskipjump": only(HopSkipJump(steps=150), "l2", "linf"),
+                "random": RandomSearch(samples=100),
+                "grid": only(Grid(), *SETS),
+                "carried": only(Square(steps=500), *BALLS, carry=True),
+            },
+        ),
+        Suite(
+            name="autoattack",
+            version=1,
+            about="the stages of Croce & Hein 2020, for comparison; FAB-T is yet to come",
+            attacks={
+                "apgd-ce": only(APGD(steps=100, loss="ce"), "linf", "l2", "l1"),
+                "apgd-t": only(APGD(steps=100, loss="dlr", targets=9), "linf", "l2", "l1"),
+                "square": only(Square(steps=5000), "linf", "l2", "l1"),
+            },
+        ),
+        Suite(
+            name="maini2020",
+            version=1,
+            about="Maini et al. 2020, section 2.5, 10 restarts; DeepFool, DDN, C&W are yet to come",
+            attacks={
+                "pgd": only(PGD(steps=100, restarts=10), "linf"),
+                "fgsm": only(FGSM(), "linf"),
+                "pgd-foolbox": only(PGD(steps=40, step_share=1 / 30, restarts=10), "linf"),
+                "mim": only(MomentumIterative(random_start=True, restarts=10), "linf"),
+                "pgd-l2": only(PGD(steps=200, step_share=0.05, restarts=10), "l2"),
+                "pgd-l2-foolbox": only(PGD(steps=50, step_share=0.025, restarts=10), "l2"),
+                "gaussian": only(Noise(noise="gaussian", restarts=10), "l2"),
+                "boundary": only(Boundary(steps=500), "l2"),
+                "pointwise-l2": only(Pointwise(steps=100, restarts=10), "l2"),
+                "pgd-l1": only(
+                    PGD(steps=100, step_share=0.08, share=(0.0064, 0.0255), restarts=10), "l1"
+                ),
+                "salt-and-pepper": only(Noise(noise="salt_and_pepper", restarts=10), "l1"),
+                "pointwise": only(Pointwise(steps=100, restarts=10), "l1", "l0"),
+            },
+        ),
+        Suite(
+            name="tramer2019",
+            version=1,
+            about="Tramèr & Boneh 2019, section 4.5, 40 restarts; EAD and C&W are yet to come",
+            attacks={
+                "pgd": only(PGD(steps=100, restarts=40), "linf", "l2"),
+                "sparse-l1": only(SparseL1Descent(steps=100, restarts=40, random_start=True), "l1"),
+                "boundary": only(Boundary(steps=500), "l2"),
+                "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
+                "grid": only(Grid(), *SETS),
+                "mixture": only(PGD(steps=100, restarts=10), "affine"),
             },
         ),
     )

@@ -18,7 +18,7 @@ from hauberk.evaluation.metrics import summarise
 from hauberk.evaluation.result import Result
 from hauberk.evaluation.screen import screen
 from hauberk.evaluation.store import Memory
-from hauberk.evaluation.suites import Stage, Suite, suite_of
+from hauberk.evaluation.suites import Stage, Suite, suite_of, try_on
 from hauberk.evaluation.walk import BLOCK, Progress, Walk
 from hauberk.threats.base import Box, Threat
 
@@ -71,6 +71,8 @@ def evaluate(
     x, y, warned, victim = screen(victim, images, labels, bounds, seed)
     names = _ids(ids, len(x))
     schedule = chosen.schedule(parts)
+    for threat, name, stage in schedule:
+        try_on(threat, name, stage, x[:1], y[:1], bounds)
     facts = {
         "hauberk_version": __version__,
         "threats": [str(t) for t in parts],

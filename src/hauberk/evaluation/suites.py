@@ -5,9 +5,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from hauberk.attacks.base import Attack
+from hauberk.engine.state import Problem
 from hauberk.errors import InputError
-from hauberk.threats.base import Threat
+from hauberk.maths.rng import Draws
+from hauberk.threats.base import Box, Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,7 @@ class Stage:
         when: ``always``, or only if by then the run has evidence of ``masked`` gradients, or has
             none (``unmasked``).
         share: below 1, go through the standing points from the one nearest to the decision boundary
-            on, in portions of this share of the examples, until a portion holds none that breaks.
+            on, in portions of this share of them, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
         threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or all but some,
             ``("-l1",)``; all by default.
@@ -132,6 +137,24 @@ class Suite:
     def describe(self) -> dict[str, Any]:
         """What the manifest records."""
         return {name: stage.describe() for name, stage in self.stages.items()}
+
+
+def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: Box) -> None:
+    """Seat one example ``x`` (1, ...), ``y`` (1,), without a pass: refusals come before work.
+
+    Raises:
+        InputError: if the attack is not for such a threat.
+    """
+    region = threat.at(x.detach().cpu(), box)
+    ids = torch.zeros(1, dtype=torch.int64)
+    target = ids if stage.attack.targets else None
+    draws = Draws.of(0, ids, 0, ids)
+    try:
+        stage.attack.start(Problem(region=region, y=y.cpu(), target=target, draws=draws))
+    except InputError as error:
+        raise InputError(f"{name} under {threat}: {error}") from error
+    except NotImplementedError:
+        return  # an attack with a run of its own
 
 
 def suite_of(suite: "str | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:

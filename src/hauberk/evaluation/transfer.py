@@ -200,7 +200,7 @@ class Transfer(Attack):
         return 1
 
     def start(self, problem: Problem) -> State:
-        raise InputError("Transfer crafts on other models: call it, or its run, not the engine")
+        raise NotImplementedError("Transfer crafts on other models: it brings its own run")
 
     def step(self, problem: Problem, state: State, told: Told) -> State:
         return self.start(problem)

@@ -193,7 +193,7 @@ class _Block:
         clean = self.walk.store.part(f"clean-{self.number:05d}")["margin"]
         near = np.fmin(self.nearest.get(str(threat), clean), clean)[index.numpy()]
         order = index[torch.from_numpy(np.argsort(near, kind="stable"))]
-        size = max(2, round(share * len(self.ids)))
+        size = max(2, round(share * len(index)))
         return list(order.split(size)) or [order]
 
     def carried(self, threat: Threat) -> tuple[Tensor, Tensor]:

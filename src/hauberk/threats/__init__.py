@@ -1,8 +1,27 @@
 """Threats: sets of inputs an adversary may turn a clean input into."""
 
+from hauberk.threats.affine import Affine
 from hauberk.threats.ball import L0, L1, L2, Ball, Linf, Lp
 from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.notation import threat
 from hauberk.threats.union import Union
+from hauberk.threats.warp import RotationTranslation
 
-__all__ = ["L0", "L1", "L2", "Ball", "Box", "Linf", "Lp", "Region", "Threat", "Union", "threat"]
+__all__ = [
+    "L0",
+    "L1",
+    "L2",
+    "Affine",
+    "Ball",
+    "Box",
+    "FiniteSet",
+    "Linf",
+    "Lp",
+    "Region",
+    "RotationTranslation",
+    "Swaps",
+    "Threat",
+    "Union",
+    "threat",
+]

@@ -86,6 +86,11 @@ class Region(Rows, ABC):
         """Whether the steepest step moves few coordinates (l1)."""
         return False
 
+    @property
+    def direct(self) -> bool:
+        """Whether ``u`` is the input itself."""
+        return True
+
     @cached_property
     def reach(self) -> Tensor:
         """The radius in the dtype of the inputs, ``(S,)``."""

@@ -1,20 +1,27 @@
-"""Threats as text: ``linf:8/255``, ``l2:0.5``, ``l1:12``, ``l0:10``, ``l1.5:3``; ``|`` unites."""
+"""Threats as text: ``linf:8/255``, ``l1.5:3``, ``rt:30,3``, ``affine(A,B)``; ``|`` unites."""
 
 import re
 from fractions import Fraction
 from math import inf
 
 from hauberk.errors import InputError
+from hauberk.threats.affine import read_affine
 from hauberk.threats.ball import L0, Linf, Lp
 from hauberk.threats.base import Threat
+from hauberk.threats.finite import Swaps
 from hauberk.threats.union import Union
+from hauberk.threats.warp import RotationTranslation
 
 GRAMMAR = (
     "linf:EPS, l2:EPS, l1:EPS, l0:COUNT or lP:EPS with a number P >= 1, where EPS is a number or a "
-    "fraction (linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3); join several with '|'"
+    "fraction (linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3); or rt:DEGREES,PIXELS (rt:30,3) for "
+    "rotations and translations; swaps:COUNT; affine(A,B) for part of A, then part of the ball B; "
+    "join several with '|'"
 )
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
 _BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<a>[+-]?{_NUMBER})(?:/(?P<b>{_NUMBER}))?")
+_SWAPS = re.compile(rf"swaps:(?P<n>{_NUMBER})")
+_WARP = re.compile(rf"rt:(?P<degrees>[+-]?{_NUMBER}),(?P<pixels>[+-]?{_NUMBER})")
 
 
 def threat(text: str) -> Threat:
@@ -32,6 +39,15 @@ def _one_or_union(threats: list[Threat]) -> Threat:
 
 def _read(text: str) -> Threat:
     text = text.strip().lower().replace(" ", "")
+    mixed = read_affine(text, _read)
+    if mixed is not None:
+        return mixed
+    swaps = _SWAPS.fullmatch(text)
+    if swaps is not None:
+        return Swaps(float(swaps["n"]))
+    warp = _WARP.fullmatch(text)
+    if warp is not None:
+        return RotationTranslation(float(warp["degrees"]), float(warp["pixels"]))
     found = _BALL.fullmatch(text)
     if found is None:
         raise InputError(f"unknown threat '{text}': write {GRAMMAR}")

@@ -1,0 +1,185 @@
+"""Multi steepest descent: one ascent through a whole union of balls."""
+
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack, pick
+from hauberk.engine.loop import attack as drive
+from hauberk.engine.loop import check
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
+from hauberk.threats.ball import Ball, BallRegion
+from hauberk.threats.base import Region, Threat
+from hauberk.threats.union import UnionRegion, Whole
+
+
+@dataclass(kw_only=True)
+class MSDState(State):
+    held: Tensor = field(repr=False)
+    """Seats whose start is given (the clean input, a warm start), ``(S,)`` bool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSD(Attack):
+    """Multi steepest descent (Maini, Wong & Kolter 2020, Algorithm 1) over any union of balls.
+
+    Every step makes one candidate for each ball, the projected steepest step of that ball from the
+    present point, and goes to the candidate of largest loss. The steps have fixed lengths relative
+    to the radii, by default those that the paper takes on MNIST. The first restart starts from the
+    clean input, further ones from the best of one random point in each ball. On a single ball there
+    is nothing to choose: projected gradient ascent.
+
+    With K > 1 balls, a step costs K + 2 forward and backward passes together: the gradient of the
+    chosen candidate takes a forward of its own. ``ranking="first_order"`` costs 2, as for one ball.
+    Measured in 100 steps on 100 MNIST test images, linf 0.1 | l2 1 | l1 5: an adversarially trained
+    network keeps 92% accuracy and a standard one 73%, with either ranking; without stopping, the
+    mean loss reached is 0.344 and 1.600 by loss, 0.337 and 1.600 to first order. One run in each
+    ball alone, joined, left 91% and 66%: for evaluation attack the balls one by one.
+
+    Args:
+        loss: cross-entropy by default, as published.
+        step_linf, step_l2, step_l1, step_other: step sizes relative to the radius.
+        k: in l1, a step moves a random number of coordinates from this range (ends included), the
+            same amount each, anew at every step; those at the edge of the box are left out. The
+            range is for images of 784 features: give a smaller one for few features.
+        ranking: ``loss`` runs the candidates through the model; ``first_order`` compares the inner
+            products of their moves with the gradient instead, at no cost.
+        parts: number of balls that ``passes`` and the size of batches are reckoned for; a run sets
+            it to that of its threat.
+        zero_start: whether the first restart starts from the clean input; at random otherwise.
+    """
+
+    loss: object = "ce"
+    steps: int = 100
+    step_linf: float = 0.01 / 0.3
+    step_l2: float = 0.1 / 2.0
+    step_l1: float = 0.8 / 10.0
+    step_other: float = 0.1 / 2.0
+    k: tuple[int, int] = (5, 20)
+    ranking: Literal["loss", "first_order"] = "loss"
+    parts: int = 1
+    zero_start: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("step_linf", "step_l2", "step_l1", "step_other"):
+            if not 0 < getattr(self, name) < inf:
+                raise InputError(f"{name} is {getattr(self, name)}: give a share of the radius > 0")
+        if not 1 <= self.k[0] <= self.k[1]:
+            raise InputError(f"k is {self.k}: give two numbers of coordinates, 1 <= k1 <= k2")
+        if self.ranking not in ("loss", "first_order"):
+            raise InputError(f"unknown ranking '{self.ranking}': choose loss or first_order")
+        if self.parts < 1:
+            raise InputError(f"parts is {self.parts}: give 1 or more, or leave it out")
+
+    @property
+    def rows(self) -> int:
+        return self.parts if self.parts > 1 and self.ranking == "loss" else 0
+
+    @property
+    def passes(self) -> int:
+        return (self.steps + 1) * (self.rows + 1) + self.steps
+
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+        """Attack a ball or a :class:`~hauberk.threats.union.Union` of balls as a whole.
+
+        Distances of points in a union of several are relative: see
+        :class:`~hauberk.threats.union.UnionRegion`.
+
+        Raises:
+            InputError: if a part of the union is no ball.
+        """
+        for part in threat.parts:
+            if not isinstance(part, Ball):
+                raise InputError(f"{part} is no ball: MSD wants a union of lp balls")
+        x, y = check(x, y, options["box"])
+        if self.zero_start:
+            self._from_zero(x, options)
+        many = len(threat.parts) > 1
+        attack = replace(self, parts=len(threat.parts))
+        return drive(attack, victim, Whole(threat) if many else threat.parts[0], x, y, **options)
+
+    def _from_zero(self, x: Tensor, options: dict[str, Any]) -> None:
+        """Let the clean inputs stand in as warm starts of the first restart where none is given."""
+        warm, has = options.get("warm"), options.get("has_warm")
+        if warm is None:
+            options["warm"], options["has_warm"] = x.detach().unsqueeze(1), None
+        elif has is not None:
+            first = has[:, :1].view(-1, 1, *[1] * (x.dim() - 1)).to(warm.device)
+            clean = x.detach().to(warm).unsqueeze(1)
+            options["warm"] = torch.cat((torch.where(first, warm[:, :1], clean), warm[:, 1:]), 1)
+            options["has_warm"] = torch.cat((torch.ones_like(has[:, :1]), has[:, 1:]), 1)
+
+    def start(self, problem: Problem) -> State:
+        u = problem.begin()
+        n = len(u)
+        held = problem.has_warm
+        if held is None:
+            held = torch.zeros(n, dtype=torch.bool, device=u.device)
+        state = MSDState(u=u, t=Clock.zero(n), best=Best.none(u), held=held)
+        if self.rows:
+            regions = regions_of(problem.region)
+            others = [region.random(problem.draws, 0) for region in regions[1:]]
+            state.spread = torch.stack([u, *others], 1)
+        return state
+
+    def choose(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, MSDState)
+        if state.t.least == 0:
+            first = torch.from_numpy(state.t.count == 0).to(state.held.device) & state.held
+            others = first.unsqueeze(1).expand_as(told.loss).clone()
+            others[:, 0] = False
+            loss = told.loss.nan_to_num(nan=torch.inf).masked_fill(others, -torch.inf)
+            told = Told(loss=loss, fooled=told.fooled, grad=None)
+        return super().choose(problem, state, told)
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        u, grad = state.u, told.grad
+        state.best.update_(u, told)
+        if grad is None:
+            state.t.tick()
+            return state
+        regions = regions_of(problem.region)
+        candidates = [
+            region.project_(region.ascent(u, grad, region.reach * share, few))
+            for region in regions
+            for share, few in [self._stride(region, problem, state.t.count)]
+        ]
+        state.t.tick()
+        if len(candidates) == 1:
+            state.u = candidates[0]
+            return state
+        spread = torch.stack(candidates, 1)
+        if self.ranking == "loss":
+            state.spread = spread
+            return state
+        # Scaled, for the products of huge and tiny gradients leave the range of floats.
+        top = grad.abs().flatten(1).amax(1, keepdim=True)
+        slope = grad.flatten(1) / top.masked_fill(top == 0, 1)
+        gain = torch.einsum("skd,sd->sk", (spread - u.unsqueeze(1)).flatten(2), slope)
+        state.u = pick(spread, gain.argmax(1))
+        return state
+
+    def _stride(
+        self, region: Region, problem: Problem, count: np.ndarray
+    ) -> tuple[float, Tensor | None]:
+        """Relative step size in a ball, and the share of coordinates that an l1 step moves."""
+        p = region.p if isinstance(region, BallRegion) else inf
+        if p != 1:
+            return {inf: self.step_linf, 2: self.step_l2}.get(p, self.step_other), None
+        low, high = self.k
+        draw = torch.from_numpy(count).to(region.x0.device)
+        k = problem.draws.split(1).integers(draw, (), high - low + 1) + low
+        return self.step_l1, k.to(region.x0.dtype) / max(1, region.x0[0].numel())
+
+
+def regions_of(region: Region) -> tuple[Region, ...]:
+    """The parts of a union's region; the region itself otherwise."""
+    return region.regions if isinstance(region, UnionRegion) else (region,)

@@ -1,0 +1,163 @@
+"""SPSA: ascent on gradients estimated from losses alone."""
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.errors import InputError
+from hauberk.maths.steps import per_example
+from hauberk.threats.base import Region
+
+DECAY, DECAY_SQUARED, TINY = 0.9, 0.999, 1e-8
+
+
+@dataclass(kw_only=True)
+class SPSAState(State):
+    x: Tensor = field(repr=False)
+    """The iterate that is being sampled around."""
+    total: Tensor = field(repr=False)
+    """Sum of the estimates so far at this iterate."""
+    first: Tensor = field(repr=False)
+    second: Tensor = field(repr=False)
+    """Adam's running means of the gradient and of its square."""
+    scale: Tensor
+    """Largest entry of the first estimate that is not zero, ``(S,)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPSA(Attack):
+    """Simultaneous perturbation stochastic approximation (Uesato et al. 2018), in any threat.
+
+    The gradient at the iterate is the mean of ``(f(u + delta v) - f(u - delta v)) / (2 delta) v``
+    over random sign vectors v; Adam (Kingma & Ba 2015) follows it, and the iterate is projected. No
+    backwards. The settings are those of Ding et al. 2020, where it is a check for masked gradients.
+    They are dear: about 206,000 forwards per attempt.
+
+    Sample points may lie outside of the threat and of the box, by ``delta`` at most in every
+    feature; those outside count for the estimate alone.
+
+    Args:
+        steps: iterations; one takes ``samples`` forwards and one more for every chunk.
+        samples: points per estimate, half of them mirror images of the others; rounded up to whole
+            chunks.
+        chunk: most points per example that are evaluated at once; there are two chunks at least.
+        delta: size of the perturbation, in units of the input.
+        lr: Adam's rate: about the length of a step in every feature, in units of the input.
+    """
+
+    kind: ClassVar[str] = "free"
+
+    steps: int = 100
+    samples: int = 2048
+    chunk: int = 128
+    delta: float = 0.01
+    lr: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("samples", "chunk"):
+            if getattr(self, name) < 2:
+                raise InputError(f"{name} is {getattr(self, name)}: samples come in pairs, give 2+")
+        for name in ("delta", "lr"):
+            if not 0 < getattr(self, name) < inf:
+                raise InputError(f"{name} is {getattr(self, name)}: give a number above 0")
+
+    @property
+    def chunks(self) -> int:
+        """Asks per iteration."""
+        # With two or more, the first ask of all looks at the start, which may be a warm one.
+        return max(2, -(-self.samples // (self.chunk - self.chunk % 2)))
+
+    @property
+    def rows(self) -> int:
+        return 2 * -(-self.samples // (2 * self.chunks))
+
+    @property
+    def passes(self) -> int:
+        return self.steps * self.chunks * (self.rows + 1)
+
+    def wants_gradient(self, state: State) -> bool:
+        return False
+
+    def over(self, state: State) -> np.ndarray | None:
+        asks = self.steps * self.chunks
+        return state.t.count >= asks if state.t.most >= asks else None
+
+    def start(self, problem: Problem) -> State:
+        u = problem.begin(random=False)
+        n, zero = len(u), torch.zeros_like(u)
+        state = SPSAState(
+            u=u, t=Clock.zero(n), best=Best.none(u), x=u, total=zero, first=zero.clone(),
+            second=zero.clone(), scale=u.new_zeros(n),
+        )  # fmt: skip
+        return self._sample(problem, state)
+
+    def _signs(self, problem: Problem, state: State) -> Tensor:
+        """The sign vectors of the present ask, ``(S, rows / 2, ...)``."""
+        draw = torch.from_numpy(state.t.count).to(state.u.device)
+        bits = problem.draws.split(1).bits(draw, (self.rows // 2, *state.u.shape[1:]))
+        return (bits & 1).to(state.u.dtype).mul_(2).sub_(1)
+
+    def _sample(self, problem: Problem, state: SPSAState) -> SPSAState:
+        moves = self._signs(problem, state).mul_(self.delta)
+        x = state.x.unsqueeze(1)
+        state.spread = torch.cat((x + moves, x - moves), 1)
+        state.inside_spread = members(problem.region, state.spread)
+        return state
+
+    def choose(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, SPSAState)
+        up, down = told.loss.chunk(2, 1)
+        most = torch.finfo(state.u.dtype).max * 1e-6  # so that sums stay finite
+        rise = (up - down).nan_to_num(nan=0.0).clamp(-most, most).to(state.u.dtype)
+        signs = self._signs(problem, state)
+        state.total = state.total + (rise.view(*rise.shape, *[1] * (signs.dim() - 2)) * signs).mean(
+            1
+        )
+        last = (state.t.count + 1) % self.chunks == 0
+        state.u = self._follow(problem, state, last) if last.any() else state.x
+        return state
+
+    def _follow(self, problem: Problem, state: SPSAState, last: np.ndarray) -> Tensor:
+        """Adam's step for the seats whose estimate is complete; the iterate of the others."""
+        u = state.x
+        now = per_example(torch.from_numpy(last).to(u.device), u)
+        # Adam forgets the unit of its gradients but for TINY: measured in that of the first
+        # estimate, losses of any size are climbed alike, and their squares stay within the floats.
+        top = state.total.abs().flatten(1).amax(1)
+        scale = torch.where(state.scale > 0, state.scale, top)
+        unit = per_example(scale.masked_fill(scale == 0, 1), u)
+        grad = (state.total / unit).clamp(-1e15, 1e15)
+        number = torch.from_numpy(state.t.count // self.chunks + 1).to(u.device, torch.float64)
+        fresh = per_example((1 - DECAY**number).to(u.dtype), u)
+        fresh_squared = per_example((1 - DECAY_SQUARED**number).to(u.dtype), u)
+        first = state.first.lerp(grad, 1 - DECAY)
+        second = state.second.lerp(grad.square(), 1 - DECAY_SQUARED)
+        way = (first / fresh) / ((second / fresh_squared).sqrt() + TINY)
+        moved = problem.region.project_(u + self.lr * way)
+        state.first = torch.where(now, first, state.first)
+        state.second = torch.where(now, second, state.second)
+        state.scale = torch.where(now.view(-1), scale, state.scale)
+        state.total = torch.where(now, 0.0, state.total)
+        state.x = torch.where(now, moved, u)
+        return state.x
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, SPSAState)
+        state.best.update_(state.u, told)
+        state.t.tick()
+        return self._sample(problem, state)
+
+
+def members(region: Region, spread: Tensor) -> Tensor:
+    """Which points of a spread ``(S, K, ...)`` lie in the threat, ``(S, K)`` bool."""
+    n, k = spread.shape[:2]
+    each = torch.arange(n, device=spread.device).repeat_interleave(k)
+    rows, around = spread.flatten(0, 1), region.take(each)
+    return around.contains(around.decode(rows), around.witness(rows)).view(n, k)

@@ -1,0 +1,252 @@
+"""Rotations and translations of images: ``RotationTranslation``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import isfinite, prod
+from typing import NoReturn, Self
+
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.maths.patches import inside
+from hauberk.maths.rng import Draws
+from hauberk.maths.steps import per_example, step_along
+from hauberk.threats.base import Box, Region, Threat, round_up
+
+
+class RotationTranslation(Threat):
+    """The image turned about its centre, then shifted; ``rt:30,3``.
+
+    The angle is at most ``degrees`` either way, each of the two shifts at most ``pixels``. The size
+    of a warp is relative: the largest of ``|angle| / degrees``, ``|dx| / pixels`` and
+    ``|dy| / pixels``, so that the radius is 1. Positive angles turn counterclockwise, positive
+    ``dx`` moves right and positive ``dy`` down. Values between pixels are bilinear; from outside of
+    the image comes 0, or the value of the box next to 0.
+
+    Source: Engstrom et al. 2019 ("Exploring the landscape of spatial robustness"), whose limits are
+    30 degrees and a tenth of the side (3 pixels); Tramèr & Boneh 2019, section 4.
+
+    Raises:
+        InputError: if a limit is negative or not finite, and for inputs that are no images (C, H,
+            W) of at least 2 x 2 pixels.
+    """
+
+    def __init__(self, degrees: float = 30, pixels: float = 3) -> None:
+        for name, limit in (("degrees", degrees), ("pixels", pixels)):
+            if not isfinite(limit) or limit < 0:
+                raise InputError(f"{name} is {limit:g}: give a finite number, 0 or more")
+        self.degrees, self.pixels = float(degrees), float(pixels)
+
+    def at(self, x0: Tensor, box: Box = Box()) -> "WarpRegion":  # noqa: B008
+        if x0.dim() != 4 or min(x0.shape[2:]) < 2:
+            raise InputError(
+                f"{self} warps images (C, H, W) of at least 2 x 2 pixels, but inputs have shape "
+                f"{tuple(x0.shape[1:])}: reshape them, or choose another threat"
+            )
+        x0 = x0.detach()
+        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+        return WarpRegion(
+            x0=x0,
+            radius=torch.ones(len(x0), dtype=torch.float64, device=x0.device),
+            limits=(self.degrees, self.pixels, self.pixels),
+            edges=box.bounds(x0),
+        )
+
+    def scaled(self, factor: float) -> "RotationTranslation":
+        return RotationTranslation(self.degrees * factor, self.pixels * factor)
+
+    def project(self, *_: object, **__: object) -> NoReturn:
+        raise InputError(f"{self} knows no nearest point: attack it instead, its attacks stay in")
+
+    def __str__(self) -> str:
+        limits = (repr(limit).removesuffix(".0") for limit in (self.degrees, self.pixels))
+        return f"rt:{','.join(limits)}"
+
+    def __repr__(self) -> str:
+        return f"RotationTranslation(degrees={self.degrees:g}, pixels={self.pixels:g})"
+
+
+@dataclass
+class WarpRegion(Region):
+    """The warps of each image. ``u`` (S, 3) holds angle, dx and dy in units of their limits.
+
+    A warp is computed in float64 and rounded once to the dtype of the image, so that other batch
+    sizes and devices find the same point up to that one rounding, which is what the judge allows
+    for (:meth:`contains`).
+    """
+
+    limits: tuple[float, float, float]
+    """Largest angle in degrees, dx and dy in pixels."""
+    edges: tuple[Tensor, Tensor] = field(repr=False)
+
+    @property
+    def direct(self) -> bool:
+        return False
+
+    @cached_property
+    def _pad(self) -> Tensor:
+        """What lies beyond the image, broadcastable to one: the value of the box next to 0."""
+        return torch.zeros_like(self.edges[0]).clamp(*self.edges).double()
+
+    def _limits(self, like: Tensor) -> Tensor:
+        """The limits in a dtype, never larger than they are."""
+        exact = torch.tensor(self.limits, dtype=torch.float64, device=like.device)
+        return -round_up(-exact, like)
+
+    def start(self) -> Tensor:
+        return self.x0.new_zeros(len(self.x0), 3)
+
+    def witness(self, u: Tensor) -> Tensor:
+        """Angle in degrees, dx and dy in pixels, ``(S, 3)``."""
+        return u * self._limits(u)
+
+    def decode(self, u: Tensor) -> Tensor:
+        """The warped images, ``(S, C, H, W)``; the clean ones, to the last bit, for u = 0."""
+        return self._warp(self.witness(u))
+
+    def _warp(self, by: Tensor) -> Tensor:
+        moved = warp(self.x0.double() - self._pad, by.double()) + self._pad
+        shown = torch.clamp(moved.detach().to(self.x0.dtype), *self.edges)
+        shown = torch.where(per_example((by == 0).all(1), shown), self.x0, shown)
+        # The value as it must be, the gradient as if nothing had been rounded or clamped.
+        return shown + (moved - moved.detach()).to(shown.dtype)
+
+    def encode(self, x: Tensor) -> None:
+        """None: the warp that made an image is not looked for."""
+
+    def project_(self, u: Tensor) -> Tensor:
+        reach = self.reach.unsqueeze(1)
+        return u.clamp_(-reach, reach)
+
+    def ascent(
+        self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
+    ) -> Tensor:
+        """Each parameter by ``step`` of its own limit, along the sign of its gradient."""
+        return step_along(u, grad.sign(), step)
+
+    def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        noise = draws.uniform(draw, (3,), self.x0.dtype).mul_(2).sub_(1)
+        return noise.mul_(self.reach.unsqueeze(1))
+
+    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        """One of the eight corners."""
+        coins = (draws.bits(draw, (3,)) & 1).to(self.x0.dtype)
+        return coins.mul_(2).sub_(1).mul_(self.reach.unsqueeze(1))
+
+    def paint(
+        self,
+        u: Tensor,
+        new: tuple[Tensor, Tensor],
+        old: tuple[Tensor, Tensor],
+        side: Tensor,
+        draws: Draws,
+        draw: Tensor,
+    ) -> Tensor:
+        """Those parameters drawn afresh that lie in the window, which is one of ``u``."""
+        here = inside(*new, side).expand(-1, 1, 1, 3).view(-1, 3)
+        return torch.where(here, self.random(draws, draw), u)
+
+    def count(self, resolution: Sequence[int] = (31, 5, 5)) -> int:
+        """Points of the grid with so many angles, shifts right and shifts down."""
+        if len(resolution) != 3 or min(resolution) < 1:
+            raise InputError(
+                f"a grid of {tuple(resolution)} does not fit: give three counts of 1 or more, for "
+                "the angle, dx and dy"
+            )
+        return prod(resolution)
+
+    def candidate(self, index: Tensor, resolution: Sequence[int] = (31, 5, 5)) -> Tensor:
+        """Points ``index`` (S, K) of the grid, ``(S, K, 3)``; its ends are those of the region.
+
+        A count of 1 stands for the middle alone.
+        """
+        places = []
+        for count in reversed(resolution):
+            place = (index % count).to(self.x0.dtype)
+            places.append(2 * place / (count - 1) - 1 if count > 1 else place)
+            index = torch.div(index, count, rounding_mode="floor")
+        return torch.stack(places[::-1], 2) * self.reach.view(-1, 1, 1)
+
+    def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        """The largest parameter in units of its limit, from the witness alone, ``(S,)`` float64.
+
+        Without a witness: 0 for the clean image and inf for any other.
+        """
+        if witness is None:
+            same = (x == self.x0).flatten(1).all(1)
+            return torch.where(same, 0.0, torch.inf).double()
+        size = _three(witness, x).abs()
+        exact = torch.tensor(self.limits, dtype=torch.float64, device=x.device)
+        return torch.where(size == 0, 0.0, size / exact).amax(1)
+
+    def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        """Whether ``x`` is the clean image warped by the witness ``(S, 3)``, which is in limits.
+
+        The witness and the box are checked without slack. The image may differ from the warp, done
+        again, by one rounding in the dtype of either and by that of the sampled places in float64.
+        """
+        valid = ((x >= self.edges[0]) & (x <= self.edges[1])).flatten(1).all(1)
+        if witness is None:
+            return valid & (self.distance(x) == 0)
+        witness = _three(witness, x)
+        exact = torch.tensor(self.limits, dtype=torch.float64, device=x.device)
+        ends = exact * self.radius.unsqueeze(1)
+        fits = (witness.abs() <= ends).all(1)  # NaN is not
+        again = self._warp(torch.where(fits.unsqueeze(1), witness, 0.0))
+        same = (x.double() - again.double()).abs() <= self._slack(x)
+        return valid & fits & same.flatten(1).all(1)
+
+    def _slack(self, x: Tensor) -> Tensor:
+        """How far two computations of one warp may differ, ``(S, 1, 1, 1)`` float64."""
+        top = (self.x0.double() - self._pad).abs() + self._pad.abs()
+        span = per_example(top.flatten(1).amax(1), x)
+        once = max(torch.finfo(dtype).eps for dtype in (self.x0.dtype, x.dtype))
+        # A place is off by some roundings of the side; a value by its slope there, at most 4 span.
+        places = 64 * torch.finfo(torch.float64).eps * max(self.x0.shape[2:])
+        return span * (once + places)
+
+    def scaled(self, factor: Tensor) -> Self:
+        return replace(self, radius=self.radius * factor)
+
+    def seal(self, u: Tensor) -> Tensor:
+        exact = torch.tensor(self.limits, dtype=torch.float64, device=u.device)
+        ends = exact * self.radius.unsqueeze(1)
+        u = self.project_(u.clone())
+        for _ in range(4):  # each step gives back one of the few roundings on the way
+            beyond = self.witness(u).double().abs() > ends
+            u = torch.where(beyond, u.nextafter(torch.zeros_like(u)), u)
+        return u
+
+
+def _three(witness: Tensor, x: Tensor) -> Tensor:
+    """A witness in float64, ``(S, 3)``; one of another shape is another threat's: NaN."""
+    if witness.shape != (len(x), 3):
+        return torch.full((len(x), 3), torch.nan, dtype=torch.float64, device=x.device)
+    return witness.to(x.device, torch.float64)
+
+
+def warp(x: Tensor, by: Tensor) -> Tensor:
+    """Images ``x`` (S, C, H, W) turned and shifted ``by`` (S, 3): degrees, pixels, pixels.
+
+    Places are counted in pixels, from the middle of one to the middle of the next (what kornia
+    calls ``align_corners``), and the turn is about the middle of the image. Differentiable in
+    ``by``.
+    """
+    from kornia.geometry.transform import get_affine_matrix2d, warp_affine
+
+    if not len(x):
+        return x
+    height, width = x.shape[2:]
+    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=x.dtype, device=x.device)
+    matrix = get_affine_matrix2d(
+        translations=by[:, 1:],
+        center=middle.expand(len(x), 2),
+        scale=torch.ones(len(x), 2, dtype=x.dtype, device=x.device),
+        angle=-by[:, 0],
+    )
+    moved: Tensor = warp_affine(
+        x, matrix[:, :2], (height, width), mode="bilinear", padding_mode="zeros", align_corners=True
+    )
+    return moved

@@ -1,0 +1,513 @@
+"""Mixtures: no weaker than the union, feasible to the last bit, and what the theory says of them.
+
+The theorems are those of Tramèr & Boneh 2019.
+"""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import InputError, evaluate
+from hauberk.attacks import APGD, PGD, Square
+from hauberk.attacks.search import RandomSearch
+from hauberk.engine.victim import Victim
+from hauberk.evaluation.judge import judge
+from hauberk.maths.norms import norm
+from hauberk.maths.rng import Draws
+from hauberk.maths.steps import per_example
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Region, Threat, Union, threat
+from hauberk.threats.affine import Affine, read_affine
+from hauberk.threats.finite import FiniteSet, Swaps
+from hauberk.threats.warp import RotationTranslation
+
+PAIRS = [
+    Affine(Linf(0.1), L2(0.5)),
+    Affine(L2(0.5), Linf(0.1), betas=4),
+    Affine(Linf(0.1), L1(1.5)),
+    Affine(L1(1.5), Linf(0.1)),
+    Affine(L2(0.5), L1(1.5), betas=(0.5,)),
+    Affine(Lp(1.5, 0.7), Lp(3, 0.3)),
+    Affine(L0(3), Linf(0.1)),
+    Affine(Linf(0.1), L0(3)),
+    Affine(Swaps(5), Linf(0.1)),
+    Affine(Swaps(5), L1(1.5)),
+    Affine(FiniteSet([lambda x: x.flip(1)], name="flip"), L2(0.5), betas=3),
+]
+SMOOTH = [t for t in PAIRS if t.b.p != 0 and getattr(t.a, "p", 1) != 0]
+pairs = pytest.mark.parametrize("mixture", PAIRS, ids=str)
+FREE = Box(-inf, inf)
+
+
+def data(n=6, shape=(20,), dtype=torch.float32):
+    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x[: n // 3] = x[: n // 3].round()
+    return x.to(dtype)
+
+
+def curved(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).to(dtype)
+
+
+def linear(classes=2):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Flatten(), nn.Linear(20, classes))
+
+
+def judged(model, mixture, x, out, y, box=None):
+    box = box or Box()
+    verdict = judge(Victim(model), mixture, x, out.points, y, box, out.witness)
+    assert verdict.allowed.all()
+    torch.testing.assert_close(verdict.distance, out.distance)
+    assert (out.distance <= 1 + 1e-12).all()
+    return verdict
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(20,), (5, 2, 2)], ids=str)
+@pairs
+def test_feasible_to_the_last_bit(mixture, shape, dtype):
+    model, x = curved(dtype), data(shape=shape, dtype=dtype)
+    y = model(x).argmax(1)
+    for attack in (APGD(steps=4), PGD(steps=4, rule="gradient", step_size=1.0)):
+        for stop in (True, False):
+            out = attack(model, x, y, mixture, stop=stop)
+            verdict = judged(model, mixture, x, out, y)
+            assert torch.equal(verdict.wrong, out.fooled)
+
+
+@pairs
+def test_a_witness_is_checked_step_by_step(mixture):
+    """Both steps measured by hand, in float64, from the witness."""
+    model, x = curved(), data()
+    y = model(x).argmax(1)
+    out = APGD(steps=6)(model, x, y, mixture, stop=False)
+    beta = torch.tensor(mixture.betas, dtype=torch.float64)[out.witness[:, 0].long()]
+    middle = out.witness[:, 1:].double()
+    second = norm(out.points.double() - middle, mixture.b.p)
+    assert (second <= (1 - beta) * mixture.b.eps).all()
+    if hasattr(mixture.a, "p"):
+        assert (norm(middle - x.double(), mixture.a.p) <= beta * mixture.a.eps).all()
+    else:
+        assert (mixture.a.distance(x, middle) <= beta * mixture.a.size + 1e-9).all()
+    for spoilt in (-1, 0.5, len(mixture.betas), torch.nan, torch.inf):
+        witness = out.witness.clone()
+        witness[:, 0] = spoilt
+        assert not mixture.contains(x, out.points, witness).any()
+        assert mixture.at(x).distance(out.points, witness).isinf().all()
+    for place in (1, 20):
+        witness = out.witness.clone()
+        witness[:, place] += 5
+        assert not mixture.contains(x, out.points, witness).any()
+    assert not mixture.contains(x, out.points + 1.5, out.witness).any()
+    for foreign in (out.witness[:, 1:], out.witness[:3], out.witness[:, 1:].long()):
+        assert not mixture.contains(x, x, foreign).any()
+        assert mixture.at(x).distance(x, foreign).isinf().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pairs
+def test_sealed_points_are_inside(mixture, dtype):
+    x = data(60, dtype=dtype)
+    number = torch.arange(60) % mixture.variants
+    region = mixture.at(x).vary(number)
+    torch.manual_seed(0)
+    for size in (0.0, 1e-6, 0.3, 1e4):
+        u = region.random(Draws.of(0, torch.arange(60)), 0)
+        u = region.seal(u + size * torch.randn_like(u))
+        points, witness = region.decode(u), region.witness(u)
+        assert torch.equal(witness[:, 0].long(), number)
+        assert mixture.contains(x, points, witness).all()
+        assert (region.distance(points, witness) <= 1 + 1e-12).all()
+
+
+def test_each_step_is_held_to_its_own_share():
+    """By hand: the first step uses ``used`` of linf 0.1, the second none, at each of the betas."""
+    x, mixture = torch.full((5, 4), 0.5, dtype=torch.float64), Affine(Linf(0.1), L2(0.5))
+    number = torch.arange(5)
+    beta = torch.tensor(mixture.betas, dtype=torch.float64)
+    for used in (0.2, 0.4, 0.6, 0.9):
+        point = x + 0.1 * used
+        witness = torch.cat([number.unsqueeze(1).double(), point], 1)
+        assert torch.equal(mixture.contains(x, point, witness), beta >= used)
+        torch.testing.assert_close(mixture.at(x).distance(point, witness), used / beta)
+        point, witness = x + 0.25 * used, torch.cat([number.unsqueeze(1).double(), x], 1)
+        assert torch.equal(mixture.contains(x, point, witness), 1 - beta >= used)
+        torch.testing.assert_close(mixture.at(x).distance(point, witness), used / (1 - beta))
+
+
+def test_the_l1_part_of_a_mixture_stays_sparse():
+    """However many coordinates the other part has changed."""
+    x = torch.full((3, 30), 0.5)
+    region = Affine(Linf(0.1), L1(3)).at(x).vary(torch.tensor([0, 2, 2]))
+    middle = x + 0.05 * (region.beta > 0).float().unsqueeze(1)
+    point = middle.clone()
+    point[:2, :6] += 0.2
+    grad = torch.rand(3, 30, generator=torch.Generator().manual_seed(0))
+    u, share = torch.cat([middle, point], 1), torch.full((3,), 0.5)
+    moved = region.ascent(u, torch.cat([grad, grad], 1), 0.1, share)
+    changed = (moved[:, 30:] - point).abs() > 1e-6  # linf is at its edge
+    # At beta 0 the share asked for; else 6 over 1.5; and where nothing has changed, that asked for.
+    assert changed.sum(1).tolist() == [15, 4, 15]
+
+
+@pairs
+def test_without_a_witness_one_step_must_do(mixture):
+    x = data()
+    ends = [mixture.a.at(x).random(Draws.of(0, torch.arange(6)), 0)]
+    ends.append(mixture.b.project(x, x + 0.3 * torch.randn(6, 20)))
+    for end in ends:
+        assert mixture.contains(x, end).all()
+        assert (mixture.distance(x, end) <= 1 + 1e-9).all()
+    assert not mixture.contains(x, torch.ones_like(x) * 9, box=(-9, 9)).any()
+    assert mixture.contains(x, x).all()
+    assert not mixture.distance(x, x).any()
+
+
+BOTH = [
+    (Affine(a, b, betas=2), end)
+    for a, b in [(Linf(0.1), L2(0.5)), (L1(1.5), Linf(0.1)), (Linf(0.1), L0(3)), (Swaps(5), L1(1))]
+    for end in (0, 1)
+]
+
+
+@pytest.mark.parametrize(("mixture", "end"), BOTH, ids=str)
+def test_at_the_ends_a_mixture_moves_as_the_single_threat(mixture, end):
+    if end and isinstance(mixture.a, Swaps):
+        mixture = Affine(FiniteSet(mixture.a.make, size=1e-9, name="none"), mixture.b)
+        end = 0
+    x, number = data(), torch.full((6,), end)
+    mixed, alone = mixture.at(x).vary(number), (mixture.b, mixture.a)[end].at(x)
+    u, v = mixed.start(), alone.start()
+    torch.manual_seed(0)
+    for step in range(12):
+        grad = torch.randn_like(v)
+        share = torch.rand(6) if mixed.sparse else None
+        size = torch.rand(6)
+        u = mixed.project_(mixed.ascent(u, torch.cat([grad, grad], 1), size, share))
+        moved = alone.ascent(v, grad, size * alone.reach, share)
+        v = alone.project_(moved)
+        torch.testing.assert_close(mixed.decode(u), v, rtol=0, atol=2e-6, msg=f"step {step}")
+        if mixed.sparse:
+            changed = (v != x).float().mean(1)
+            torch.testing.assert_close((u != mixed.x0).float().mean(1), changed)
+
+
+@pytest.mark.parametrize("mixture", SMOOTH, ids=str)
+def test_no_weaker_than_the_union_on_a_linear_model(mixture):
+    model, x = linear(), data()
+    y = model(x).argmax(1)
+    # Raw gradients, far beyond the ball: on a linear model the projection alone finds the optimum.
+    attack = PGD(steps=20, rule="gradient", step_size=30.0, loss="margin")
+    out = attack(model, x, y, mixture, stop=False)
+    judged(model, mixture, x, out, y)
+    for one in (mixture.a, mixture.b):
+        alone = attack(model, x, y, one, stop=False)
+        assert (out.loss >= alone.loss - 1e-4).all()
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_claim_3_linear_models_have_equal_risks(classes):
+    """No box: the optima are ``eps ||w||_q``, and a mixture's lies between those of its parts."""
+    model, mixture = linear(classes), Affine(Linf(0.05), L1(0.7), betas=11)
+    x = torch.randn(60, 20, generator=torch.Generator().manual_seed(0))
+    y = model(x).argmax(1)
+    y[:5] = 1 - y[:5].clamp(max=1)
+    logits, weight = model(x).detach(), model[1].weight.detach()
+    slope = weight.unsqueeze(0) - weight[y].unsqueeze(1)  # (B, C, d)
+    gap = logits - logits.gather(1, y.unsqueeze(1))
+    reach = torch.maximum(0.05 * slope.abs().sum(2), 0.7 * slope.abs().amax(2))
+    best = (gap + reach).scatter(1, y.unsqueeze(1), -inf).amax(1)
+    attack = APGD(steps=30, targets=classes - 1)
+    out = attack(model, x, y, mixture, box=FREE, stop=False)
+    judged(model, mixture, x, out, y, FREE)
+    assert (out.loss <= best + 1e-4).all()
+    clear = best.abs() > 0.01
+    assert torch.equal(out.fooled[clear], best[clear] >= 0)
+    assert 0.1 < out.fooled.float().mean() < 0.9
+
+
+@pytest.mark.parametrize("n", [3, 4, 10, 49])
+@pytest.mark.parametrize("attack", [PGD(steps=3, loss="margin"), APGD(steps=5)])
+def test_theorem_4_a_mixture_breaks_what_no_single_threat_does(n, attack):
+    eps, d = 0.2, 60
+    rng = torch.Generator().manual_seed(n)
+    w = torch.rand(d, generator=rng, dtype=torch.float64) + 0.5
+    w[0], w[1] = 3.0, 0.4  # the largest and the least
+    total = eps * w.sum()
+    x = torch.randn(d, generator=rng, dtype=torch.float64)
+    x[1] = x.min() - 0.1
+    x[0] = total / (w[0] - w[1]) + x[1]
+    model = nn.Linear(d, 2).double()
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([-w, w]) / 2)
+        bias = 1.1 * total - w @ x
+        model.bias.copy_(torch.stack([-bias, bias]) / 2)
+    x, y = x.unsqueeze(0), torch.tensor([1])
+    for single in (Linf(eps), Swaps(n)):
+        out = attack(model, x, y, single, box=FREE, stop=False)
+        torch.testing.assert_close(out.loss, -0.1 * total.unsqueeze(0))  # its optimum
+        assert not out.fooled.any()
+    mixture = Affine(Swaps(n), Linf(eps))
+    assert mixture.betas[1] == pytest.approx(2 / n)
+    out = attack(model, x, y, mixture, box=FREE, stop=False)
+    assert judged(model, mixture, x, out, y, FREE).broken.all()
+    torch.testing.assert_close(out.loss, (0.9 - 2 / n) * total.unsqueeze(0))
+    assert mixture.betas[int(out.witness[0, 0])] == pytest.approx(2 / n)
+
+
+def test_all_mixtures_of_a_finite_set_are_covered():
+    """One variant for each member, at the least share that allows it."""
+    assert Affine(Swaps(4), Linf(1)).betas == (0.0, 0.5, 0.75, 1.0)
+    assert Affine(Swaps(4), Linf(1), betas=(0.6,)).betas == (0.0, 0.6, 1.0, 1.0)
+    assert Affine(Swaps(4), Linf(1)).variants == 4
+    assert Affine(Swaps(0), Linf(1)).betas == (0.0,)
+    x = data()
+    mixture = Affine(Swaps(4), L2(0.3))
+    for j in range(4):
+        region = mixture.at(x).vary(torch.full((6,), j))
+        for u in (region.start(), region.random(Draws.of(0, torch.arange(6)), 0)):
+            middle = region.witness(region.project_(u))[:, 1:]
+            assert torch.equal(middle, Swaps(4).at(x).candidate(torch.full((6, 1), j)).squeeze(1))
+
+
+@pairs
+def test_models_without_a_gradient_empty_batches_and_no_radius(mixture):
+    class Flat(nn.Module):
+        def forward(self, x):
+            return torch.tensor([self.value, 0.0, -1.0]) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+    x, y, flat = data(4), torch.tensor([0, 0, 1, 2]), Flat()
+    for flat.value in (inf, torch.nan, 1e30):
+        out = APGD(steps=3)(flat, x, y, mixture)
+        assert torch.equal(out.fooled, judged(flat, mixture, x, out, y).wrong)
+    model = curved()
+    assert APGD(steps=3)(model, x[:0], y[:0], mixture).points.shape == (0, 20)
+    nothing = mixture.scaled(0)
+    out = APGD(steps=3)(model, x, model(x).argmax(1), nothing, stop=False)
+    assert torch.equal(out.points, x)
+    assert not out.distance.any()
+    one = APGD(steps=3)(model, x[:1], model(x[:1]).argmax(1), mixture)
+    judged(model, mixture, x[:1], one, model(x[:1]).argmax(1))
+
+
+@pairs
+def test_seats_may_leave_in_any_order(mixture):
+    """Small batches, and a model that falls at different times: the result stays the same."""
+    model, x = curved(), data(7)
+    y = model(x).argmax(1)
+    few = PGD(steps=5, restarts=2)(model, x, y, mixture, batch_size=3)
+    many = PGD(steps=5, restarts=2)(model, x, y, mixture, batch_size=64)
+    torch.testing.assert_close(few.points[~few.fooled], many.points[~few.fooled])
+    assert torch.equal(few.fooled, many.fooled)
+
+
+@dataclass
+class DimmedRegion(Region):
+    """``x0`` times ``1 - u``, u (S, 1) between 0 and the radius: the simplest of all warps."""
+
+    def start(self):
+        return self.x0.new_zeros(len(self.x0), 1)
+
+    def decode(self, u):
+        return self.x0 * (1 - per_example(u.flatten(), self.x0))
+
+    def encode(self, x):
+        return None
+
+    def project_(self, u):
+        return torch.minimum(u.clamp(min=0), self.reach.unsqueeze(1))
+
+    def ascent(self, u, grad, step, share=None):
+        return u + grad.sign() * per_example(torch.as_tensor(step), u)
+
+    def random(self, draws, draw):
+        return draws.uniform(draw, (1,), self.x0.dtype) * self.reach.unsqueeze(1)
+
+    def distance(self, x, witness=None):
+        return witness.flatten().double()
+
+    def contains(self, x, witness=None):
+        inside = (witness.flatten() >= 0) & (witness.flatten() <= self.radius)
+        return inside & (x == self.decode(witness.to(self.x0))).flatten(1).all(1)
+
+    def scaled(self, factor):
+        return replace(self, radius=self.radius * factor)
+
+    def witness(self, u):
+        return u
+
+
+class Dimmed(Threat):
+    def __init__(self, eps):
+        self.eps = eps
+
+    def at(self, x0, box=None):
+        radius = torch.full((len(x0),), self.eps, dtype=torch.float64)
+        return DimmedRegion(x0=x0 if x0.dtype == torch.float64 else x0.float(), radius=radius)
+
+    def scaled(self, factor):
+        return Dimmed(self.eps * factor)
+
+    def __str__(self):
+        return f"dimmed:{self.eps:g}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(20,), (5, 2, 2)], ids=str)
+@pytest.mark.parametrize("ball", [Linf(0.1), L1(1.5), L2(0.5)], ids=str)
+def test_a_warp_then_a_ball(ball, shape, dtype):
+    """The gradient reaches the warp's parameter, and the judge recomputes both steps."""
+    model, x, mixture = curved(dtype), data(shape=shape, dtype=dtype), Affine(Dimmed(0.5), ball)
+    y = model(x).argmax(1)
+    for attack in (APGD(steps=20), PGD(steps=20, loss="margin", random_start=False)):
+        out = attack(model, x, y, mixture, stop=False)
+        judged(model, mixture, x, out, y)
+        assert out.witness.shape == (6, 1 + 1 + 20)
+        beta = torch.tensor(mixture.betas, dtype=torch.float64)[out.witness[:, 0].long()]
+        dim, middle = out.witness[:, 1], out.witness[:, 2:].view_as(x)
+        assert (dim <= beta * 0.5).all()
+        seen = beta > 0
+        dimmed = x * (1 - per_example(dim, x))
+        assert torch.equal(middle[seen], dimmed[seen])
+        assert torch.equal(middle[~seen], x[~seen])
+        second = norm(out.points.double() - middle.double(), ball.p)
+        assert (second <= (1 - beta) * ball.eps).all()
+    # At beta 0, whatever the parameter, nothing is dimmed.
+    idle = torch.cat([torch.zeros(6, 1), torch.full((6, 1), 0.3), x.flatten(1)], 1)
+    assert mixture.contains(x, x, idle).all()
+    assert not mixture.at(x).distance(x, idle).any()
+    only = mixture.at(x).vary(torch.full((6,), 4))  # beta 1: no ball is left
+    u = only.start().requires_grad_()
+    (grad,) = torch.autograd.grad(-(only.decode(u) * x).sum(), u)
+    torch.testing.assert_close(grad[:, 0], (x * x).flatten(1).sum(1))
+    moved = only.project_(only.ascent(u.detach(), grad, 0.4))  # of the budget, 0.5
+    torch.testing.assert_close(only.decode(moved), x * 0.8)
+
+
+def test_a_rotation_then_a_ball():
+    model, x = linear(3), data(shape=(1, 5, 4), dtype=torch.float64).float()
+    y = model(x).argmax(1)
+    mixture = Affine(RotationTranslation(30, 1), Linf(0.1))
+    for attack in (APGD(steps=15), RandomSearch(samples=8)):
+        out = attack(model, x, y, mixture, stop=False)
+        judged(model, mixture, x, out, y)
+        beta = torch.tensor(mixture.betas, dtype=torch.float64)[out.witness[:, 0].long()]
+        assert (out.witness[:, 1].abs() <= 30 * beta).all()
+        assert (out.witness[:, 2:4].abs().amax(1) <= beta).all()
+        middle = out.witness[:, 4:].view_as(x)
+        gap = (out.points.double() - middle.double()).abs().flatten(1).amax(1)
+        assert (gap <= 0.1 * (1 - beta)).all()
+        forged = out.witness.clone()
+        forged[:, 4:] = out.points.flatten(1) * 0.999  # no rotation leads there
+        assert not mixture.contains(x, out.points, forged)[beta > 0].any()
+
+
+def test_a_warm_start_is_taken_up():
+    model, x = curved(), data()
+    y, mixture = model(x).argmax(1), Affine(Linf(0.1), L2(0.5), betas=2)
+    attack = PGD(steps=1, step_size=1e-9, loss="margin", random_start=False)
+    good = PGD(steps=20, loss="margin")(model, x, y, L2(0.5), stop=False)
+    cold = attack(model, x, y, mixture, stop=False)
+    warm = attack(model, x, y, mixture, stop=False, warm=good.points.unsqueeze(1))
+    torch.testing.assert_close(warm.loss, good.loss, rtol=1e-3, atol=1e-4)
+    assert (warm.loss > cold.loss + 1e-3).any()
+
+
+def test_an_evaluation_takes_mixtures(tmp_path):
+    """Points and witnesses go to the ledger, and prove themselves when they are read again."""
+    model, x = curved(), data(12)
+    y, mixture = model(x).argmax(1), Affine(Linf(0.1), L1(1.5))
+    suite = {"cheap": PGD(steps=2), "dear": APGD(steps=10)}
+    run = evaluate(model, x, y, [Linf(0.1), mixture], suite=suite, out=tmp_path / "run")
+    assert run.accuracy[str(mixture)] <= run.accuracy["linf:0.1"] < 1
+    for key in run.store.keys("attack-"):
+        part, tensors = run.store.part(key), run.store.tensors(key)
+        mine = part["broken"].astype(bool) & (part["threat"] == str(mixture))
+        if mine.any():
+            ids, row = torch.from_numpy(part["id"][mine]), torch.from_numpy(part["row"][mine])
+            points, witness = tensors["points"][row], tensors["witness"][row]
+            assert judge(
+                Victim(model), mixture, x[ids], points, y[ids], Box(), witness
+            ).broken.all()
+
+
+def test_boxes_of_ones_own():
+    lo, hi = -torch.rand(20), 1 + torch.rand(20)
+    model, x = curved(), data()
+    y = model(x).argmax(1)
+    for mixture in PAIRS[:6]:
+        out = APGD(steps=5)(model, x, y, mixture, box=(lo, hi), stop=False)
+        judged(model, mixture, x, out, y, Box(lo, hi))
+
+
+def test_notation():
+    for mixture in PAIRS[:-3]:
+        assert read_affine(str(mixture), threat) == mixture
+    assert str(Affine(Linf(0.3), L1(10))) == "affine(linf:0.3,l1:10)"
+    assert str(Affine(Linf(0.3), L1(10), 3)) == "affine(linf:0.3,l1:10,0.0;0.5;1.0)"
+    assert repr(Affine(Linf(0.3), L1(10))) == "Affine(Linf(0.3), L1(10))"
+    assert read_affine("Affine( linf:0.3 , l1:10 )", threat) == Affine(Linf(0.3), L1(10))
+    assert read_affine("linf:0.3", threat) is None
+    warped = Affine(RotationTranslation(30, 3), Linf(0.2), 2)
+    assert str(warped) == "affine(rt:30,3,linf:0.2,0.0;1.0)"
+    assert read_affine(str(warped), {"rt:30,3": warped.a, "linf:0.2": warped.b}.get) == warped
+    assert Affine(Linf(0.3), L1(10)).scaled(0.5) == Affine(Linf(0.15), L1(5))
+    assert Affine(Linf(0.3), L1(10)).variants == 5
+    assert Affine(Linf(0.3), L1(10), (0.2,)).betas == (0.0, 0.2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Affine(Linf(0.3), Swaps(3)), "second threat of a mixture is swaps:3: give a ball"),
+        (lambda: Affine(Union(Linf(0.3), L2(1)), L1(1)), "first threat of a mixture"),
+        (lambda: Affine(Affine(Linf(0.3), L2(1)), L1(1)), "first threat of a mixture"),
+        (lambda: Affine(Linf(0.3), L1(1), 1), "betas is 1: give at least 2"),
+        (lambda: Affine(Linf(0.3), L1(1), (0.5, 1.5)), "give shares in"),
+        (lambda: Affine(Linf(0.3), L1(1), (torch.nan,)), "give shares in"),
+        (lambda: read_affine("affine(linf:0.3)", threat), "write affine"),
+        (lambda: read_affine("affine(linf:0.3,l1:1", threat), "write affine"),
+        (lambda: read_affine("affine(linf:0.3,l1:1,0;x)", threat), "write numbers"),
+        (lambda: read_affine("affine()", threat), "write affine"),
+        (lambda: read_affine("affine(linf:0.3,l1:1,l2:2)", threat), "write affine"),
+        (lambda: read_affine("affine(linf:0.3,l1:1,7)", threat), "unknown threat 'l1:1,7'"),
+        (lambda: Affine(Linf(0.3), L1(1)).project(data(), data()), "knows no nearest point"),
+        (
+            lambda: Square(steps=3)(
+                curved(), data(), torch.zeros(6, dtype=torch.int64), PAIRS[0], stop=False
+            ),
+            "use another attack",
+        ),
+    ],
+)
+def test_errors(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+class Weakest(nn.Module):
+    """As wrong as the weaker of two signs: many small changes, and one large one."""
+
+    def forward(self, x):
+        many, one = x[:, 1:].sum(1) / (0.1 * (x.shape[1] - 1)), x[:, 0] / 10
+        return torch.stack([torch.zeros_like(many), torch.minimum(many, one) - 1], 1)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("attack", [APGD(steps=60), PGD(steps=60, loss="margin")])
+def test_half_of_each_reaches_what_neither_does(attack, swapped):
+    """The weaker sign: a half at beta 1/2; a third in l1 alone, a hundredth in linf alone."""
+    x, y = torch.zeros(3, 201), torch.zeros(3, dtype=torch.int64)
+    a, b = (L1(10), Linf(0.1)) if swapped else (Linf(0.1), L1(10))
+    mixture = Affine(a, b)
+    out = attack(Weakest(), x, y, mixture, box=FREE, stop=False)
+    judged(Weakest(), mixture, x, out, y, FREE)
+    assert (out.loss + 1 > 0.45).all()
+    assert (out.witness[:, 0] == 2).all()
+    for one in (a, b):
+        alone = attack(Weakest(), x, y, one, box=FREE, stop=False)
+        assert (alone.loss + 1 < (0.34 if one.p == 1 else 0.011)).all()
