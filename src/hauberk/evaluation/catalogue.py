@@ -56,7 +56,7 @@ SUITES = {
             about="to quote: APGD exact and softened, targets, and a probe without gradients",
             attacks={
                 "apgd": APGD(steps=20),
-                "apgd-soft": APGD(steps=20, soften=0.1),
+                "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
                 "apgd-t": only(APGD(steps=25, targets=3), "-l1"),

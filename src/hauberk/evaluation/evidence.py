@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
+NEAREST = "nearest"
+"""What manifests and files call a stage's ``share``."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -96,6 +99,11 @@ class _Threat:
         """Stages that go by the model's own gradients."""
         return [name for name in self.kind("gradient") if not self.of(name).get("soften")]
 
+    def whole(self, names: list[str]) -> list[str]:
+        """Those that were run on all points that stood; what the others left says little."""
+        partial = ("carry", NEAREST)
+        return [name for name in names if not any(self.of(name).get(way) for way in partial)]
+
     def broke(self, name: str, after: list[str]) -> tuple[int, int]:
         """How many points a stage broke that all of the others had left, and met."""
         ids, broken = self.rows["id"], self.rows["broken"].astype(bool)
@@ -110,10 +118,11 @@ class _Threat:
         return [o for o in others if self.names.index(o) < self.names.index(name)]
 
     def free(self) -> Finding | None:
-        gradients = [g for g in self.kind("gradient") if not self.of(g).get("carry")]
-        whole = [g for g in gradients if not self.of(g).get("share")]
+        gradients = self.whole(self.kind("gradient"))
         for name in self.kind("free"):
-            after = self.before(name, whole)
+            if self.of(name).get("carry"):
+                continue  # it began where another threat's attacks had arrived
+            after = self.before(name, gradients)
             broke, met = self.broke(name, after) if after else (0, 0)
             if broke >= self.few:
                 return self.told(
@@ -127,7 +136,7 @@ class _Threat:
 
     def transfer(self) -> Finding | None:
         for name in self.kind("transfer"):
-            after = self.before(name, self.kind("gradient"))
+            after = self.before(name, self.whole(self.kind("gradient")))
             broke, met = self.broke(name, after) if after else (0, 0)
             if broke >= self.few:
                 return self.told(
@@ -140,7 +149,7 @@ class _Threat:
         return None
 
     def softened(self) -> Finding | None:
-        exact = self.exact()
+        exact = self.whole(self.exact())
         for name in self.kind("gradient"):
             if not self.of(name).get("soften") or self.of(name).get("carry"):
                 continue
@@ -225,9 +234,13 @@ class _Threat:
 
     def tenfold(self) -> Finding | None:
         for name in self.kind("gradient"):
-            if not self.of(name).get("share") or self.of(name).get("when") == "masked":
+            special = self.of(name)
+            if not special.get(NEAREST) or special.get("carry") or special.get("when") == "masked":
                 continue
-            mine = self.rows["attack"] == name
+            # With all attacks on all points, most were broken before.
+            others = self.before(name, self.names)
+            lost = np.isin(self.rows["attack"], others) & self.rows["broken"].astype(bool)
+            mine = (self.rows["attack"] == name) & ~np.isin(self.rows["id"], self.rows["id"][lost])
             broke, met = int(self.rows["broken"][mine].sum()), int(mine.sum())
             if broke >= max(2, self.few):
                 return self.told(

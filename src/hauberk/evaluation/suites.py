@@ -1,7 +1,9 @@
 """Suites: named, versioned schedules of attacks, and how to write one's own."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +13,11 @@ from torch import Tensor
 from hauberk.attacks.base import Attack
 from hauberk.engine.state import Problem
 from hauberk.errors import InputError
+from hauberk.evaluation.evidence import NEAREST
 from hauberk.maths.rng import Draws
 from hauberk.threats.base import Box, Threat
+
+_KIND = re.compile(r"-?(l(inf|\d+(\.\d+)?)|affine|finite|rt|swaps)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,10 @@ class Stage:
     threats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.attack, Attack):
+            raise InputError(f"attack is {self.attack!r}: give an attack such as hauberk.APGD()")
+        if isinstance(self.threats, str):  # one word; as a tuple it would be read letter by letter
+            object.__setattr__(self, "threats", (self.threats,))
         if self.when not in ("always", "masked", "unmasked"):
             raise InputError(f"when is '{self.when}': choose always, masked or unmasked")
         if not 0 < self.share <= 1:
@@ -81,9 +90,13 @@ class Stage:
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records: the attack's settings, and what makes the stage special."""
-        mine = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "attack"}
-        plain = {f.name: f.default for f in fields(self)}
-        return self.attack.describe() | {k: v for k, v in mine.items() if v != plain[k]}
+        special = {
+            # An attack may have a setting "share" of its own.
+            NEAREST if f.name == "share" else f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "attack" and getattr(self, f.name) != f.default
+        }
+        return self.attack.describe() | special
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,7 @@ def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: B
         return  # an attack with a run of its own
 
 
-def suite_of(suite: "str | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:
+def suite_of(suite: "str | Path | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:
     """A suite by name, from a YAML file, as it is, or one made of the given attacks.
 
     Raises:
@@ -167,17 +180,18 @@ def suite_of(suite: "str | Suite | Mapping[str, Attack | Stage] | Attack | Stage
 
     if isinstance(suite, Suite):
         return suite
-    if isinstance(suite, str):
-        if suite.endswith((".yaml", ".yml")):
+    if isinstance(suite, str | Path):
+        if str(suite).endswith((".yaml", ".yml")):
             return read_suite(suite)
         if suite not in SUITES:
             known = ", ".join(SUITES)
             raise InputError(f"unknown suite '{suite}': choose one of {known}, or a .yaml file")
-        return SUITES[suite]
+        return SUITES[str(suite)]
     if isinstance(suite, Attack | Stage):
         attack = suite if isinstance(suite, Attack) else suite.attack
         suite = {type(attack).__name__.lower(): suite}
-    if not suite or not all(isinstance(row, Attack | Stage) for row in suite.values()):
+    fine = isinstance(suite, Mapping) and len(suite) > 0
+    if not fine or not all(isinstance(row, Attack | Stage) for row in suite.values()):
         raise InputError("a suite is a name, an attack, or a dictionary of names and attacks")
     return Suite(name="custom", version=0, about="the caller's own", attacks=dict(suite))
 
@@ -191,7 +205,10 @@ def read_suite(path: str | Path) -> Suite:
         attacks:
           first: {attack: APGD, steps: 20, loss: margin}
           second: {attack: APGD, steps: 50, soften: 0.3}
-          last: {attack: APGD, steps: 100, targets: 9, share: 0.05}
+          last: {attack: APGD, steps: 100, targets: 9, nearest: 0.05}
+
+    A row holds settings of its attack and of its :class:`Stage`. ``nearest`` is the stage's share;
+    so is ``share``, but for attacks that have a setting of that name.
 
     Raises:
         InputError: if the file cannot be read or says something that hauberk does not know.
@@ -206,13 +223,19 @@ def read_suite(path: str | Path) -> Suite:
         raise InputError(f"suite {path} cannot be read: {why}") from error
     if not isinstance(told, dict) or not isinstance(told.get("attacks"), dict):
         raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
-    if unknown := sorted(set(told) - {"name", "version", "about", "attacks"}):
-        raise InputError(f"suite {path} has an unknown word '{unknown[0]}'")
-    attacks = {str(name): _row(f"{path}, {name}", row) for name, row in told["attacks"].items()}
+    if unknown := sorted({str(word) for word in told} - {"name", "version", "about", "attacks"}):
+        raise InputError(
+            f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
+            "attacks"
+        )
+    own: dict[str, Any] = {"name": path.stem, "version": 0, "about": f"read from {path}"}
+    head = {word: _typed(f"suite {path}", word, told.get(word, default), default)
+            for word, default in own.items()}  # fmt: skip
+    attacks = {str(name): _row(f"suite {path}, {name}", row)
+               for name, row in told["attacks"].items()}  # fmt: skip
     if not attacks:
-        raise InputError(f"suite {path} names no attack")
-    about = str(told.get("about", f"read from {path}"))
-    return Suite(str(told.get("name", path.stem)), int(told.get("version", 0)), about, attacks)
+        raise InputError(f"suite {path} names no attack: add one under 'attacks:'")
+    return Suite(**head, attacks=attacks)
 
 
 def _row(where: str, row: Any) -> Stage:
@@ -220,20 +243,54 @@ def _row(where: str, row: Any) -> Stage:
 
     if not isinstance(row, dict) or "attack" not in row:
         raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
-    given = dict(row)
+    given = {str(word): value for word, value in row.items()}
     name = given.pop("attack")
     kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
     if kind is None or kind is Attack:
         known = ", ".join(k for k in attacks.__all__ if k != "Attack")
         raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
-    own = {f.name for f in fields(Stage)} - {"attack"}
-    settings = {f.name for f in fields(kind)}
-    if unknown := sorted(set(given) - own - settings):
-        words = ", ".join(sorted(settings | own))
-        raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {words}")
-    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    settings = {f.name: f.default for f in fields(kind)}
+    words = {f.name: f.default for f in fields(Stage) if f.name != "attack"}
+    words[NEAREST] = words.pop("share")
+    if "share" in given and "share" not in settings:
+        if NEAREST in given:
+            raise InputError(f"{where}: share and nearest are the same thing here: give one")
+        given[NEAREST] = given.pop("share")
+    if unknown := sorted(set(given) - set(settings | words)):
+        known = ", ".join(sorted(settings | words))
+        raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {known}")
+    if isinstance(given.get("threats"), str):
+        given["threats"] = [given["threats"]]
+    typed = {word: _typed(where, word, value, (settings | words)[word])
+             for word, value in given.items()}  # fmt: skip
+    for kind_of in typed.get("threats", ()):
+        if not _KIND.fullmatch(str(kind_of)):
+            raise InputError(
+                f"{where}: threats has '{kind_of}': name kinds of threat such as l1, linf or rt, "
+                "or with a minus those that the stage is not for"
+            )
     try:
-        attack = kind(**{k: v for k, v in lists.items() if k in settings})
-        return Stage(attack=attack, **{k: v for k, v in lists.items() if k in own})
-    except TypeError as error:
+        attack = kind(**{word: value for word, value in typed.items() if word in settings})
+        own = {word: value for word, value in typed.items() if word in words}
+        return Stage(attack=attack, **{"share" if k == NEAREST else k: v for k, v in own.items()})
+    except (InputError, TypeError, ValueError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _typed(where: str, word: str, value: Any, default: Any) -> Any:
+    """A value as the default's type has it; lists become tuples."""
+    value = tuple(value) if isinstance(value, list) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    listed = number or isinstance(value, tuple)
+    checks: dict[type, tuple[bool, str]] = {
+        bool: (isinstance(value, bool), "true or false"),
+        int: (number and isinstance(value, int), "a whole number"),
+        float: (number, "a number, such as 0.5 or 1.0e-3"),
+        str: (isinstance(value, str), "text"),
+        tuple: (listed, "a list, such as [1, 2]"),
+        type(None): (listed or value is None, "a number, or leave it out"),
+    }
+    right, wanted = checks.get(type(default), (True, ""))
+    if not right:
+        raise InputError(f"{where}: {word} is {value!r}: give {wanted}")
+    return value

@@ -155,21 +155,24 @@ class _Block:
     ) -> None:  # fmt: skip
         """Attack the points that are due, judge what was found, write it down."""
         begun = time.perf_counter()
-        warm, has_warm = self.carried(threat) if stage.carry else (None, None)
         index = due.nonzero().squeeze(1)
-        if has_warm is not None and not self.walk.all_attacks:
-            index = index[has_warm[index].any(1)]
-        portions = [index]
+        warm: Tensor | None = None
+        if stage.carry:
+            warm, has_warm = self.carried(threat, index)
+            if not self.walk.all_attacks:
+                rows = has_warm.any(1)
+                index, warm, has_warm = index[rows], warm[rows], has_warm[rows]
+        portions = [torch.arange(len(index))]
         if stage.share < 1 and not self.walk.all_attacks:
             portions = self.by_nearness(threat, index, stage.share)
         done: list[tuple[Tensor, Outcome, Verdict]] = []
-        for portion in portions:
+        for rows in portions:
             attack, more = stage.attack, {}
-            if warm is not None and has_warm is not None:
-                most = int(has_warm[portion].sum(1).max()) if len(portion) else 1
+            if warm is not None:
+                most = int(has_warm[rows].sum(1).max()) if len(rows) else 1
                 attack = replace(attack, restarts=max(attack.restarts, most))
-                more = {"warm": warm[portion], "has_warm": has_warm[portion]}
-            done.append(self.attack(attack, threat, name, portion, tell, more))
+                more = {"warm": warm[rows], "has_warm": has_warm[rows]}
+            done.append(self.attack(attack, threat, name, index[rows], tell, more))
             if not bool(done[-1][2].broken.any()):
                 break
         self.write(key, threat, name, done, time.perf_counter() - begun)
@@ -189,31 +192,34 @@ class _Block:
         return index, found, verdict
 
     def by_nearness(self, threat: Threat, index: Tensor, share: float) -> list[Tensor]:
-        """The points in portions, those nearest to the decision boundary first."""
+        """Rows of ``index`` in portions, those nearest to the decision boundary first."""
         clean = self.walk.store.part(f"clean-{self.number:05d}")["margin"]
         near = np.fmin(self.nearest.get(str(threat), clean), clean)[index.numpy()]
-        order = index[torch.from_numpy(np.argsort(near, kind="stable"))]
-        size = max(2, round(share * len(index)))
+        order = torch.from_numpy(np.argsort(near, kind="stable"))
+        size = max(1, round(share * len(index)))
         return list(order.split(size)) or [order]
 
-    def carried(self, threat: Threat) -> tuple[Tensor, Tensor]:
-        """Points that broke each example under other threats, ``(N, W, ...)``, and which are."""
+    def carried(self, threat: Threat, index: Tensor) -> tuple[Tensor, Tensor]:
+        """What broke the examples ``index`` (M,) under other threats, ``(M, W, ...)``, if it did.
+
+        A point for each other threat at most; which places of the W are taken is ``(M, W)`` bool.
+        """
         store = self.walk.store
-        others = [key for of, keys in self.keys.items() if of != str(threat) for key in keys]
-        n, found = len(self.ids), []
-        for key in others:
-            part = store.part(key)
-            broken = part["broken"].astype(bool)
-            if broken.any():
-                places = torch.tensor([self.place[int(i)] for i in part["id"][broken]])
-                found.append((places, store.tensors(key)["points"][part["row"][broken]]))
+        row_of = {int(i): row for row, i in enumerate(self.ids[index])}
         width = max(1, len({of for of in self.keys if of != str(threat)}))
-        warm = self.x[:, None].cpu().repeat(1, width, *[1] * (self.x.dim() - 1))
-        filled = torch.zeros(n, dtype=torch.long)
-        for at, points in found:
-            room = filled[at] < width
+        x = self.x[index].cpu()
+        warm = x[:, None].repeat(1, width, *[1] * (x.dim() - 1))
+        filled = torch.zeros(len(index), dtype=torch.long)
+        for key in [key for of, keys in self.keys.items() if of != str(threat) for key in keys]:
+            part = store.part(key)
+            mine = part["broken"].astype(bool) & np.isin(part["id"], list(row_of))
+            if not mine.any():
+                continue
+            at = torch.tensor([row_of[int(i)] for i in part["id"][mine]])
+            points = store.tensors(key)["points"][part["row"][mine]].to(warm.dtype)
+            room = filled[at] < width  # with --all-attacks, a threat may break a point repeatedly
             at, points = at[room], points[room]
-            warm[at, filled[at]] = points.to(warm.dtype)
+            warm[at, filled[at]] = points
             filled[at] += 1
         return warm, torch.arange(width) < filled[:, None]
 
