@@ -183,6 +183,17 @@ def test_a_model_that_breaks_when_looked_into_is_attacked_plainly():
     assert "not like this" in victim.stiff
 
 
+def test_backward_hooks_of_modules_are_left_out_and_put_back():
+    model, x = Model(), points()
+    handle = model.first.register_full_backward_hook(lambda module, into, of: (-into[0],))
+    y = model(x).argmax(1)
+    victim = Victim(model)
+    assert APGD(steps=20, soften=0.3)(victim, x, y, Linf(0.25)).fooled.float().mean() > 0.5
+    assert victim.stiff is None
+    assert len(model.first._backward_hooks) == 1
+    handle.remove()
+
+
 def test_negative_widths_are_refused():
     with pytest.raises(ValueError, match="soften is -1"):
         APGD(soften=-1)

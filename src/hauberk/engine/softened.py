@@ -7,13 +7,14 @@ the backward pass differentiable approximation of Athalye, Carlini & Wagner 2018
 operations of the model one by one, so that it needs no knowledge of the defence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
@@ -100,6 +101,21 @@ class Softened(TorchFunctionMode):
         if rule is None:
             return func(*args, **(kwargs or {}))
         return rule(self.tau, func, *args, **(kwargs or {}))
+
+
+@contextmanager
+def unhooked(model: Any) -> Iterator[None]:
+    """Modules without their backward hooks for the time of the block."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    names = ("_backward_hooks", "_backward_pre_hooks")
+    kept = [(m, name, getattr(m, name)) for m in modules for name in names if getattr(m, name)]
+    for module, name, hooks in kept:
+        setattr(module, name, type(hooks)())
+    try:
+        yield
+    finally:
+        for module, name, hooks in kept:
+            setattr(module, name, hooks)
 
 
 def _through(cls: Any, *args: Any, **kwargs: Any) -> Any:

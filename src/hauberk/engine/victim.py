@@ -115,14 +115,15 @@ class Victim:
         return out
 
     def _through(self, given: Tensor, soften: float) -> Tensor:
-        from hauberk.engine.softened import Softened
+        from hauberk.engine.softened import Softened, unhooked
 
         if self.stiff is None:
             kept = given.clone()
             try:
                 # A compiled model hides its operations; what it was made from does not.
-                with Softened(soften):
-                    out: Tensor = getattr(self.model, "_orig_mod", self.model)(given)
+                model = getattr(self.model, "_orig_mod", self.model)
+                with unhooked(model), Softened(soften):
+                    out: Tensor = model(given)
                 return out
             except Exception as error:  # whatever a user's model raises when looked into
                 if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
