@@ -185,12 +185,12 @@ def test_a_model_that_breaks_when_looked_into_is_attacked_plainly():
 
 def test_backward_hooks_of_modules_are_left_out_and_put_back():
     model, x = Model(), points()
-    handle = model.first.register_full_backward_hook(lambda module, into, of: (-into[0],))
+    handle = model.last.register_full_backward_hook(lambda module, into, of: (-into[0],))
     y = model(x).argmax(1)
     victim = Victim(model)
     assert APGD(steps=20, soften=0.3)(victim, x, y, Linf(0.25)).fooled.float().mean() > 0.5
     assert victim.stiff is None
-    assert len(model.first._backward_hooks) == 1
+    assert len(model.last._backward_hooks) == 1
     handle.remove()
 
 

@@ -259,7 +259,7 @@ def _row(where: str, row: Any) -> Stage:
     if unknown := sorted(set(given) - set(settings | words)):
         known = ", ".join(sorted(settings | words))
         raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {known}")
-    if isinstance(given.get("threats"), str):
+    if "threats" in given and not isinstance(given["threats"], list | dict):
         given["threats"] = [given["threats"]]
     typed = {word: _typed(where, word, value, (settings | words)[word])
              for word, value in given.items()}  # fmt: skip
