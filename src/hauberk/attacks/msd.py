@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, pick
+from hauberk.engine.inputs import check
 from hauberk.engine.loop import attack as drive
-from hauberk.engine.loop import check
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Best, Clock, Problem, State, Told
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
-from hauberk.threats.ball import Ball, BallRegion
+from hauberk.threats.ball import Ball
+from hauberk.threats.ball_region import BallRegion
 from hauberk.threats.base import Region, Threat
 from hauberk.threats.union import UnionRegion, Whole
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.loop import check
+from hauberk.engine.inputs import check
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Problem, State, Told
 from hauberk.engine.victim import Victim

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.engine.inputs import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Problem, State, Told, keep_
 from hauberk.engine.victim import Victim
-from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.threats.base import Box, Threat
@@ -62,30 +62,6 @@ def attack(
             return run(clean_logits, progress)
     finally:
         victim.top_label = 0
-
-
-def check(x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-    """Inputs and labels as they must be, or one clear error; integer labels become int64."""
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise InputError("inputs and labels must be torch tensors: use torch.as_tensor")
-    if not x.is_floating_point():
-        raise InputError(f"inputs are {x.dtype}: give floats in the box {box} (uint8 / 255)")
-    if y.is_floating_point() or y.dtype == torch.bool or y.dim() != 1:
-        raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids (B,)")
-    if x.dim() < 2 or len(x) != len(y):
-        raise InputError(f"{tuple(x.shape)} inputs with {len(y)} labels: give (B, ...) and (B,)")
-    if bool((y < 0).any()):
-        raise InputError(f"label {int(y.min())} is negative: classes are numbered from 0")
-    if len(x) and not bool(x.isfinite().all()):
-        bad = int((~x.isfinite().flatten(1).all(1)).nonzero()[0])
-        raise InputError(f"input {bad} holds NaN or infinite values: clean the data")
-    lo, hi = box.bounds(x)
-    if not bool(((x >= lo) & (x <= hi)).all()):
-        raise InputError(
-            f"inputs lie in [{float(x.min()):.4g}, {float(x.max()):.4g}] but the box is {box}: "
-            "move normalisation into the model, or pass box="
-        )
-    return x, y.long()
 
 
 @dataclass

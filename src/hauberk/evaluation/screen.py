@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.engine.expectation import Averaged
-from hauberk.engine.loop import check
+from hauberk.engine.inputs import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.victim import Victim
 from hauberk.errors import HauberkWarning, InputError

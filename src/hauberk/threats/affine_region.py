@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
-from hauberk.threats.ball import BallRegion, LinfRegion
+from hauberk.threats.ball_region import BallRegion, LinfRegion
 from hauberk.threats.base import Region
 from hauberk.threats.finite import ROUNDING, FiniteRegion
 
