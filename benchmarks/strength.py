@@ -54,37 +54,38 @@ CASES = {
     "cifar10_cnn_a_adv_linf": Case("cnn_a_cifar10", "cifar10:test", 100, (48, 49, 52, 48)),
 }
 
+SOFT = {
+    "apgd-soft": APGD(steps=30, soften=0.05),
+    "apgd-softer": APGD(steps=30, loss="ce", soften=0.3),
+}
+CARRIED = {"carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True)}
+WIDE = APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1))
 DESIGNS: dict[str, dict[str, Attack | Stage]] = {
-    "exact only, targets on all": {
+    "exact, long: CE 100, nine targets x 100": {
         "apgd-ce": APGD(steps=100, loss="ce"),
         "apgd-t": APGD(steps=100, loss="dlr", targets=9),
     },
-    "exact, short": {
+    "exact, short: margin 20, three targets x 50": {
         "apgd": APGD(steps=20),
         "apgd-t": APGD(steps=50, targets=3),
-        "square": Square(steps=200),
     },
-    "softened 0.3 alone": {"apgd-softer": APGD(steps=50, loss="ce", soften=0.3)},
-    "softened, two widths": {
-        "apgd-soft": APGD(steps=30, soften=0.05),
-        "apgd-softer": APGD(steps=50, loss="ce", soften=0.3),
+    "exact, short, then Square 300": {
+        "apgd": APGD(steps=20),
+        "apgd-t": APGD(steps=50, targets=3),
+        "square": Square(steps=300),
     },
-    "the same, and carried points": {
-        "apgd-soft": APGD(steps=30, soften=0.05),
-        "apgd-softer": APGD(steps=50, loss="ce", soften=0.3),
-        "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-    },
-    "the same, and targets": {
-        "apgd-soft": APGD(steps=30, soften=0.05),
-        "apgd-softer": APGD(steps=50, loss="ce", soften=0.3),
-        "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-        "apgd-t": APGD(steps=30, targets=3, soften=0.05),
-    },
-    "targets on the nearest points only": {
-        "apgd-soft": APGD(steps=30, soften=0.05),
-        "apgd-softer": APGD(steps=50, loss="ce", soften=0.3),
-        "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-        "apgd-t": Stage(attack=APGD(steps=100, targets=9, soften=0.05), share=0.1),
+    "softened 0.3 alone, CE 50": {"apgd-softer": APGD(steps=50, loss="ce", soften=0.3)},
+    "softened 0.05 and 0.3": SOFT,
+    "+ carried points": SOFT | CARRIED,
+    "+ carried, exact targets 3 x 40": SOFT | CARRIED | {"apgd-t": APGD(steps=40, targets=3)},
+    "+ carried, deep on the nearest 10%": SOFT
+    | CARRIED
+    | {"deep": Stage(attack=APGD(steps=100, targets=9), share=0.1)},
+    "+ carried, targets, wide balls in l1": SOFT
+    | CARRIED
+    | {
+        "apgd-t": APGD(steps=40, targets=3),
+        "wide": Stage(attack=WIDE, threats=("l1",)),
     },
 }
 

@@ -42,10 +42,12 @@ SUITES = {
             version=2,
             about="a first look: short APGD runs with softened gradients",
             attacks={
-                "apgd-soft": only(APGD(steps=12, soften=0.1), "-l1", "-l2"),
+                "apgd-soft": only(APGD(steps=10, soften=0.1), "-l1", "-l2"),
                 "apgd-soft-l2": only(APGD(steps=8, soften=0.1), "l2"),
                 "apgd-softer": only(APGD(steps=15, soften=0.3, loss="ce"), "l2"),
-                "apgd-soft-l1": only(APGD(steps=37, soften=0.2, loss="ce"), "l1"),
+                "apgd-soft-l1": only(
+                    APGD(steps=39, soften=0.2, loss="ce", enlarge=(10, 4, 2, 1)), "l1"
+                ),
                 "random": only(RandomSearch(samples=25), *SETS),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
             },
@@ -68,7 +70,7 @@ SUITES = {
                 "pointwise-l0": only(Pointwise(steps=60), "l0"),
                 "grid": only(Grid(), *SETS),
                 "square": only(Square(steps=200), *BALLS, share=0.1),
-                "tenfold": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
+                "deep": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
                 "carried-on": Stage(attack=APGD(steps=50), carry=True),
                 "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
                 "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),

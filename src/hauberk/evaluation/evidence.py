@@ -15,6 +15,9 @@ Columns = Mapping[str, npt.NDArray[Any]]
 
 NEAREST = "nearest"
 """What manifests and files call a stage's ``share``."""
+RUGGED = ("rt", "swaps", "finite")
+"""Threats under which the loss has many maxima whatever the model: there, that another search finds
+what one by gradients missed says nothing about the gradients."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ class _Threat:
         self.stands = ~np.isin(rows["id"], lost)
 
     def findings(self) -> list[Finding]:
+        smooth = self.notation.partition(":")[0] not in RUGGED
         checks = (
-            self.free, self.transfer, self.softened, self.zero, self.huge, self.headway,
-            self.restarts, self.tenfold,
+            *[self.free] * smooth, self.transfer, *[self.softened] * smooth, self.zero, self.huge,
+            self.headway, *[self.restarts] * smooth, self.tenfold,
         )  # fmt: skip
         return [found for check in checks if (found := check()) is not None]
 
