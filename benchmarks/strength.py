@@ -54,11 +54,13 @@ CASES = {
     "cifar10_cnn_a_adv_linf": Case("cnn_a_cifar10", "cifar10:test", 100, (48, 49, 52, 48)),
 }
 
-SOFT = {
+SOFT: dict[str, Attack | Stage] = {
     "apgd-soft": APGD(steps=30, soften=0.05),
     "apgd-softer": APGD(steps=30, loss="ce", soften=0.3),
 }
-CARRIED = {"carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True)}
+CARRIED: dict[str, Attack | Stage] = {
+    "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True)
+}
 WIDE = APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1))
 DESIGNS: dict[str, dict[str, Attack | Stage]] = {
     "exact, long: CE 100, nine targets x 100": {

@@ -48,7 +48,7 @@ class Attack(ABC):
         for name in ("steps", "restarts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
-        if self.soften < 0:
+        if not self.soften >= 0:
             raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
         if self.targets < 0:
             raise InputError(f"targets is {self.targets}: give 0 (untargeted) or more")

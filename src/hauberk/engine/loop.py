@@ -147,7 +147,7 @@ class _Run:
             return None
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
-            self.spent[:, 0] += 1
+            self.spent[:, 0] += self.victim.draws
         logits = clean_logits.to(self.x.device, torch.float64).nan_to_num(nan=-torch.inf)
         logits = logits.clamp(-1e300, 1e300).scatter(1, self.y.unsqueeze(1), -torch.inf)
         return logits.argsort(dim=1, descending=True, stable=True)[:, :-1]

@@ -57,7 +57,8 @@ SUITES = {
             version=2,
             about="to quote: APGD exact and softened, targets, and a probe without gradients",
             attacks={
-                "apgd": APGD(steps=20),
+                "apgd": only(APGD(steps=20), "-l1"),
+                "apgd-ce": only(APGD(steps=30, loss="ce"), "l1"),
                 "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),

@@ -89,6 +89,7 @@ def summarise(
                 "accuracy_after": _share(left),
                 "broke": int(standing.sum() - left.sum()),
                 "broke_alone": int(broken[k].sum()) if every else None,
+                "attacked": int(attacked[k].sum()),
             }
             standing = left
         due = correct if every else standing & ~lost if union_only else standing
@@ -104,12 +105,13 @@ def summarise(
 
     robust = correct & ~lost
     accuracies = [t["accuracy"] for t in threats.values()]
-    forwards = n + int(np.sum(attacks.get("forwards", 0)))
+    draws = int(manifest.get("draws", 1))  # of a stochastic model, for each look at a point
+    forwards = n * draws + int(np.sum(attacks.get("forwards", 0)))
     backwards = int(np.sum(attacks.get("backwards", 0)))
     cost = {"forwards": forwards, "backwards": backwards, "seconds": seconds}
     claimed = _mask(attacks, "claimed")
     if "attacked" in attacks:
-        cost["judge_forwards"] = int(_mask(attacks, "attacked").sum())
+        cost["judge_forwards"] = draws * int(_mask(attacks, "attacked").sum())
     return {
         "hauberk_version": manifest.get("hauberk_version"),
         "n": n,

@@ -87,14 +87,14 @@ class _Block:
         self.nearest: dict[str, np.ndarray] = {}
         self.keys: dict[str, list[str]] = {}
 
-    def clean(self, key: str) -> tuple[Tensor | None, Tensor]:
-        """Clean logits (None on resuming) and decisions."""
+    def clean(self, key: str) -> tuple[Tensor, Tensor]:
+        """Clean logits and decisions; on resuming, the decisions that the store holds."""
         walk = self.walk
-        if walk.store.has(key):
-            return None, torch.from_numpy(walk.store.part(key)["correct"].astype(bool))
         begun = time.perf_counter()
         device = walk.victim.device
         logits, wrong = decide(walk.victim, self.x.to(device), self.y.to(device))
+        if walk.store.has(key):
+            return logits, torch.from_numpy(walk.store.part(key)["correct"].astype(bool))
         if bool(logits.isnan().any()):
             bad = int(self.ids[logits.isnan().any(1).cpu()][0])
             raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
@@ -186,7 +186,7 @@ class _Block:
         found = attack.run(
             walk.victim, threat, x, y, box=walk.box, seed=walk.seed, ids=self.ids[index],
             stream=crc32(f"{threat} {name}".encode()), progress=tell,
-            clean_logits=None if logits is None else logits[index.to(logits.device)], **more,
+            clean_logits=logits[index.to(logits.device)], **more,
         )  # fmt: skip
         verdict = judge(walk.victim, threat, x, found.points, y, walk.box, found.witness)
         return index, found, verdict

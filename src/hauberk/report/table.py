@@ -31,6 +31,8 @@ def print_table(summary: Summary, console: "Console | None" = None) -> None:
         accuracy = mark + _share(threat["accuracy"], summary["n"])
         rows.append(("bold", [notation, accuracy, _between(threat["interval"])]))
         for name, attack in threat["attacks"].items():
+            if not attack.get("attacked", 1):
+                continue  # nobody was left for it, or it was not called for
             after = _share(attack["accuracy_after"], summary["n"])
             alone = [str(attack["broke_alone"])] if every else []
             rows.append(("", [f"  {name}", after, "", str(attack["broke"]), *alone]))
@@ -103,6 +105,8 @@ def _cost(summary: Summary) -> str:
 
 def _notes(summary: Summary, bounds: bool) -> list[str]:
     notes = [_UPPER] if bounds else []
+    if summary.get("escalated"):
+        notes.append("escalated: the gradients seem masked, so the suite ran its further attacks")
     if not summary.get("finished", True):
         notes.append("unfinished: run again with --resume; until then accuracies can only fall")
     if near := len(summary.get("near_boundary") or ()):
