@@ -36,9 +36,10 @@ test-all: lint  ## the same with the slow tests
 demo: $(READY)  ## train and compare two small models on embedded data
 	$(BIN)/hauberk demo
 
-bench: $(READY)  ## the tables of benchmarks/
+bench: $(READY)  ## the tables of benchmarks/; with DATA_DIR=... that of strength, too
 	$(BIN)/python benchmarks/projections.py
 	$(BIN)/python benchmarks/overhead.py
+	test -z "$(DATA_DIR)" || $(BIN)/python benchmarks/strength.py --data-dir "$(DATA_DIR)"
 
 build: $(READY)  ## wheel and source distribution in dist/
 	$(BIN)/python -m build --outdir dist
