@@ -8,6 +8,8 @@ from torch import nn
 from hauberk.attacks import APGD
 from hauberk.engine.softened import Softened
 from hauberk.engine.victim import Victim
+from hauberk.errors import HauberkWarning
+from hauberk.evaluation import evaluate
 from hauberk.threats import Linf
 
 
@@ -181,6 +183,8 @@ def test_a_model_that_breaks_when_looked_into_is_attacked_plainly():
     found = APGD(steps=5, soften=0.3)(victim, x, model(x).argmax(1), Linf(0.25))
     assert found.fooled.any()
     assert "not like this" in victim.stiff
+    with pytest.warns(HauberkWarning, match="cannot be looked into .ValueError: not like this"):
+        evaluate(Touchy(), x, model(x).argmax(1), Linf(0.25), suite=APGD(steps=1))
 
 
 def test_backward_hooks_of_modules_are_left_out_and_put_back():

@@ -44,9 +44,9 @@ class Pointwise(Walk):
 
     A first adversarial point is salt and pepper noise (of ``trials`` amounts; the least that fools)
     or the warm start, in the threat or not. Then features are put back to clean in random order as
-    long as the model is fooled, until a round of single features changes nothing, and but for l0
-    each remaining change is bisected towards clean. Then it starts again, until the steps are
-    used up.
+    long as the model is fooled: for l0 until a round of single features changes nothing; elsewhere
+    each change that remains is bisected towards clean, as long as that may still lead into the
+    threat. Then it starts again, until the steps are used up.
 
     The paper resets one feature per query. Here the ``trials`` points of one ask each reset their
     own group of features, first large groups, then ever smaller ones; those that fool are joined,
@@ -55,10 +55,12 @@ class Pointwise(Walk):
     Args:
         steps: asks, each of ``trials + 2`` forwards: the joined point, and the present one
             projected into the threat, beside the trials.
-        rounds: most rounds of single features.
+        rounds: most rounds of single features for l0; elsewhere there is one, since the bisection
+            that follows takes back what another round would.
         precision: of the bisection, in units of the box.
-        hop: start again from the nearest end so far, with any amount of new noise added; otherwise
-            (the paper's restarts) from noise on the clean input.
+        hop: start again from the nearest end so far, with some new noise added; otherwise (the
+            paper's restarts) from noise on the clean input.
+        reach: largest share of the features that a hop changes, in (0, 1].
     """
 
     steps: int = 100
@@ -66,12 +68,15 @@ class Pointwise(Walk):
     rounds: int = 10
     precision: float = 0.01
     hop: bool = True
+    reach: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._least("rounds", 1)
         if not 0 < self.precision <= 1:
             raise InputError(f"precision is {self.precision}: give a share of the box in (0, 1]")
+        if not 0 < self.reach <= 1:
+            raise InputError(f"reach is {self.reach}: give a share of the features in (0, 1]")
 
     @property
     def rows(self) -> int:
@@ -86,7 +91,7 @@ class Pointwise(Walk):
             **vars(common), low=x, tried=torch.zeros_like(x, dtype=torch.bool).flatten(1),
             group=torch.zeros_like(x, dtype=torch.int64).flatten(1), joint=x, alone=x,
             size=torch.ones_like(common.number), joined=x.new_ones(len(x)),
-            fine=none, moved=none, near=x, round=common.number,
+            fine=none, moved=none, near=x, round=torch.zeros_like(common.number),
         )  # fmt: skip
 
     def ask(self, problem: Problem, state: WalkState) -> Tensor:
@@ -99,7 +104,9 @@ class Pointwise(Walk):
         trial = torch.arange(k, device=key.device).view(1, k, 1)
         found = state.found.view(-1, 1, 1)
         # Amounts grow with the square: small ones are the interesting ones.
-        amount = shares(key, k).square().unsqueeze(2)
+        again = (state.x != region.x0).flatten(1).any(1, keepdim=True)
+        amount = shares(key, k).square() * torch.where(again, self.reach, 1.0)
+        amount = amount.unsqueeze(2)
         moves = torch.where(found, state.group.unsqueeze(1) == trial, key.unsqueeze(1) <= amount)
         new = torch.where(per_example(state.found, state.x), self.goal(problem, state), state.aim)
         spread = torch.where(moves, new.flatten(1).unsqueeze(1), state.x.flatten(1).unsqueeze(1))
@@ -166,9 +173,14 @@ class Pointwise(Walk):
         done = state.found & ~self.open(problem, state).any(1)
         smaller = done & ~state.fine & (state.size > 1)
         last = (state.size <= 1) & done
-        again = last & ~state.fine & state.moved & (state.round + 1 < self.rounds)
-        over = last & ~again
         exact = getattr(problem.region, "p", None) == 0
+        rounds = self.rounds if exact else 1
+        again = last & ~state.fine & state.moved & (state.round + 1 < rounds)
+        # Bisection ends at best where its lower ends are: not in the threat if these are beyond.
+        x0, region = problem.region.x0, problem.region
+        vain = state.found & state.fine & (region.distance(state.low) > region.radius)
+        done = done | vain
+        over = (last & ~again) | vain
         finer = over & ~state.fine & (not exact)
         anew = over & ~finer
         state.size = torch.where(smaller, (state.size + 1) // 2, state.size)
@@ -177,7 +189,6 @@ class Pointwise(Walk):
         state.moved = state.moved & ~done
         state.fine = (state.fine | finer) & ~anew
         state.found = state.found & ~anew
-        x0, region = problem.region.x0, problem.region
         known = (state.near != x0).flatten(1).any(1)
         nearer = anew & (~known | (region.distance(state.x) < region.distance(state.near)))
         state.near = torch.where(per_example(nearer, x0), state.x, state.near)

@@ -65,6 +65,8 @@ def screen(
         )
     if message := _flat(victim, few, y[: len(few)]):
         found.append(message)
+    if message := _stiff(victim, few[:2]):
+        found.append(message)
     for message in found:
         warnings.warn(message, HauberkWarning, stacklevel=3)
     return x, y, found, victim
@@ -84,6 +86,19 @@ def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
         f"the gradient of the logit margin is exactly zero on {none} of {len(x)} clean inputs: "
         "attacks by gradients are blind there, and the accuracies may be far too high. Look for "
         "rounding, thresholds, saturation or detach() in the model"
+    )
+
+
+def _stiff(victim: Victim, x: Tensor) -> str | None:
+    """A warning if gradients cannot be softened, which the suites count on."""
+    x = x.detach().to(victim.device).requires_grad_(True)
+    with victim.held(), torch.enable_grad():
+        victim.logits(x, soften=0.1)
+    if victim.stiff is None:
+        return None
+    return (
+        f"the model cannot be looked into ({victim.stiff}): attacks go by its own gradients only, "
+        "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
     )
 
 
