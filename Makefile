@@ -25,13 +25,12 @@ lint: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint  ## lint, then all tests but the slow ones, with coverage
-	$(BIN)/coverage run -m pytest -q -m "not slow"
-	$(BIN)/coverage report
+# One thread for each of several test processes: threads of small operations wait for each other.
+test: lint  ## lint, then all tests but the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"
 
-test-all: lint  ## the same with the slow tests
-	$(BIN)/coverage run -m pytest -q
-	$(BIN)/coverage report
+test-all: lint  ## the same with the slow tests, and coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --cov --cov-report=term
 
 demo: $(READY)  ## train and compare two small models on embedded data
 	$(BIN)/hauberk demo
