@@ -344,6 +344,52 @@ def test_pointwise_starts_again_from_its_nearest_end():
         assert torch.equal(state.x, start if hop else x)
 
 
+def test_pointwise_hops_change_no_more_than_their_reach():
+    x = torch.zeros(20, 400)
+    attack = Pointwise(trials=4, reach=0.25)
+    problem, state = seated(attack, L1(1.0), x, (0, 1))
+    state.found[:] = False
+    state.aim = torch.full_like(x, 0.5)
+    first_set = x.clone()
+    first_set[:, 0] = 1
+    for start, share in ((x, 1.0), (first_set, 0.25)):
+        state.x = start.clone()
+        moved = (attack.ask(problem, state)[:, :4] != state.x.unsqueeze(1)).float().mean(2)
+        # Amounts grow with the square, up to all of the features or the reach.
+        wanted = share * torch.tensor([1 / 16, 1 / 4, 9 / 16, 1.0])
+        torch.testing.assert_close(moved.mean(0), wanted, atol=0.03, rtol=0)
+
+
+def test_pointwise_bisects_no_longer_than_it_may_lead_into_the_threat():
+    x = torch.zeros(2, 30)
+    attack = Pointwise(trials=5)
+    problem, state = seated(attack, L1(5.0), x, (0, 1))
+    state.fine, state.low = torch.ones(2, dtype=torch.bool), x.clone()
+    state.low[0, :4] = 0.9  # 3.6 from clean at best: inside
+    state.low[1, :6] = 0.9  # 5.4 at best: beyond
+    state.joint = state.alone = state.x.clone()
+    state.number += 1
+    attack.told(problem, state, torch.tensor([True, True]))
+    assert state.found.tolist() == [True, False]
+    assert state.fine.tolist() == [True, False]
+    assert torch.equal(state.near, torch.stack([x[0], x[1] + 1]))
+
+
+def test_pointwise_goes_many_rounds_in_l0_and_one_elsewhere():
+    x = torch.zeros(1, 30)
+    for threat, fine, round_ in ((L0(3), False, 1), (L1(3.0), True, 0)):
+        attack = Pointwise(trials=5)
+        problem, state = seated(attack, threat, x, (0, 1))
+        state.x[:, 3:] = 0
+        state.tried = state.x > 0  # each of the three is needed
+        state.moved = torch.ones(1, dtype=torch.bool)
+        state.joint = state.alone = state.x.clone()
+        state.number += 1
+        attack.told(problem, state, torch.tensor([True]))
+        assert state.found.all()
+        assert (state.fine.item(), state.round.item()) == (fine, round_)
+
+
 def test_pointwise_ends_where_no_single_reset_is_left():
     """Only 4 of 30 features count, and all of them are needed: what remains is these 4."""
     w = torch.zeros(30)
@@ -447,6 +493,7 @@ def test_random_numbers_hang_on_seed_and_example(attack):
         (lambda: Boundary(rate=0.5), "rate is 0.5"),
         (lambda: Pointwise(rounds=0), "rounds is 0"),
         (lambda: Pointwise(precision=0.0), "precision is 0.0"),
+        (lambda: Pointwise(reach=0.0), "reach is 0.0"),
         (lambda: HopSkipJump(first=0), "first is 0"),
         (lambda: HopSkipJump(first=10, most=9), "most is 9: give 10 or more"),
         (lambda: HopSkipJump(precision=0.0), "precision is 0.0"),
