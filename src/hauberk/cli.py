@@ -29,7 +29,10 @@ words:
   --weights  .safetensors, .npz, or .pt with a plain state dict (no code is executed)
   --data     digits:test (embedded), mnist:test, fashion:test, cifar10:test (with --data-dir),
              npz:FILE (arrays images and labels), folder:DIR, or package.module:name
-  --threat   linf:EPS, l2:EPS, l1:EPS, l0:COUNT, lP:EPS; EPS a number or a fraction (8/255)
+  --threat   linf:EPS, l2:EPS, l1:EPS, l0:COUNT, lP:EPS; EPS a number or a fraction (8/255);
+             rt:DEGREES,PIXELS for rotations and shifts; affine(A,B) for part of A, then of B
+  --suite    fast (a first look), standard (to quote), gradient-free, autoattack, maini2020,
+             tramer2019, or a .yaml file; --list-suites shows what they hold and cost
 
 exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 'hauberk COMMAND --help' lists a command's options.
@@ -108,9 +111,11 @@ def _parser() -> Any:
     evaluate.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
     model_words(evaluate)
     evaluate.add_argument(
-        "--threat", action="append", help="linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3; repeat"
+        "--threat",
+        action="append",
+        help="linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3, rt:30,3, affine(linf:0.3,l1:10); repeat",
     )
-    evaluate.add_argument("--suite", type=str, default="standard", help="fast or standard")
+    evaluate.add_argument("--suite", type=str, default="standard", help="a name or a .yaml file")
     evaluate.add_argument("--list-suites", action="store_true", help="print the suites and stop")
     evaluate.add_argument("--seed", type=int, default=0, help="of all random numbers")
     evaluate.add_argument(
