@@ -11,6 +11,7 @@ import hauberk as hb
 from hauberk.attacks import APGD, PGD, Noise, SparseL1Descent, Square
 from hauberk.evaluation import SUITES
 from hauberk.evaluation.evidence import evidence
+from hauberk.evaluation.sanity import Unbounded
 from hauberk.evaluation.suites import Stage
 
 N = 100
@@ -409,3 +410,28 @@ def test_the_catalogue_names_no_stage_in_two_ways():
             assert told.get("nearest", 1.0) == stage.share
             assert told.get("carry", False) == stage.carry
             assert told.get("when", "always") == stage.when
+
+
+@pytest.mark.parametrize(("won", "sign"), [(7, True), (8, False), (10, False)])
+def test_an_attack_without_a_bound_must_succeed(won, sign):
+    run = Rows(apgd=EXACT, unbounded=Stage(attack=Unbounded(), share=0.05))
+    run.add("apgd", range(N), broken=range(50))
+    run.add("unbounded", range(50, 60), loss=np.arange(10) < won)
+    assert run.codes() == ["larger threats do not help"] * sign
+
+
+def test_without_a_bound_a_model_falls_and_a_constant_one_stands():
+    x, y = torch.rand(8, 6), torch.zeros(8, dtype=torch.int64)
+    model = nn.Linear(6, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[1.0] * 6, [-1.0] * 6]))
+        model.bias.copy_(torch.tensor([0.1, 0.0]))
+    for threat in (hb.Linf(0.001), hb.L2(0.001), hb.L1(0.001)):
+        out = Unbounded()(model, x, y, threat)
+        assert not out.fooled.any()
+        assert torch.equal(out.points, x)
+        assert not out.loss.any()  # the least of the sum is 0, where the bias decides for class 0
+    with torch.no_grad():
+        model.bias.copy_(torch.tensor([-0.1, 0.0]))
+    for threat in (hb.Linf(0.001), hb.L2(0.001), hb.L1(0.001)):
+        assert Unbounded()(model, x, y, threat).loss.all()

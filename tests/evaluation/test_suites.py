@@ -126,7 +126,7 @@ def test_every_suite_describes_itself(name):
     assert list(told) == list(suite.attacks)
     for key, stage in suite.stages.items():
         assert told[key]["attack"] == type(stage.attack).__name__
-        assert told[key]["kind"] in ("gradient", "free", "transfer")
+        assert told[key]["kind"] in ("gradient", "free", "transfer", "sanity")
         assert stage.about().startswith(type(stage.attack).__name__)
 
 

@@ -17,6 +17,7 @@ from hauberk.attacks import (
     SparseL1Descent,
     Square,
 )  # fmt: skip
+from hauberk.evaluation.sanity import Unbounded
 from hauberk.evaluation.suites import Stage, Suite
 
 SETS = ("rt", "swaps", "finite")
@@ -59,6 +60,7 @@ SUITES = {
             attacks={
                 "apgd": only(APGD(steps=20), "-l1"),
                 "apgd-ce": only(APGD(steps=30, loss="ce"), "l1"),
+                "unbounded": only(Unbounded(), *BALLS, share=0.05),
                 "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),

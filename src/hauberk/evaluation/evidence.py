@@ -84,7 +84,7 @@ class _Threat:
         smooth = self.notation.partition(":")[0] not in RUGGED
         checks = (
             *[self.free] * smooth, self.transfer, *[self.softened] * smooth, self.zero, self.huge,
-            self.headway, *[self.restarts] * smooth, self.deep,
+            self.headway, self.unbounded, *[self.restarts] * smooth, self.deep,
         )  # fmt: skip
         return [found for check in checks if (found := check()) is not None]
 
@@ -215,6 +215,19 @@ class _Threat:
             f"on {stuck} of {len(each)} standing points no attack by gradients came nearer to the "
             "decision boundary than the clean input is",
             "The gradients do not lead uphill: check the model's backward pass",
+        )
+
+    def unbounded(self) -> Finding | None:
+        mine = np.isin(self.rows["attack"], self.kind("sanity"))
+        met, won = int(mine.sum()), int((self.rows["loss"][mine] > 0).sum())
+        if met < 2 or won >= 0.75 * met:
+            return None
+        return self.told(
+            "larger threats do not help",
+            f"without any bound but the box, an attack by gradients succeeded on {won} of {met} "
+            "points only",
+            "Nothing can be robust to that: the gradients mislead, or the model hardly depends on "
+            "its input",
         )
 
     def restarts(self) -> Finding | None:
