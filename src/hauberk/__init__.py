@@ -36,7 +36,7 @@ _HOME = {
     "Attack": "attacks",
     "Outcome": "engine.outcome",
 }
-_MODULES = ["attacks", "bridges", "data", "models", "maths", "threats"]
+_MODULES = ["attacks", "bridges", "data", "engine", "evaluation", "models", "maths", "threats"]
 
 __all__ = [
     "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",

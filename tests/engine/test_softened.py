@@ -74,6 +74,7 @@ TRICKS = {
     "bound early": Flipped.apply,
     "hook": hooked,
     "winners": winners,
+    "scaled by a number": lambda x: (x * 7).round() / 7 * (1 if x.max() > 0 else 2),
 }
 
 

@@ -48,9 +48,9 @@ def surrogate(x: Tensor, value: Tensor, slope: Tensor | None = None) -> Tensor:
 
 def _width(x: Tensor, tau: float) -> Tensor:
     """``tau`` standard deviations of each example's units, ``(B, 1, ...)``."""
-    flat = x.detach().flatten(1) if x.dim() > 1 else x.detach().unsqueeze(0)
+    flat = x.detach().flatten(1) if x.dim() > 1 else x.detach().reshape(1, -1)
     width = flat.std(1, unbiased=False).mul_(tau).clamp_(min=torch.finfo(x.dtype).tiny ** 0.5)
-    return width.view(-1, *[1] * (x.dim() - 1)) if x.dim() > 1 else width
+    return width.view(-1, *[1] * (x.dim() - 1)) if x.dim() > 1 else width.view([1] * x.dim())
 
 
 def _on_graph(x: Any) -> bool:
