@@ -30,7 +30,7 @@ test: lint  ## lint, then all tests but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow"
 
 test-all: lint  ## the same with the slow tests, and coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --cov --cov-report=term
+	OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -q -n auto --cov --cov-report=term
 
 demo: $(READY)  ## train and compare two small models on embedded data
 	$(BIN)/hauberk demo

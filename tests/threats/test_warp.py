@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -143,6 +143,7 @@ def test_the_gradient_lives_at_the_clean_image():
     st.sampled_from([torch.float32, torch.float64]),
     st.lists(st.floats(-3, 3, width=32), min_size=3, max_size=3),
 )
+@example(0.0, 2e-7, 1.175494351e-38, torch.float32, [0.0, 0.0, 0.0])
 def test_sealed_points_are_in_and_the_judge_agrees(degrees, pixels, factor, dtype, u):
     x = images(n=2, shape=(1, 5, 6), dtype=dtype)
     region = RotationTranslation(degrees, pixels).at(x).scaled(torch.tensor([1.0, factor]))

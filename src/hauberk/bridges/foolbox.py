@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.expectation import seeded
 from hauberk.engine.inputs import check
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Problem, State, Told
@@ -279,8 +280,7 @@ def _key(*parts: int) -> int:
 @contextmanager
 def _seeded(key: int, device: torch.device) -> Iterator[None]:
     """The global generators, which Foolbox draws from, seeded; afterwards as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(key)
+    with seeded(key, device):
         kept = np.random.get_state()  # noqa: NPY002
         np.random.seed(key % 2**32)  # noqa: NPY002
         try:

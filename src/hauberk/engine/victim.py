@@ -126,7 +126,7 @@ class Victim:
                     out: Tensor = model(given)
                 return out
             except Exception as error:  # whatever a user's model raises when looked into
-                if isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error):
+                if _out_of_memory(error):
                     raise
                 self.stiff = f"{type(error).__name__}: {error}".splitlines()[0]
                 given = kept
@@ -166,13 +166,16 @@ class Victim:
 
     def shrink(self, error: RuntimeError, size: int) -> int:
         """Half the batch size after an out-of-memory error; any other error is raised again."""
-        memory = isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
-        if not memory or size <= 1:
+        if not _out_of_memory(error) or size <= 1:
             raise error
         self._chunk = size // 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return self._chunk
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
 
 
 def _home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

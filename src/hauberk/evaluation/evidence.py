@@ -4,7 +4,7 @@ The signs are those of Athalye, Carlini & Wagner 2018, Carlini et al. 2019 (On e
 adversarial robustness) and Tramèr & Boneh 2019, section 4.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -121,13 +121,16 @@ class _Threat:
     def before(self, name: str, others: list[str]) -> list[str]:
         return [o for o in others if self.names.index(o) < self.names.index(name)]
 
+    def beyond(self, names: list[str], others: list[str]) -> Iterator[tuple[str, int, int]]:
+        """Stages that ran after some of the others, with what they broke and met of the rest."""
+        for name in names:
+            if after := self.before(name, others):
+                yield name, *self.broke(name, after)
+
     def free(self) -> Finding | None:
-        gradients = self.whole(self.kind("gradient"))
-        for name in self.kind("free"):
-            if self.of(name).get("carry"):
-                continue  # it began where another threat's attacks had arrived
-            after = self.before(name, gradients)
-            broke, met = self.broke(name, after) if after else (0, 0)
+        # A carried one began where another threat's attacks had arrived.
+        names = [name for name in self.kind("free") if not self.of(name).get("carry")]
+        for name, broke, met in self.beyond(names, self.whole(self.kind("gradient"))):
             if broke >= self.few:
                 return self.told(
                     "gradient-free beats gradients",
@@ -139,9 +142,8 @@ class _Threat:
         return None
 
     def transfer(self) -> Finding | None:
-        for name in self.kind("transfer"):
-            after = self.before(name, self.whole(self.kind("gradient")))
-            broke, met = self.broke(name, after) if after else (0, 0)
+        gradients = self.whole(self.kind("gradient"))
+        for name, broke, met in self.beyond(self.kind("transfer"), gradients):
             if broke >= self.few:
                 return self.told(
                     "transfer beats white-box",
@@ -153,12 +155,11 @@ class _Threat:
         return None
 
     def softened(self) -> Finding | None:
-        exact = self.whole(self.exact())
-        for name in self.kind("gradient"):
-            if not self.of(name).get("soften") or self.of(name).get("carry"):
-                continue
-            after = self.before(name, exact)
-            broke, met = self.broke(name, after) if after else (0, 0)
+        names = [
+            name for name in self.kind("gradient")
+            if self.of(name).get("soften") and not self.of(name).get("carry")
+        ]  # fmt: skip
+        for name, broke, met in self.beyond(names, self.whole(self.exact())):
             # Another loss or width alone finds some: only a large share is a sign.
             if broke >= max(self.few, 4, 0.2 * met):
                 return self.told(

@@ -86,6 +86,7 @@ class _Block:
         self.standing = {str(t): self.correct.clone() for t, _, _ in walk.schedule}
         self.nearest: dict[str, np.ndarray] = {}
         self.keys: dict[str, list[str]] = {}
+        self.signs: str | None = None
 
     def clean(self, key: str) -> tuple[Tensor, Tensor]:
         """Clean logits and decisions; on resuming, the decisions that the store holds."""
@@ -120,6 +121,8 @@ class _Block:
             self.run(key, threat, name, stage, self.due(threat), tell)
         part = walk.store.part(key)
         self.keys.setdefault(str(threat), []).append(key)
+        if stage.when == "always":
+            self.signs = None  # there is more to go by
         at = np.array([self.place[int(i)] for i in part["id"]], dtype=np.int64)
         broken = torch.zeros(len(self.ids), dtype=torch.bool)
         broken[torch.from_numpy(at[part["broken"].astype(bool)])] = True
@@ -138,6 +141,11 @@ class _Block:
 
     def state(self) -> str:
         """Whether the block's rows so far speak for ``masked`` gradients, or not (``unmasked``)."""
+        if self.signs is None:
+            self.signs = self._state()
+        return self.signs
+
+    def _state(self) -> str:
         store, walk = self.walk.store, self.walk
         parts = [store.part(key) for keys in self.keys.values() for key in keys]
         always = {name for _, name, stage in walk.schedule if stage.when == "always"}
