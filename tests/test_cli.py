@@ -133,6 +133,61 @@ def test_help_and_suites_and_cost(place, capsys):
     assert not (place / "runs/x").exists()
 
 
+def test_options_that_would_be_ignored(place, capsys):
+    for more in ([], ["--dry-run"]):
+        assert main([*RUN, *THREATS, "--resume", *more]) == 2
+        assert "give its folder with --out" in capsys.readouterr().err
+        assert main([*RUN, *THREATS, "--union-only", "--all-attacks", *more]) == 2
+        assert "exclude each other" in capsys.readouterr().err
+
+
+def test_a_device_that_is_none(place, capsys):
+    for argv in ([*RUN, *THREATS], ["verify", "runs/x", *MODEL]):
+        assert main([*argv, "--device", "banana"]) == 2
+        told = capsys.readouterr().err
+        assert told == "hauberk: unknown device 'banana': give cpu, cuda, cuda:0 or mps\n"
+
+
+ODD = """
+import torch
+from torch import nn
+
+class Detached(nn.Module):
+    def forward(self, x):
+        return x.detach().flatten(1)[:, :10]
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return (x + torch.rand_like(x)).flatten(1)[:, :10]
+"""
+
+
+def passes(told):
+    return int(told.split("at most ")[1].split()[0])
+
+
+@pytest.mark.filterwarnings("always::hauberk.errors.HauberkWarning")
+def test_a_dry_run_goes_as_far_as_a_run_before_its_first_attack(place, capsys):
+    (place / "odd.py").write_text(ODD)
+    odd = ["--data", "npz:test.npz", "--suite", "fast", *THREATS]
+    assert main([*RUN, *THREATS, "--dry-run"]) == 0
+    plain = passes(capsys.readouterr().out)
+    assert main(["evaluate", "--model", "odd.py:Detached", *odd, "--dry-run"]) == 0
+    assert passes(capsys.readouterr().out) == plain
+    # Ten draws of each.
+    assert main(["evaluate", "--model", "odd.py:Noisy", *odd, "--dry-run"]) == 0
+    assert passes(capsys.readouterr().out) == 10 * plain
+    (place / "grid.yaml").write_text("about: a grid\nattacks: {grid: {attack: Grid}}\n")
+    (place / "l1.yaml").write_text(
+        "about: of l1 alone\nattacks: {apgd: {attack: APGD, threats: [l1]}}\n"
+    )
+    for suite, message in (("grid.yaml", "no grid to search"), ("l1.yaml", "holds no attack for")):
+        for more in (["--dry-run"], ["--out", "runs/x"]):
+            assert main([*RUN, *THREATS, "--suite", suite, *more]) == 2
+            assert message in capsys.readouterr().err
+    assert not (place / "runs").exists()
+
+
 @pytest.mark.filterwarnings("always::hauberk.errors.HauberkWarning")
 def test_probabilities_are_warned_of(place, capsys):
     (place / "soft.py").write_text(

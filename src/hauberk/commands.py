@@ -24,6 +24,10 @@ def evaluate(options: Any) -> int:
 
     if options.list_suites:
         return _list_suites(options)
+    if options.resume and not options.out:
+        raise InputError("--resume continues a run on disk: give its folder with --out")
+    if options.union_only and options.all_attacks:
+        raise InputError("--union-only and --all-attacks exclude each other: choose one")
     if not options.threat:
         raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
     texts = [options.threat] if isinstance(options.threat, str) else options.threat
@@ -87,11 +91,17 @@ def _model(options: Any) -> "nn.Module":
 
     if not options.model:
         raise InputError("no model: give --model package.module:name or --model file.py:name")
+    try:
+        device = None if options.device is None else torch.device(options.device)
+    except RuntimeError:
+        raise InputError(
+            f"unknown device '{options.device}': give cpu, cuda, cuda:0 or mps"
+        ) from None
     model = load_model(options.model, options.weights)
-    if options.device is None:
+    if device is None:
         return model
     try:
-        return model.to(torch.device(options.device))
+        return model.to(device)
     except (RuntimeError, AssertionError) as error:
         line = str(error).splitlines()[0]
         raise InputError(f"device '{options.device}' cannot be used: {line}") from error
@@ -105,28 +115,30 @@ def _data(options: Any) -> "Dataset":
 
 def _dry_run(model: Any, data: Any, union: Any, suite: Any, options: Any) -> int:
     """The most that the run can cost, from one timed pass; nothing is written."""
-    import torch
-
     from hauberk.engine.victim import Victim
     from hauberk.evaluation.screen import screen
+    from hauberk.evaluation.suites import try_on
     from hauberk.threats import Box
 
-    victim = Victim.of(model, options.batch_size)
-    screen(victim, data.images, data.labels, Box.of(options.box))
-    few = data.images[: victim.batch_size(data.images[:1])].to(victim.device)
-    victim.predict(few)
+    victim, box = Victim.of(model, options.batch_size), Box.of(options.box)
+    x, y, _, victim = screen(victim, data.images, data.labels, box, options.seed)
+    for threat, name, stage in suite.schedule(union.parts):
+        try_on(threat, name, stage, x[:1], y[:1], box)
+    few = x[: victim.batch_size(x[:1])].to(victim.device)
+    classes = victim.predict(few).shape[1]
     with victim.held():
         begun = time.perf_counter()
-        x = few.clone().requires_grad_(True)
-        torch.autograd.grad(victim.logits(x).sum(), x)
+        u = few.clone().requires_grad_(True)
+        # Moved to the host, the gradient is there: a GPU would still be computing it.
+        victim.gradient(victim.logits(u).sum(), None, u).cpu()
         each = (time.perf_counter() - begun) / 2 / len(few)
-    n, classes = len(data.images), victim.predict(few[:1]).shape[1]
+    n, draws = len(x), victim.draws
     always, most = suite.passes(union.parts, classes)
     print(f"{n} examples, {len(union.parts)} threats, suite {suite.name}:")
-    print(f"at most {always} passes per example and about {_minutes(always * each * n)}, "
+    print(f"at most {always * draws} passes per example and about {_minutes(always * each * n)}, "
           "if no point breaks; broken points leave early")  # fmt: skip
     if most > always:
-        print(f"if the gradients seem masked: {most} passes, {_minutes(most * each * n)}")
+        print(f"if the gradients seem masked: {most * draws} passes, {_minutes(most * each * n)}")
     return 0
 
 

@@ -15,7 +15,7 @@ from hauberk.evaluation.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, RotationTranslation, threat
 from hauberk.threats.enumerable import Enumerable
-from hauberk.threats.finite import Swaps
+from hauberk.threats.finite import FiniteSet, Swaps
 
 
 def images(n=6, shape=(1, 8, 8), dtype=torch.float32):
@@ -129,13 +129,28 @@ def test_a_finite_set_is_searched_to_the_end(seed, members, chunk):
     assert (grid.loss >= gradient.loss - 1e-5).all()
 
 
+def test_a_finite_set_of_more_members_than_a_grid_has_points():
+    """Only the last member fools the model."""
+    marks = FiniteSet(lambda x: (torch.arange(1.0, 1001) / 1000).expand(len(x), 1, -1).mT, 1001)
+
+    class Last(nn.Module):
+        def forward(self, x):
+            return torch.cat([0.9995 - x, x - 0.9995], 1)
+
+    x, y = torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64)
+    out = Grid()(Last(), x, y, marks)
+    assert out.fooled.all()
+    assert (out.points == 1).all()
+    none = Grid()(Last(), x, y, FiniteSet(marks.make, 1000))
+    assert not none.fooled.any()
+    assert (none.forwards >= 1000).all()
+
+
 def test_the_grid_refuses_what_it_cannot_search():
     model, x = Tiny(), images()
     y = model(x).argmax(1)
     with pytest.raises(InputError, match="no grid to search"):
         Grid()(model, x, y, Linf(0.1))
-    with pytest.raises(InputError, match=r"9 points .* counts=\(9,\)"):
-        Grid(counts=(8,))(model, x, y, Swaps(9))
     with pytest.raises(InputError, match="three counts"):
         Grid(counts=(8,))(model, x, y, RotationTranslation())
     for wrong in ({"counts": ()}, {"counts": (3, 0, 1)}, {"chunk": 0}):

@@ -1,5 +1,7 @@
 """Softened gradients: the same logits to the bit, and a way through what hides the gradient."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -161,6 +163,38 @@ def test_nothing_is_left_behind():
     x = points(3).requires_grad_(True)
     (grad,) = torch.autograd.grad(Flipped.apply(x).sum(), x)
     assert (grad == -1).all()
+
+
+def test_other_threads_are_not_affected():
+    """One softens while the other does not, then both, then only the other."""
+    parent = torch.autograd.Function.__mro__[1]
+    steps, told = threading.Barrier(2, timeout=20), []
+
+    def slope():
+        x = torch.ones(3, requires_grad=True)
+        return float(torch.autograd.grad(Flipped.apply(x).sum(), x)[0][0])
+
+    def other():
+        steps.wait()
+        told.append(slope())  # the first thread is inside
+        with Softened(0.3):
+            told.append(slope())
+            steps.wait()
+            steps.wait()  # the first thread has left
+            told.append(slope())
+        told.append(slope())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with Softened(0.2):
+        assert slope() == 1
+        steps.wait()
+        steps.wait()
+    assert slope() == -1
+    steps.wait()
+    thread.join()
+    assert told == [-1, 1, 1, -1]
+    assert "apply" not in vars(parent)
 
 
 def test_what_leaves_torch_is_attacked_plainly():

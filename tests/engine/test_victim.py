@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -151,6 +152,37 @@ def test_a_model_that_overwrites_its_input(data):
     assert torch.equal(x, before)
     mine, its = (PGD(steps=4)(m, x, y, Linf(0.1), stop=False) for m in (model, twin))
     torch.testing.assert_close(mine.points, its.points)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.data.mul_(2).sub_(1),
+        lambda x: np.subtract(x.detach().numpy() * 2, 1, out=x.detach().numpy()),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_model_that_overwrites_its_input_behind_autograds_back(data, write, dtype):
+    x, y = data[0].to(dtype), data[1]
+    linear = nn.Linear(6, 3).to(dtype)
+
+    def forward(x):
+        write(x)
+        return linear(x.flatten(1))
+
+    model = Of(forward)
+    model.linear = linear
+    before = x.clone()
+    victim = Victim(model, batch_size=4)
+    assert victim.predict(x[:0]).shape[0] == 0  # of an empty batch nothing is learnt
+    with torch.no_grad():
+        victim.logits(x[:0])
+    expected = linear((x * 2 - 1).flatten(1)).detach()
+    for _ in range(3):
+        torch.testing.assert_close(victim.predict(x), expected)
+        assert torch.equal(x, before)
+    PGD(steps=3)(model, x, y, Linf(0.1), stop=False)
     assert torch.equal(x, before)
 
 

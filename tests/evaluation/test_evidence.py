@@ -385,7 +385,7 @@ def test_a_stochastic_model_is_judged_by_its_mean(tmp_path):
     assert rows["forwards"].max() == 10 * 6
     assert rows["backwards"].max() == 10 * 5
     screened = (2 + 10) * len(x)  # two looks at the model, and one at the gradient of its mean,
-    screened += 10 * 2  # and a softened one
+    screened += 10 * 16  # of four: its mean twice, plain and softened
     judged = 10 * (len(x) + len(rows["id"]))
     assert model.seen == screened + judged + rows["forwards"].sum()
     assert run.summary["cost"]["forwards"] >= rows["forwards"].sum()

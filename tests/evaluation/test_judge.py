@@ -1,10 +1,15 @@
+import sys
+
 import pytest
 import torch
 from torch import nn
 
+from hauberk.attacks import PGD
 from hauberk.engine.victim import Victim
 from hauberk.evaluation.judge import decide, full_precision, judge
-from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp, RotationTranslation
+from hauberk.threats.affine import Affine
+from hauberk.threats.finite import Swaps
 
 NAN, INF = float("nan"), float("inf")
 BALLS = [Linf(0.25), Linf(8 / 255), L2(0.25), L1(0.25), Lp(1.5, 0.25), Lp(3, 0.25)]
@@ -145,6 +150,37 @@ def test_wrong_and_allowed_make_broken():
 def test_rows_can_be_taken():
     verdict = judged([[2.0, 1.0], [0.0, 1.0]], [0, 0])
     assert verdict.take(torch.tensor([1])).wrong.tolist() == [True]
+
+
+@pytest.mark.parametrize("numbers", [1, 7, 30, 10**6])
+@pytest.mark.parametrize(
+    "threat",
+    [*BALLS, L0(2), RotationTranslation(20, 1), Swaps(4), Affine(Swaps(4), L2(0.5))],
+    ids=str,
+)
+def test_in_parts_it_is_the_same(threat, numbers, monkeypatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+    x, y = torch.rand(11, 1, 4, 4, dtype=torch.float64), torch.arange(11) % 3
+    found = PGD(steps=2, random_start=True)(model, x, y, threat, stop=False)
+    points = torch.cat([found.points[:6], torch.rand(5, 1, 4, 4, dtype=torch.float64)])
+    given = (Victim(model), threat, x, points, y, Box(), found.witness)
+    whole = judge(*given)
+    sizes, bind = [], type(threat).at
+    monkeypatch.setattr(sys.modules[judge.__module__], "NUMBERS", numbers)
+    monkeypatch.setattr(
+        type(threat), "at", lambda self, x0, box: (sizes.append(len(x0)), bind(self, x0, box))[1]
+    )
+    parts = judge(*given)
+    assert whole.allowed[:6].all()
+    for one, two in zip(vars(whole).values(), vars(parts).values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-15, atol=0)
+    assert sum(sizes) == 11
+    assert max(sizes) <= -(-numbers // 16)
+    if found.witness is not None:
+        # A witness too many belongs to another batch.
+        many = torch.cat([found.witness, found.witness[:1]])
+        assert not judge(*given[:-1], many).allowed.any()
 
 
 def test_nobody():

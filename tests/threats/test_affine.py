@@ -474,7 +474,12 @@ def test_notation():
         (lambda: read_affine("affine(linf:0.3,l1:1,0;x)", threat), "write numbers"),
         (lambda: read_affine("affine()", threat), "write affine"),
         (lambda: read_affine("affine(linf:0.3,l1:1,l2:2)", threat), "write affine"),
-        (lambda: read_affine("affine(linf:0.3,l1:1,7)", threat), "unknown threat 'l1:1,7'"),
+        (
+            lambda: read_affine("affine(linf:0.3,l1:1,0.5)", threat),
+            r"cannot read '0.5' .* affine\(A,B,0;",
+        ),
+        (lambda: read_affine("affine(rt:30,3,l1:1,0.2,0.5)", threat), "'0.2,0.5' .* semicolons"),
+        (lambda: read_affine("affine(linf:0.3,rt:30,3)", threat), "give a ball"),
         (lambda: Affine(Linf(0.3), L1(1)).project(data(), data()), "knows no nearest point"),
         (
             lambda: Square(steps=3)(

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from hauberk.attacks.search import Grid
 from hauberk.engine.victim import Victim
 from hauberk.evaluation.judge import judge
 from hauberk.maths.rng import Draws
-from hauberk.threats import Box
+from hauberk.threats import Box, Union
 from hauberk.threats.finite import FiniteSet, Swaps
 
 WHOLE = Box(-torch.inf, torch.inf)
@@ -138,6 +140,26 @@ def test_a_set_of_ones_own():
     same = FiniteSet([lambda x: x.roll(1, -1), lambda x: x.roll(-1, -1)])
     assert torch.equal(every(same.at(x)), every(threat.at(x)))
     assert not FiniteSet([]).contains(x, x + 0.1).any()
+
+
+def test_sets_are_named_after_their_functions():
+    def flips(x):
+        return x.flip(1).unsqueeze(1)
+
+    def turn(x):
+        return x.flip(-1)
+
+    def shift(x):
+        return x.roll(1, -1)
+
+    assert str(FiniteSet(flips, 2)) == "finite:flips:2"
+    assert str(FiniteSet([turn, shift])) == str(FiniteSet((turn, shift))) == "finite:turn+shift:3"
+    assert str(FiniteSet([turn, shift]).scaled(0.5)) == "finite:turn+shift:1.5"
+    assert str(FiniteSet([turn, shift], name="own")) == "finite:own:3"
+    for dull in ([lambda x: x], [turn, partial(torch.roll, shifts=1)], [turn] * 20, []):
+        assert str(FiniteSet(dull)).startswith("finite:set:")
+    both = Union(FiniteSet([turn]), FiniteSet([shift]))
+    assert [str(part) for part in both.parts] == ["finite:turn:2", "finite:shift:2"]
 
 
 def test_empty_batches_and_size_zero():

@@ -29,16 +29,15 @@ class Grid(Attack):
 
     Args:
         counts: how many values of each parameter, the ends of the threat included: angles, shifts
-            right, shifts down. Their product is the most points that are looked at; a finite set
-            may have fewer.
+            right, shifts down. Their product is how many points are looked at; of a finite set,
+            all members are, be they fewer or more.
         chunk: points per example that are evaluated at once; one forward more goes to the best of
             each chunk. They are taken from all over the grid, so that easy examples end early.
 
     ``steps`` has no effect.
 
     Raises:
-        InputError: for a threat that cannot be enumerated, or has more points than the product of
-            the counts.
+        InputError: for a threat that cannot be enumerated.
     """
 
     kind: ClassVar[str] = "free"
@@ -60,6 +59,9 @@ class Grid(Attack):
 
     @property
     def passes(self) -> int:
+        """Most passes per example; a finite set of more members than the grid has points
+        takes as many more.
+        """
         return -(-prod(self.counts) // self.rows) * (self.rows + 1)
 
     def wants_gradient(self, state: State) -> bool:
@@ -85,13 +87,7 @@ class Grid(Attack):
                 f"{type(region).__name__} has no grid to search: use Grid for warps and finite "
                 "sets, and RandomSearch or a gradient attack here"
             )
-        count = region.count(self.counts)
-        if count > prod(self.counts):
-            raise InputError(
-                f"the threat has {count} points but Grid looks at {prod(self.counts)}: "
-                f"give counts=({count},)"
-            )
-        return count
+        return region.count(self.counts)
 
     def _ask(self, problem: Problem, state: GridState) -> State:
         region = problem.region

@@ -1,7 +1,8 @@
 """Models that draw random numbers: attack their expectation, judge their mean.
 
-A stochastic model draws from torch's global generators. Inside :func:`seeded` they are seeded, and
-afterwards they stand where they stood.
+A stochastic model must draw from torch's global generators. Inside :func:`seeded` they are seeded,
+and afterwards they stand where they stood. Those of numpy and Python are left alone: a model that
+draws from them cannot be repeated, of which an evaluation warns.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,6 +7,7 @@ the backward pass differentiable approximation of Athalye, Carlini & Wagner 2018
 operations of the model one by one, so that it needs no knowledge of the defence.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace, TracebackType
@@ -21,6 +22,9 @@ from hauberk.engine.soft_rules import RULES, Softmax, Surrogate
 
 # Function.apply ends in its parent's: patched there, methods bound earlier are caught as well.
 _parent: Any = Function.__mro__[1]
+_lock = threading.Lock()
+_installed = 0
+_here = threading.local()
 
 
 class Softened(TorchFunctionMode):
@@ -34,7 +38,7 @@ class Softened(TorchFunctionMode):
     * custom autograd functions: their forward is differentiated, their backward ignored; gradient
       hooks are not set.
 
-    Scripted modules and kernels outside torch are not seen.
+    Scripted modules and kernels outside torch are not seen. Other threads are not affected.
     """
 
     def __init__(self, tau: float) -> None:
@@ -42,9 +46,8 @@ class Softened(TorchFunctionMode):
         self.tau = tau
 
     def __enter__(self) -> Self:
-        self._before = vars(_parent).get("apply")
-        _parent.apply = classmethod(_through)
         super().__enter__()  # type: ignore[no-untyped-call]
+        _install()
         return self
 
     def __exit__(
@@ -53,10 +56,7 @@ class Softened(TorchFunctionMode):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._before is None:
-            del _parent.apply
-        else:
-            _parent.apply = self._before
+        _uninstall()
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
@@ -83,9 +83,30 @@ def unhooked(model: Any) -> Iterator[None]:
             setattr(module, name, hooks)
 
 
+def _install() -> None:
+    """Catch custom functions in this thread; the patch itself is the whole process's."""
+    global _installed
+    with _lock:
+        if not _installed:
+            _parent.apply = classmethod(_through)
+        _installed += 1
+    _here.depth = getattr(_here, "depth", 0) + 1
+
+
+def _uninstall() -> None:
+    global _installed
+    _here.depth -= 1
+    with _lock:
+        _installed -= 1
+        if not _installed:
+            del _parent.apply
+
+
 def _through(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Run a custom function's forward under autograd, as if it had no backward."""
     plain = super(_parent, cls).apply
+    if not getattr(_here, "depth", 0):
+        return plain(*args, **kwargs)
     if cls in (Surrogate, Softmax) or not torch.is_grad_enabled():
         return plain(*args, **kwargs)
     own_context = cls.setup_context is not Function.setup_context

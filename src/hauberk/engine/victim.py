@@ -41,7 +41,7 @@ class Victim:
         self.asked_batch = self._chunk = batch_size
         self._in_place: bool | None = None
         self.no_gradient = False
-        self.stiff: str | None = None
+        self.stiff = _sealed(model)
         self.top_label = 0
         self.device, self.dtype = _home(model)
 
@@ -94,9 +94,11 @@ class Victim:
             given = given.clone()
         version = given._version
         out = self._through(given, soften) if soften and x.requires_grad else self.model(given)
-        if self._in_place is None:
-            # A model that overwrites its input gets a copy each time; others need none.
-            self._in_place = given._version != version
+        if self._in_place is None and len(x):
+            # A model that overwrites its input gets a copy each time; others need none. What is
+            # written through x.data or numpy leaves no trace but the values.
+            kept = x.detach().to(given.dtype)
+            self._in_place = given._version != version or not torch.equal(given.detach(), kept)
         if not isinstance(out, Tensor):
             raise InputError(
                 f"the model returned a {type(out).__name__}, not a tensor of logits (B, C): "
@@ -176,6 +178,14 @@ class Victim:
 
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
+
+
+def _sealed(model: object) -> str | None:
+    """Why the model cannot be looked into, as far as its type tells."""
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        return "it is TorchScript, scripted or traced: give the module that it was made from"
+    return None
 
 
 def _home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

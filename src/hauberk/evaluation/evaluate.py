@@ -67,6 +67,8 @@ def evaluate(
         raise InputError("union_only and all_attacks exclude each other: choose one")
     victim = Victim.of(model, batch_size)
     chosen, bounds = suite_of(suite), Box.of(box)
+    if resume and out is None:
+        raise InputError("resume continues the run that out= holds: give out=, or leave it out")
     parts = _parts(threats)
     x, y, warned, victim = screen(victim, images, labels, bounds, seed)
     names = _ids(ids, len(x))

@@ -4,7 +4,7 @@ It runs the model again on the point alone with its own dtype (TF32 and autocast
 decision, and checks threat and box in float64 without slack. A tie counts as broken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,7 +15,12 @@ from torch import Tensor
 from hauberk.engine.victim import Victim
 from hauberk.maths.losses import margin
 from hauberk.maths.rows import Rows
+from hauberk.threats.affine import Affine
 from hauberk.threats.base import Box, Threat
+from hauberk.threats.finite import FiniteSet
+
+NUMBERS = 2**21
+"""Most float64 numbers of a tensor made in passing: 16 MB, of which a distance takes a few."""
 
 
 @dataclass
@@ -51,16 +56,35 @@ def judge(
     """Judge points ``x`` (B, ...) against clean inputs ``x0`` and labels ``y`` (B,)."""
     x0, x, y = (v.to(victim.device) for v in (x0, x, y))
     logits, wrong = decide(victim, x, y)
-    region = threat.at(x0, box)
-    allowed = region.contains(x, witness)
+    allowed, distance = _measure(threat, x0, x, box, witness)
     return Verdict(
         broken=wrong & allowed,
         wrong=wrong,
         allowed=allowed,
         margin=-margin(logits.double(), y),
-        distance=region.distance(x, witness),
+        distance=distance,
         prediction=logits.argmax(1),
     )
+
+
+def _measure(
+    threat: Threat, x0: Tensor, x: Tensor, box: Box, witness: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Who is allowed, and how far away, ``(B,)`` each, in parts of bounded memory."""
+    inner = threat.a if isinstance(threat, Affine) else threat
+    each = x0[:1].numel() * (inner.members if isinstance(inner, FiniteSet) else 1)
+    parts = max(1, min(len(x), -(-len(x) * each // NUMBERS)))
+    own: Sequence[Tensor | None] = [None] * parts
+    if witness is not None:
+        if len(witness) != len(x):  # proves nothing: for the region to say
+            parts = 1
+        own = witness.tensor_split(parts)
+    allowed, distance = [], []
+    for start, point, proof in zip(x0.tensor_split(parts), x.tensor_split(parts), own, strict=True):
+        region = threat.at(start, box)
+        allowed.append(region.contains(point, proof))
+        distance.append(region.distance(point, proof))
+    return torch.cat(allowed), torch.cat(distance)
 
 
 def decide(victim: Victim, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

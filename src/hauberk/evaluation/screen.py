@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from hauberk.engine.expectation import Averaged
+from hauberk.engine.expectation import Averaged, seeded
 from hauberk.engine.inputs import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.victim import Victim
@@ -14,6 +14,12 @@ from hauberk.threats.base import Box
 
 DRAWS = 10
 """Passes behind each decision of a model whose output changes between identical calls."""
+
+ROUNDING = 1e-5
+"""Share of the largest logit by which identical calls may differ: threads and kernels do that."""
+
+SAME = 1e-4
+"""Share of the spread of the logits by which softening may change them."""
 
 
 def screen(
@@ -49,15 +55,18 @@ def screen(
         bad = int(logits.isnan().any(1).nonzero()[0])
         raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
     found = []
-    if not torch.equal(logits, again):
-        most = float((logits - again).abs().max())
+    most = _change(logits, again)
+    if most and type(victim) is Victim:
         found.append(
             f"the model's output changes between identical calls (by up to {most:.2g}): it is "
             f"attacked and judged by its mean probability over {DRAWS} draws, at {DRAWS} times the "
             "passes. Fix its random numbers if they are not meant"
         )
-        if type(victim) is Victim:
-            victim = Averaged(victim.model, DRAWS, seed=seed, batch_size=victim.asked_batch)
+        victim = Averaged(victim.model, DRAWS, seed=seed, batch_size=victim.asked_batch)
+        with victim.held():
+            most = _change(victim.predict(few[:4]), victim.predict(few[:4]))
+    if most:
+        found.append(_unsteady(victim, most))
     if _probabilities(logits):
         found.append(
             "the model returns probabilities: their gradients vanish where it is confident, and "
@@ -65,11 +74,42 @@ def screen(
         )
     if message := _flat(victim, few, y[: len(few)]):
         found.append(message)
-    if message := _stiff(victim, few[:2]):
+    if message := _stiff(victim, few[:4], seed):
         found.append(message)
     for message in found:
         warnings.warn(message, HauberkWarning, stacklevel=3)
     return x, y, found, victim
+
+
+def _change(logits: Tensor, again: Tensor) -> float:
+    """The largest difference between two sets of logits; 0 if it is within rounding.
+
+    A decision that differs by more than rounding would, in either set, is such a difference.
+    """
+    share = max(ROUNDING, 2 * torch.finfo(logits.dtype).eps)
+    largest = logits.double().abs().nan_to_num(nan=0.0, posinf=0.0).amax()
+    most = _gap(logits, again).amax()
+    return float(most) if bool(most > share * largest) else 0.0
+
+
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    """``|a - b|`` in float64: 0 between equal infinities or NaN, inf between others."""
+    a, b = a.detach().double(), b.detach().double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    return torch.where(same, 0.0, (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf))
+
+
+def _unsteady(victim: Victim, most: float) -> str:
+    if isinstance(victim, Averaged):
+        return (
+            f"the model's output changes (by up to {most:.2g}) even where torch's generators are "
+            "seeded: this run cannot be repeated, and verifying may refute it. Draw the model's "
+            "random numbers from torch, not from numpy or Python's random"
+        )
+    return (
+        f"the model's output changes between identical calls (by up to {most:.2g}): this run "
+        "cannot be repeated, and verifying may refute it. Fix the model's random numbers"
+    )
 
 
 def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
@@ -89,16 +129,45 @@ def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
     )
 
 
-def _stiff(victim: Victim, x: Tensor) -> str | None:
+def _stiff(victim: Victim, x: Tensor, seed: int) -> str | None:
     """A warning if gradients cannot be softened, which the suites count on."""
     x = x.detach().to(victim.device).requires_grad_(True)
-    with victim.held(), torch.enable_grad():
-        victim.logits(x, soften=0.1)
+
+    def ask(soften: float) -> Tensor:
+        # The same random numbers each time.
+        with victim.held(), torch.enable_grad(), seeded(seed, victim.device):
+            return victim.logits(x, soften).detach()
+
     if victim.stiff is None:
-        return None
+        plain, soft = ask(0.0), ask(0.1)
+        share = max(SAME, 8 * torch.finfo(victim.dtype).eps)
+        finite = plain.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        allowed = share * (finite.amax(1) - finite.amin(1)).amax()
+        most = _gap(plain, soft).amax()
+        # Of a model that does not repeat itself, nothing is learnt by comparing.
+        if bool(most > allowed) and bool(_gap(plain, ask(0.0)).amax() <= allowed):
+            victim.stiff = (
+                f"softened gradients change its output, by up to {float(most):.2g}, as in a model "
+                "that computes gradients on the way"
+            )
+    if victim.stiff is None:
+        return _partly(victim.model)
     return (
         f"the model cannot be looked into ({victim.stiff}): attacks go by its own gradients only, "
         "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
+    )
+
+
+def _partly(model: nn.Module) -> str | None:
+    """A warning if a part of the model is out of sight."""
+    parts = model.named_modules() if isinstance(model, nn.Module) else ()
+    sealed = [name for name, part in parts if isinstance(part, torch.jit.ScriptModule)]
+    if not sealed:
+        return None
+    return (
+        f"the model's part '{sealed[0]}' is TorchScript, which cannot be looked into: attacks go "
+        "there by its own gradients only, and may miss what masked gradients hide. Give the module "
+        "that it was made from, or judge the model by the suite gradient-free as well"
     )
 
 

@@ -117,6 +117,12 @@ def read_affine(text: str, read: Callable[[str], Threat]) -> Affine | None:
             ) from None
     if len(parts) != 2:
         raise InputError(f"cannot read '{text}': write affine(A,B) or affine(A,B,0;0.5;1)")
+    ball, comma, shares = parts[1].partition(",")
+    if comma and ball.lower().startswith("l"):
+        raise InputError(
+            f"cannot read '{shares}' in '{text}': write affine(A,B), with B a ball, or with the "
+            "shares to try, split by semicolons, affine(A,B,0;0.5;1)"
+        )
     return Affine(read(parts[0]), read(parts[1]), betas)
 
 

@@ -26,7 +26,8 @@ class FiniteSet(Threat):
             batch; or a list of G functions from (S, ...) to (S, ...).
         size: how many members are allowed, the clean input counted as the first; all of them by
             default. A function from inputs to candidates needs it: G + 1.
-        name: how the set is named in tables, e.g. ``finite:flips``.
+        name: how the set is named in tables, e.g. ``finite:flips``; by default as its functions
+            are, ``set`` where that says nothing. Sets of one run need different names.
 
     Candidates outside of the box are left out.
 
@@ -38,8 +39,10 @@ class FiniteSet(Threat):
         self,
         candidates: Candidates | Sequence[Candidates],
         size: float | None = None,
-        name: str = "set",
+        name: str | None = None,
     ) -> None:
+        functions = [candidates] if callable(candidates) else list(candidates)
+        self.name = _name_of(functions) if name is None else name
         if callable(candidates):
             if size is None:
                 raise InputError("give size=: the number of candidates of an example, plus one")
@@ -49,7 +52,7 @@ class FiniteSet(Threat):
             size = len(candidates) + 1 if size is None else size
         if not 0 <= size < float("inf"):
             raise InputError(f"the size of the set is {size:g}: give a finite number, 0 or more")
-        self.size, self.name = size, name
+        self.size = size
 
     @property
     def members(self) -> int:
@@ -94,6 +97,13 @@ class Swaps(FiniteSet):
 
     def __repr__(self) -> str:
         return f"Swaps({self.size:g})"
+
+
+def _name_of(functions: Sequence[Candidates]) -> str:
+    """The functions' names joined; ``set`` where one has none, or where that gets long."""
+    names = [str(getattr(function, "__name__", "")) for function in functions]
+    joined = "+".join(names)
+    return joined if 0 < len(joined) <= 40 and all(n.isidentifier() for n in names) else "set"
 
 
 @dataclass(frozen=True)
@@ -212,7 +222,7 @@ class FiniteRegion(Region):
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The least size of a set that holds ``x``: 0 for the clean input, inf for no member."""
-        same = (self.members.double() == x.double().unsqueeze(1)).flatten(2).all(2)
+        same = (self.members == x.unsqueeze(1)).flatten(2).all(2)  # in the wider of the dtypes
         rank = torch.arange(1, same.shape[1] + 1, device=x.device, dtype=torch.float64)
         rank[:1] = 0
         return torch.where(same, rank, torch.inf).amin(1)

@@ -30,7 +30,9 @@ class Union(Threat):
             raise InputError("a union needs at least one threat, e.g. Union(Linf(0.3), L2(2))")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
-            raise InputError(f"threat {twice} is named twice: name each threat once")
+            raise InputError(
+                f"threat {twice} is named twice: name each threat once (a FiniteSet takes a name=)"
+            )
         self._parts = flat
 
     @property
