@@ -7,10 +7,12 @@ from hauberk.__about__ import __version__
 from hauberk.errors import HauberkWarning, InputError
 
 if TYPE_CHECKING:
-    from hauberk import attacks, bridges, data, models
+    from hauberk import attacks, bridges, data, explain, models
     from hauberk.attacks import Attack
     from hauberk.engine.outcome import Outcome
     from hauberk.evaluation.evaluate import evaluate
+    from hauberk.evaluation.radii import radius
+    from hauberk.evaluation.radii_result import Radii, RadiiSet
     from hauberk.evaluation.result import Result
     from hauberk.evaluation.verify import verify
     from hauberk.threats import (
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
         FiniteSet,
         Linf,
         Lp,
+        Measured,
+        Metric,
+        Perceptual,
         RotationTranslation,
         Threat,
         Union,
@@ -30,18 +35,39 @@ if TYPE_CHECKING:
 
 # Names are looked up when they are first used, so that `import hauberk` stays cheap.
 _HOME = {
-    **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
+    **dict.fromkeys(
+        [
+            "L0",
+            "L1",
+            "L2",
+            "Linf",
+            "Lp",
+            "Measured",
+            "Metric",
+            "Perceptual",
+            "Union",
+            "threat",
+            "Threat",
+        ],
+        "threats",
+    ),
     **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
+    **dict.fromkeys(["Measured", "Metric", "Perceptual"], "threats"),
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
+    **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii_result"),
     "Attack": "attacks",
     "Outcome": "engine.outcome",
 }
-_MODULES = ["attacks", "bridges", "data", "engine", "evaluation", "models", "maths", "threats"]
+_MODULES = [
+    "attacks", "bridges", "data", "engine", "evaluation", "explain", "models", "maths", "radius",
+    "threats",
+]  # fmt: skip
 
 __all__ = [
     "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",
-    "Linf", "Lp", "Outcome", "Result", "RotationTranslation", "Threat", "Union", "__version__",
-    "attacks", "bridges", "data", "evaluate", "models", "threat", "verify",
+    "Linf", "Lp", "Outcome", "Radii", "RadiiSet", "Result", "RotationTranslation", "Threat",
+    "Union", "__version__", "attacks", "bridges", "data", "evaluate", "explain", "models",
+    "radius", "threat", "verify",
 ]  # fmt: skip
 
 

@@ -11,6 +11,8 @@ How robust is a PyTorch classifier against many kinds of perturbation at once?
 
 commands:
   evaluate   attack a model under several threats and report what stands
+  radius     find the least perturbation of every example that fools the model
+  patterns   draw what the perturbations of several solvers look like
   verify     judge the points of a finished run again, from disk
   demo       train and compare two small models on embedded data (a minute or two)
 
@@ -22,6 +24,10 @@ Then your own model, with inputs in [0, 1] and normalisation inside it:
       --data npz:test.npz --limit 200 \\
       --threat linf:8/255 --threat l2:0.5 --threat l1:12 --out runs/net
   hauberk verify runs/net --model my_package.nets:make_net --weights net.safetensors
+  hauberk radius --model my_package.nets:make_net --weights net.safetensors \\
+      --data npz:test.npz --limit 200 --metric linf --metric l2 --eps l2:0.5 --out runs/radii
+  hauberk patterns --model my_package.nets:make_net --weights net.safetensors \\
+      --data npz:test.npz --limit 50 --solver fab --out runs/patterns
 
 words:
   --model    a callable that returns a torch.nn.Module (or a module): package.module:name
@@ -33,6 +39,9 @@ words:
              rt:DEGREES,PIXELS for rotations and shifts; affine(A,B) for part of A, then of B
   --suite    fast (a first look), standard (to quote), gradient-free, autoattack, maini2020,
              tramer2019, or a .yaml file; --list-suites shows what they hold and cost
+  --metric   linf, l2, l1, l0 or lP: what a radius is measured in; with --threat (balls) also the
+             radius of their union, in units of their sizes
+  --solver   best (to quote), or one method: fmn, ddn, fab, bisection, ...
 
 exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 'hauberk COMMAND --help' lists a command's options.
@@ -62,7 +71,7 @@ def entry() -> None:
 
 
 def _run(argv: list[str]) -> int:
-    from hauberk import commands
+    from hauberk import commands, commands_radius
 
     if not argv or argv[0] in ("-h", "--help"):
         print(ABOUT, end="")
@@ -72,6 +81,10 @@ def _run(argv: list[str]) -> int:
         return commands.evaluate(args.evaluate)
     if args.command == "verify":
         return commands.verify(args.verify)
+    if args.command == "radius":
+        return commands_radius.radius(args.radius)
+    if args.command == "patterns":
+        return commands_radius.patterns(args.patterns)
     return commands.demo(args.demo)
 
 
@@ -132,6 +145,54 @@ def _parser() -> Any:
     )
     evaluate.add_argument("--dry-run", action="store_true", help="print the cost and stop")
     commands.add_subcommand("evaluate", evaluate, help="attack a model under several threats")
+
+    radius = ArgumentParser(
+        description="Find the least perturbation of every example that fools the model.",
+        exit_on_error=False,
+    )
+    radius.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    model_words(radius)
+    radius.add_argument("--metric", action="append", help="linf, l2, l1, l0 or lP; repeat")
+    radius.add_argument(
+        "--threat",
+        action="append",
+        help="balls such as linf:0.3: the radius of their union; repeat",
+    )
+    radius.add_argument("--budget", type=int, default=2000, help="passes per example and metric")
+    radius.add_argument("--solver", type=str, default="best", help="a name; best by default")
+    radius.add_argument(
+        "--soften", type=float, default=None, help="width of softened gradients; the solver's own"
+    )
+    radius.add_argument(
+        "--eps", action="append", help="size to tell the accuracy at: 0.1, 8/255 or l2:0.5; repeat"
+    )
+    radius.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    radius.add_argument("--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI")
+    radius.add_argument("--out", type=str, default=None, help="folder for ledger, table and plots")
+    radius.add_argument("--resume", action="store_true", help="continue the run in --out")
+    radius.add_argument("--dry-run", action="store_true", help="print the cost and stop")
+    commands.add_subcommand("radius", radius, help="find each example's least perturbation")
+
+    patterns = ArgumentParser(
+        description="Draw what the perturbations of several solvers look like.",
+        exit_on_error=False,
+    )
+    model_words(patterns)
+    patterns.add_argument(
+        "--solver",
+        action="append",
+        help="a radius solver, such as fab; repeat; else a ladder of PGD",
+    )
+    patterns.add_argument("--budget", type=int, default=500, help="passes per example and solver")
+    patterns.add_argument(
+        "--eps", action="append", help="size of problem 1: linf:0.3, l2:2 or l1:10; repeat"
+    )
+    patterns.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    patterns.add_argument(
+        "--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI"
+    )
+    patterns.add_argument("--out", type=str, default=None, help="folder for the pictures")
+    commands.add_subcommand("patterns", patterns, help="draw what perturbations look like")
 
     verify = ArgumentParser(
         description="Judge the points of a run again, from disk.", exit_on_error=False

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from hauberk.data import Dataset
+    from hauberk.engine.victim import Victim
 
 
 def evaluate(options: Any) -> int:
@@ -33,18 +34,10 @@ def evaluate(options: Any) -> int:
     texts = [options.threat] if isinstance(options.threat, str) else options.threat
     union = Union(*(threat(text) for text in texts))
     suite = suite_of(options.suite)
-    model, data = _load(options)
+    model, data = load(options)
     if options.dry_run:
         return _dry_run(model, data, union, suite, options)
-    facts = {
-        "model": options.model,
-        "weights": options.weights,
-        "weights_sha256": _hash(options.weights),
-        "data": options.data,
-        "limit": options.limit,
-        "offset": options.offset,
-        "command": sys.argv,
-    }
+    facts = recorded(options)
     with shown() as progress:
         result = evaluation.evaluate(
             model, data.images, data.labels, union, suite=suite, box=options.box,
@@ -61,10 +54,12 @@ def evaluate(options: Any) -> int:
 def verify(options: Any) -> int:
     """``hauberk verify``: exit code 0 if everything was confirmed, else 1."""
     from hauberk import evaluation
+    from hauberk.evaluation import radii_verify
 
     model = _model(options)
     data = _data(options) if options.data else None
-    found = evaluation.verify(options.run, model, data=data, batch_size=options.batch_size)
+    judged = radii_verify.verify if radii_verify.is_radius(options.run) else evaluation.verify
+    found = judged(options.run, model, data=data, batch_size=options.batch_size)
     print(found)
     return 0 if found.ok else 1
 
@@ -77,7 +72,8 @@ def demo(options: Any) -> int:
     return 0
 
 
-def _load(options: Any) -> "tuple[nn.Module, Dataset]":
+def load(options: Any) -> "tuple[nn.Module, Dataset]":
+    """The model and the data that the options name."""
     model = _model(options)
     if not options.data:
         raise InputError("no data: give --data, e.g. digits:test, mnist:test or npz:FILE")
@@ -124,21 +120,14 @@ def _dry_run(model: Any, data: Any, union: Any, suite: Any, options: Any) -> int
     x, y, _, victim = screen(victim, data.images, data.labels, box, options.seed)
     for threat, name, stage in suite.schedule(union.parts):
         try_on(threat, name, stage, x[:1], y[:1], box)
-    few = x[: victim.batch_size(x[:1])].to(victim.device)
-    classes = victim.predict(few).shape[1]
-    with victim.held():
-        begun = time.perf_counter()
-        u = few.clone().requires_grad_(True)
-        # Moved to the host, the gradient is there: a GPU would still be computing it.
-        victim.gradient(victim.logits(u).sum(), None, u).cpu()
-        each = (time.perf_counter() - begun) / 2 / len(few)
+    each, classes = timed(victim, x)
     n, draws = len(x), victim.draws
     always, most = suite.passes(union.parts, classes)
     print(f"{n} examples, {len(union.parts)} threats, suite {suite.name}:")
-    print(f"at most {always * draws} passes per example and about {_minutes(always * each * n)}, "
+    print(f"at most {always * draws} passes per example and about {minutes(always * each * n)}, "
           "if no point breaks; broken points leave early")  # fmt: skip
     if most > always:
-        print(f"if the gradients seem masked: {most * draws} passes, {_minutes(most * each * n)}")
+        print(f"if the gradients seem masked: {most * draws} passes, {minutes(most * each * n)}")
     return 0
 
 
@@ -165,9 +154,36 @@ def _list_suites(options: Any) -> int:
     return 0
 
 
-def _minutes(seconds: float) -> str:
+def timed(victim: "Victim", x: "Tensor") -> tuple[float, int]:
+    """Seconds per pass and example, from one batch forwards and backwards; number of classes."""
+    few = x[: victim.batch_size(x[:1])].to(victim.device)
+    with victim.held():
+        classes = victim.predict(few).shape[1]
+        begun = time.perf_counter()
+        u = few.clone().requires_grad_(True)
+        # Moved to the host, the gradient is there: a GPU would still be computing it.
+        victim.gradient(victim.logits(u).sum(), None, u).cpu()
+        return (time.perf_counter() - begun) / 2 / len(few), classes
+
+
+def recorded(options: Any) -> dict[str, Any]:
+    """What a manifest says of the words that the command was given."""
+    return {
+        "model": options.model,
+        "weights": options.weights,
+        "weights_sha256": hashed(options.weights),
+        "data": options.data,
+        "limit": options.limit,
+        "offset": options.offset,
+        "command": sys.argv,
+    }
+
+
+def minutes(seconds: float) -> str:
+    """A time, rounded for people."""
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
 
 
-def _hash(path: str | None) -> str | None:
+def hashed(path: str | None) -> str | None:
+    """SHA-256 of a file; None without one."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None

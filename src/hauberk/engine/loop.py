@@ -46,8 +46,12 @@ def attack(
     progress: Progress | None = None,
     warm: Tensor | None = None,
     has_warm: Tensor | None = None,
+    aims: Tensor | None = None,
 ) -> Outcome:
-    """Run an attack on examples ``x`` (B, ...), ``y`` (B,); see ``Attack.__call__``."""
+    """Run an attack on examples ``x`` (B, ...), ``y`` (B,); see ``Attack.__call__``.
+
+    ``aims`` (B, T): the target classes of each example, instead of its largest clean logits.
+    """
     x, y = check(x, y, box)
     x, y = x.detach().to(victim.device), y.to(victim.device)
     ids = torch.arange(len(x)) if ids is None else ids
@@ -59,6 +63,7 @@ def attack(
                 run.warm = warm.to(x.device)
                 everywhere = torch.ones(warm.shape[:2], dtype=torch.bool)
                 run.has_warm = (everywhere if has_warm is None else has_warm).to(x.device)
+            run.aims = aims
             return run(clean_logits, progress)
     finally:
         victim.top_label = 0
@@ -106,6 +111,8 @@ class _Run:
         self.witness: Tensor | None = None
         self.warm: Tensor | None = None
         self.has_warm: Tensor | None = None
+        self.aims: Tensor | None = None
+        self.each = self.loss.new_empty(n, 0)
 
     def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
         n = len(self.x)
@@ -117,6 +124,7 @@ class _Run:
         ranked = self.ranking(clean_logits)
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
+        self.each = self.loss.new_full((n, attempts), -torch.inf)
         queue, total = 0, n * attempts
         seats: _Seats | None = None
         step = 0
@@ -145,6 +153,8 @@ class _Run:
         """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
         if not self.attack.targets:
             return None
+        if self.aims is not None:
+            return self.aims.to(self.x.device)
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
             self.spent[:, 0] += self.victim.draws
@@ -304,6 +314,7 @@ class _Run:
         self.looked.index_add_(0, index, gone.looked)
         ended = torch.where(gone.hit, torch.inf, best.loss).to(self.worst.dtype)
         self.worst.scatter_reduce_(0, index, ended, "amin")
+        self.each[index, torch.from_numpy(gone.attempt).to(index.device)] = loss.to(self.each.dtype)
         # Siblings may leave together: only the best of them counts.
         worth = loss.nan_to_num(nan=torch.inf).double().cpu().numpy()
         order = np.lexsort((gone.attempt, -worth, ~gone.hit.cpu().numpy()))
@@ -337,6 +348,7 @@ class _Run:
             worst=torch.where(self.worst == torch.inf, torch.nan, self.worst),
             zero=zero,
             huge=huge,
+            each=self.each,
         )
 
 

@@ -23,6 +23,9 @@ class Outcome:
         zero, huge: shares of the gradients looked at (every eighth step's) that were exactly zero,
             or beyond all bounds, ``(B,)`` float; NaN where none was. None for a solver that does
             not tell.
+        each: what every attempt ended with, ``(B, attempts)``: its loss; -inf where it never ran.
+            Targets change fastest, restarts slower. None for a solver that does not tell.
+        by: the solver that found each point, of a composition of several; None for others.
     """
 
     points: Tensor
@@ -36,6 +39,8 @@ class Outcome:
     worst: Tensor | None = None
     zero: Tensor | None = None
     huge: Tensor | None = None
+    each: Tensor | None = None
+    by: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.points)

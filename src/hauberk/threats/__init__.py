@@ -4,7 +4,10 @@ from hauberk.threats.affine import Affine
 from hauberk.threats.ball import L0, L1, L2, Ball, Linf, Lp
 from hauberk.threats.base import Box, Region, Threat
 from hauberk.threats.finite import FiniteSet, Swaps
-from hauberk.threats.notation import threat
+from hauberk.threats.measured import Measured
+from hauberk.threats.metric import Metric
+from hauberk.threats.notation import metric, threat
+from hauberk.threats.perceptual import Perceptual, layers
 from hauberk.threats.union import Union
 from hauberk.threats.warp import RotationTranslation
 
@@ -18,10 +21,15 @@ __all__ = [
     "FiniteSet",
     "Linf",
     "Lp",
+    "Measured",
+    "Metric",
+    "Perceptual",
     "Region",
     "RotationTranslation",
     "Swaps",
     "Threat",
     "Union",
+    "layers",
+    "metric",
     "threat",
 ]

@@ -127,6 +127,9 @@ class BallRegion(Region):
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         return norm(x.double() - self.x0.double(), self.p)
 
+    def measure(self, x: Tensor) -> Tensor:
+        return norm(x - self.x0, self.p)
+
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         inside = (x >= self.edges[0]) & (x <= self.edges[1])
         return inside.flatten(1).all(1) & (self.distance(x) <= self.radius)
@@ -203,6 +206,9 @@ class LinfRegion(Region):
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         return norm(x.double() - self.x0.double(), inf)
+
+    def measure(self, x: Tensor) -> Tensor:
+        return norm(x - self.x0, inf)
 
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         inside = (x >= self.edges[0]) & (x <= self.edges[1])

@@ -156,6 +156,18 @@ class Region(Rows, ABC):
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """Distance from ``x0`` to ``x`` in the threat's unit, ``(S,)``, in float64."""
 
+    def measure(self, x: Tensor) -> Tensor:
+        """The distance for solvers, ``(S,)`` in the dtype of ``x`` and differentiable in it."""
+        raise InputError(f"{type(self).__name__} has no differentiable distance: use a metric")
+
+    def slope(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The distance for solvers, ``(S,)``, and its gradient in ``u``; NaN becomes 0."""
+        with torch.enable_grad():
+            x = u.detach().requires_grad_(True)
+            found = self.measure(self.decode(x))
+            (grad,) = torch.autograd.grad(found.sum(), x)
+        return found.detach(), grad.nan_to_num_()
+
     @abstractmethod
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """True where ``x`` lies in the threat and in the box, checked in float64 without slack."""

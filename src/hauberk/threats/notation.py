@@ -9,6 +9,7 @@ from hauberk.threats.affine import read_affine
 from hauberk.threats.ball import L0, Linf, Lp
 from hauberk.threats.base import Threat
 from hauberk.threats.finite import Swaps
+from hauberk.threats.metric import Metric
 from hauberk.threats.union import Union
 from hauberk.threats.warp import RotationTranslation
 
@@ -20,6 +21,7 @@ GRAMMAR = (
 )
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
 _BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<a>[+-]?{_NUMBER})(?:/(?P<b>{_NUMBER}))?")
+_METRIC = re.compile(rf"l(?P<p>inf|{_NUMBER})")
 _SWAPS = re.compile(rf"swaps:(?P<n>{_NUMBER})")
 _WARP = re.compile(rf"rt:(?P<degrees>[+-]?{_NUMBER}),(?P<pixels>[+-]?{_NUMBER})")
 
@@ -31,6 +33,18 @@ def threat(text: str) -> Threat:
         InputError: if the text is not a threat; the message shows the grammar.
     """
     return _one_or_union([_read(part) for part in str(text).split("|")])
+
+
+def metric(text: str) -> Metric:
+    """Read a distance: ``linf``, ``l2``, ``l1``, ``l0`` or ``lP`` with a number P >= 1.
+
+    Raises:
+        InputError: if the text is none of these.
+    """
+    found = _METRIC.fullmatch(str(text).strip().lower())
+    if found is None:
+        raise InputError(f"unknown metric '{text}': write linf, l2, l1, l0, or lP with P >= 1")
+    return Metric(float(found["p"]))
 
 
 def _one_or_union(threats: list[Threat]) -> Threat:

@@ -1,0 +1,186 @@
+"""Lagrangian attacks on threats known through their distance: ``LPA`` and ``FastLPA``."""
+
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.errors import InputError
+from hauberk.maths.norms import norm
+from hauberk.maths.steps import TINY, movable, steepest_l2, step_along
+from hauberk.threats.base import Region
+from hauberk.threats.measured_region import MeasuredRegion
+
+
+@dataclass(kw_only=True)
+class LagrangeState(State):
+    far: Tensor
+    """Distance of ``u``, ``(S,)``, and ``slope``, its gradient."""
+    slope: Tensor = field(repr=False)
+    price: Tensor
+    """What a unit of distance beyond the radius costs, ``(S,)``: lambda."""
+    low: Tensor
+    """Largest price at which a round ended outside, ``(S,)``; 0 for none yet."""
+    high: Tensor
+    """Smallest price at which a round ended inside; inf for none yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LPA(Attack):
+    """Lagrangian perceptual attack (Laidlaw et al. 2021, Algorithm 2), on measured threats.
+
+    Ascent of ``loss - price * max(distance - radius, 0)``, by steps of given distance that decay
+    to a tenth within each of ``outer`` rounds. A round goes on from where the last one ended, which
+    is moved inside first. The price grows tenfold after each round that ends outside, as in the
+    authors' code; after one that ended inside, the geometric middle of both is tried. Points
+    outside fool nobody.
+
+    The authors' price is a plain number, so that the units of loss and distance matter. Here it
+    counts in units of the length of the loss's gradient over the distance's, at each point.
+    ``relative=False, price=0.01`` is theirs.
+
+    Each step makes three forward passes and one backward pass of the distance beside those of the
+    victim.
+
+    Args:
+        steps: of all rounds together.
+        outer: rounds.
+        step_share: length of the first step of each round, in units of the radius.
+        price: first lambda.
+        relative: whether it counts in units of the gradients' ratio.
+    """
+
+    steps: int = 100
+    outer: int = 5
+    step_share: float = 1.0
+    price: float = 0.1
+    relative: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.outer <= self.steps:
+            raise InputError(f"outer is {self.outer}: give 1 to steps ({self.steps})")
+        for name in ("step_share", "price"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}: give a number above 0")
+
+    def start(self, problem: Problem) -> State:
+        region = measured(problem.region, self)
+        u = problem.begin()
+        far, slope = region.slope(u)
+        price = torch.full_like(far, self.price)
+        return LagrangeState(
+            u=u, t=Clock.zero(len(u)), best=Best.none(u), far=far, slope=slope,
+            inside=far <= region.inner, price=price, low=torch.zeros_like(price),
+            high=torch.full_like(price, torch.inf),
+        )  # fmt: skip
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, LagrangeState)
+        region = measured(problem.region, self)
+        count = state.t.count.copy()
+        state.best.update_(state.u, _only_inside(told, state))
+        state.t.tick()
+        if told.grad is None:
+            return state
+        begins = self.begins()
+        round_ = np.searchsorted(begins, count, side="right") - 1
+        done = (count - begins[round_]) / np.diff(np.append(begins, self.steps))[round_]
+        length = torch.from_numpy(self.step_share * 0.1**done).to(state.u) * region.reach
+        price = self.priced(state, count)
+        if self.relative:
+            price = price * _length(told.grad) / _length(state.slope).clamp_min_(TINY)
+        beyond = (state.far > region.inner).to(price.dtype)
+        grad = step_along(told.grad, state.slope, -price * beyond)
+        # A distance that is infinite says where it is not to go, but not by how much.
+        way = steepest_l2(movable(state.u, grad.nan_to_num_(), *region.edges))
+        per_length = region.rate(state.u, way)
+        span = (length / per_length).nan_to_num_(nan=0.0).clamp_(max=region.diameter)
+        state.u = torch.clamp(step_along(state.u, way, span), *region.edges)
+        self.end_round(state, region, np.isin(count + 1, [*begins[1:], self.steps]))
+        state.far, state.slope = region.slope(state.u)
+        state.inside = state.far <= region.inner
+        return state
+
+    def begins(self) -> np.ndarray:
+        """The step at which each round begins."""
+        return np.arange(self.outer) * self.steps // self.outer
+
+    def priced(self, state: LagrangeState, count: np.ndarray) -> Tensor:
+        """The price of this step, ``(S,)``; ``count`` (S,) steps are done."""
+        return state.price
+
+    def end_round(self, state: LagrangeState, region: MeasuredRegion, due: np.ndarray) -> None:
+        """Search on for the price, and move inside, where a round ends: ``due`` (S,)."""
+        if not due.any():
+            return
+        rows = torch.from_numpy(np.flatnonzero(due)).to(state.u.device)
+        part, u = region.take(rows), state.u[rows]
+        with torch.no_grad():
+            outside = ~(part.measure(u) <= part.inner)
+        price, low, high = state.price[rows], state.low[rows], state.high[rows]
+        low = torch.where(outside, price, low)
+        high = torch.where(outside, high, price)
+        middle = (torch.where(low > 0, low, high / 100) * high).sqrt()
+        state.price = state.price.index_copy(
+            0, rows, torch.where(high < torch.inf, middle, 10 * low)
+        )
+        state.low, state.high = (
+            state.low.index_copy(0, rows, low),
+            state.high.index_copy(0, rows, high),
+        )
+        state.u = state.u.index_copy(0, rows, part.project_(u))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastLPA(LPA):
+    """Fast Lagrangian perceptual attack (Laidlaw et al. 2021, Algorithm 3), on measured threats.
+
+    One round without projection; the price rises tenfold along it, up to ``price``, which is the
+    authors' with ``relative=False``. It may end
+    outside, and points outside fool nobody: use :class:`LPA` to evaluate, this one to train.
+    """
+
+    steps: int = 20
+    outer: int = 1
+    price: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.outer != 1:
+            raise InputError(f"FastLPA makes one round, not {self.outer}: use LPA for more")
+
+    def priced(self, state: LagrangeState, count: np.ndarray) -> Tensor:
+        return state.price * torch.from_numpy(0.1 ** (1 - count / self.steps)).to(state.price)
+
+    def end_round(self, state: LagrangeState, region: MeasuredRegion, due: np.ndarray) -> None:
+        """Nothing: points stay where they are."""
+
+
+def measured(region: Region, attack: Attack) -> MeasuredRegion:
+    """The region, if it is one of a measured threat.
+
+    Raises:
+        InputError: for any other.
+    """
+    if not isinstance(region, MeasuredRegion):
+        name = type(attack).__name__
+        raise InputError(f"{name} attacks measured threats only: use Measured or Perceptual")
+    return region
+
+
+def _length(grad: Tensor) -> Tensor:
+    return norm(grad, 2)
+
+
+def _only_inside(told: Told, state: State) -> Told:
+    """What the engine found, with points outside as bad as can be."""
+    inside = torch.as_tensor(state.inside, device=told.loss.device)
+    loss = told.loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    loss = torch.where(inside, loss, -torch.inf)
+    return replace(told, loss=loss, fooled=told.fooled & inside)

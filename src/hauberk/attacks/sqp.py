@@ -1,0 +1,303 @@
+"""BFGS-SQP with a penalty function, for constraints folded into few: what PWCF solves with."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field, fields, replace
+from math import inf, prod
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.errors import InputError
+from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
+from hauberk.maths.rows import Rows
+
+R = TypeVar("R", bound=Rows)
+
+
+@dataclass
+class Values(Rows):
+    """Objective and constraints ``c <= 0`` at a point, all minimised.
+
+    ``f`` (S,), ``c`` (S, m), and their gradients one above the other, ``slopes`` (S, m + 1, N).
+    """
+
+    f: Tensor
+    c: Tensor
+    slopes: Tensor = field(repr=False)
+
+    def penalty(self, mu: Tensor) -> Tensor:
+        return mu * self.f + self.c.clamp_min(0).sum(1)
+
+    def slope(self, mu: Tensor) -> Tensor:
+        """Gradient of the penalty function, ``(S, N)``."""
+        active = (self.c > 0).to(self.f.dtype)
+        weights = torch.cat((mu.unsqueeze(1), active), 1)
+        return torch.einsum("sj,sjn->sn", weights, self.slopes)
+
+
+@dataclass
+class Descent(Rows):
+    """One solve: where it stands, where it looks, and what it remembers."""
+
+    v: Tensor = field(repr=False)
+    at: Values
+    memory: Memory | Dense
+    mu: Tensor
+    way: Tensor = field(repr=False)
+    """The present direction, ``(S, N)``; ``fall`` (S,) is the penalty's slope along it."""
+    fall: Tensor
+    alpha: Tensor
+    low: Tensor
+    high: Tensor
+    tries: Tensor
+    fresh: Tensor
+    """Whether nothing was evaluated yet, ``(S,)`` bool."""
+    dead: Tensor
+    """Whether not even the steepest descent leads down, ``(S,)`` bool."""
+    size: Tensor
+    """Length of the last quadratic program's step, ``(S,)``: near 0 where stationary."""
+
+
+@dataclass(kw_only=True)
+class SQPState(State):
+    solve: Descent = field(repr=False)
+    kept: Descent = field(repr=False)
+    """The best of the starts so far."""
+    worth: Tensor
+    """Of ``kept``, and ``reached`` of the present start, ``(S,)``; larger is better."""
+    reached: Tensor
+    unit: Tensor
+    """Scales fixed at the first gradient, ``(S, 3)``; 0 until then."""
+    gap: Tensor
+    """What the constraints of the best point lack, ``(S,)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SQP(Attack):
+    """BFGS-SQP with penalty steering and a weak Wolfe line search, all points of a batch at once.
+
+    Every ask is one trial of the line search. Each example has its own quasi-Newton memory,
+    penalty parameter and line search; the quadratic program is solved through its dual.
+
+    Args:
+        steps: trials in all. ``starts`` random starts get ``tries`` trials each, then the best of
+            them goes on with its memory; where it ends early, further random starts follow.
+        pairs: of the limited memory, for more than ``dense`` variables.
+        noise: half width of the random starts, in units of the box's.
+        mu, c_viol, c_mu: penalty parameter at first, and the constants of its steering.
+
+    Source: Curtis, Mitchell & Overton 2017, Procedure 1 and Algorithm 2; Liang et al. 2023.
+    """
+
+    starts: int = 2
+    tries: int = 25
+    pairs: int = 20
+    dense: int = 200
+    noise: float = 0.1
+    mu: float = 1.0
+    c_viol: float = 0.1
+    c_mu: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.starts < 1 or self.tries < 1 or self.pairs < 1:
+            raise InputError("starts, tries and pairs must be 1 or more")
+
+    @abstractmethod
+    def values(self, problem: Problem, state: SQPState, told: Told) -> Values:
+        """Objective and constraints at the trial point, of which ``state.u`` is the clamped one."""
+
+    @abstractmethod
+    def rate(self, problem: Problem, state: SQPState, told: Told) -> Tensor:
+        """How good ``state.u`` is, ``(S,)``: larger is better, also among infeasible points."""
+
+    def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
+        """Further variables (S, k) beside the input, for a start at ``x``."""
+        return None
+
+    def wants_gradient(self, state: State) -> bool:
+        return state.t.least < self.steps
+
+    def start(self, problem: Problem) -> State:
+        u = problem.begin_from(self.fresh_start(problem, 0))
+        v = self.pack(problem, u)
+        none = u.new_zeros(len(u))
+        solve = self.descent(v, self.folds(problem))
+        state = SQPState(
+            u=u, t=Clock.zero(len(u)), best=Best.none(u), solve=solve, kept=solve,
+            worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u), gap=none + inf,
+        )  # fmt: skip
+        state.inside = self.within_threat(problem, u)
+        return state
+
+    @abstractmethod
+    def folds(self, problem: Problem) -> int:
+        """Number of constraints."""
+
+    def within_threat(self, problem: Problem, u: Tensor) -> Tensor | None:
+        """Which points count; None for all."""
+        return None
+
+    def fresh_start(self, problem: Problem, number: int | Tensor) -> Tensor:
+        lo, hi = problem.region.edges  # type: ignore[attr-defined]
+        span = (hi - lo).expand_as(problem.region.x0[:1])
+        span = torch.where(span.isfinite(), span, 1.0)
+        x0 = problem.region.x0
+        noise = problem.draws.uniform(1000 + number, x0.shape[1:], x0.dtype).mul_(2).sub_(1)
+        return problem.region.x0.addcmul(noise, span * self.noise).clamp(lo, hi)
+
+    def pack(self, problem: Problem, u: Tensor) -> Tensor:
+        more = self.extra(problem, u)
+        return u.flatten(1) if more is None else torch.cat((u.flatten(1), more), 1)
+
+    def descent(self, v: Tensor, folds: int) -> Descent:
+        s, n = v.shape
+        none = v.new_zeros(s)
+        values = Values(f=none, c=v.new_zeros(s, folds), slopes=v.new_zeros(s, folds + 1, n))
+        memory = Dense.empty(v) if n <= self.dense else Memory.empty(v, self.pairs)
+        return Descent(
+            v=v, at=values, memory=memory, mu=none + self.mu,
+            way=torch.zeros_like(v), fall=none, alpha=none, low=none, high=none + inf, tries=none,
+            fresh=none == 0, dead=none > 0, size=none + inf,
+        )  # fmt: skip
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        assert isinstance(state, SQPState)
+        state.reached = torch.maximum(state.reached, self.rate(problem, state, told))
+        if told.grad is None:
+            state.t.tick()
+            return state
+        new = self.values(problem, state, told)
+        solve = self.search(state.solve, new)
+        state.t.tick()
+        solve = self.restart(problem, state, solve)
+        state.solve = solve
+        trial = solve.v + solve.alpha.unsqueeze(1) * solve.way
+        n = prod(state.u.shape[1:])
+        lo, hi = problem.region.edges  # type: ignore[attr-defined]
+        state.u = trial[:, :n].reshape(state.u.shape).clamp(lo, hi)
+        state.inside = self.within_threat(problem, state.u)
+        return state
+
+    def trial(self, state: SQPState) -> Tensor:
+        """The point asked for, before it was clamped to the box, ``(S, N)``."""
+        return state.solve.v + state.solve.alpha.unsqueeze(1) * state.solve.way
+
+    def search(self, solve: Descent, new: Values) -> Descent:
+        """One trial of the line search: accept it, or bracket."""
+        was, now = solve.at.penalty(solve.mu), new.penalty(solve.mu)
+        slope = new.slope(solve.mu)
+        along = (slope * solve.way).sum(1)
+        falls = now <= was + 1e-4 * solve.alpha * solve.fall
+        bends = along >= 0.5 * solve.fall
+        tries = solve.tries + 1
+        late = tries >= 10
+        accept = solve.fresh | (falls & (bends | late))
+        lost = late & ~accept
+        high = torch.where(falls, solve.high, solve.alpha)
+        low = torch.where(falls, solve.alpha, solve.low)
+        between = torch.where(high < inf, (low + high) / 2, solve.alpha * 2)
+        step = solve.alpha.unsqueeze(1) * solve.way
+        change = slope - solve.at.slope(solve.mu)
+        solve.memory.push_(step, change, accept & ~solve.fresh)
+        # Nothing more to gain, to all appearance.
+        done = solve.size < 1e-7 * solve.at.f.abs()
+        dead = ~solve.fresh & (lost & solve.memory.blank | (accept & done))
+        solve.memory.clear_(lost)
+        moved = accept.unsqueeze(1)
+        v = torch.where(moved, solve.v + step, solve.v)
+        at = choose(accept, new, solve.at)
+        solve = replace(
+            solve, v=v, at=at, alpha=between, low=low, high=high, tries=tries, dead=dead
+        )
+        renew = accept | lost
+        if not (renew.is_cpu and not bool(renew.any())):
+            solve = self.steer(solve, renew)
+        return solve
+
+    def steer(self, solve: Descent, renew: Tensor) -> Descent:
+        """New directions for some rows: the quadratic program, its penalty parameter steered."""
+        at = solve.at
+        product = solve.memory.times(at.slopes)
+        gram = torch.einsum("sin,sjn->sij", at.slopes, product)
+        violation = at.c.clamp_min(0).sum(1)
+        none = torch.zeros_like(solve.mu)
+        best = predicted(gram, at.c, none, multipliers(gram, at.c, none))
+        mu, found = solve.mu, multipliers(gram, at.c, solve.mu)
+        for _ in range(15):
+            drop = predicted(gram, at.c, mu, found)
+            short = renew & (drop < self.c_viol * violation) & (drop < self.c_viol * best)
+            if short.is_cpu and not bool(short.any()):
+                break
+            mu = torch.where(short, mu * self.c_mu, mu)
+            found = multipliers(gram, at.c, mu)
+        weights = torch.cat((mu.unsqueeze(1), found), 1)
+        way = -torch.einsum("sj,sjn->sn", weights, product)
+        slope = at.slope(mu)
+        fall = (slope * way).sum(1)
+        # Where that is no descent, the steepest one.
+        wrong = ~(fall < 0)
+        way = torch.where(wrong.unsqueeze(1), -slope, way)
+        fall = torch.where(wrong, -slope.square().sum(1), fall)
+        size = way.norm(dim=1)
+        # Before curvature is known a step must not leave the neighbourhood.
+        blank = solve.memory.blank
+        near = self.first_length(solve) / size.clamp_min(1e-30)
+        alpha = torch.where(blank, near, 1.0).clamp(max=1.0)
+        r = renew.unsqueeze(1)
+        return replace(
+            solve,
+            mu=torch.where(renew, mu, solve.mu),
+            way=torch.where(r, way, solve.way),
+            fall=torch.where(renew, fall, solve.fall),
+            alpha=torch.where(renew, alpha, solve.alpha),
+            low=torch.where(renew, 0.0, solve.low),
+            high=torch.where(renew, inf, solve.high),
+            tries=torch.where(renew, 0.0, solve.tries),
+            size=torch.where(renew, size, solve.size),
+            fresh=solve.fresh & ~renew,
+        )
+
+    def first_length(self, solve: Descent) -> Tensor:
+        """How far a step without curvature may go, in l2, ``(S,)``."""
+        return solve.at.penalty(solve.mu).abs().clamp(1e-6, 1.0)
+
+    def restart(self, problem: Problem, state: SQPState, solve: Descent) -> Descent:
+        """At the end of a start: keep the best, begin the next, or go on from the best."""
+        for number in range(1, self.starts + 1):
+            due = state.t.count == number * self.tries
+            if self.starts == 1 or not due.any():
+                continue
+            rows = torch.from_numpy(due).to(solve.v.device)
+            better = rows & (state.reached > state.worth)
+            state.kept = choose(better, solve, state.kept)
+            state.worth = torch.where(better, state.reached, state.worth)
+            state.reached = torch.where(rows, -inf, state.reached)
+            if number == self.starts:
+                solve = choose(rows, state.kept, solve)
+                state.reached = torch.where(rows, state.worth, state.reached)
+            else:
+                begun = self.pack(problem, self.fresh_start(problem, number))
+                solve = choose(rows, self.descent(begun, solve.at.c.shape[1]), solve)
+        if solve.dead.is_cpu and not bool(solve.dead.any()):
+            return solve
+        turn = torch.from_numpy(state.t.count).to(solve.v.device)
+        begun = self.pack(problem, self.fresh_start(problem, turn))
+        return choose(solve.dead, self.descent(begun, solve.at.c.shape[1]), solve)
+
+
+def choose(where: Tensor, one: R, other: R) -> R:
+    """Row by row the one record or the other, by ``where`` (S,) bool."""
+    chosen = {}
+    for f in fields(one):
+        a, b = getattr(one, f.name), getattr(other, f.name)
+        if isinstance(a, Rows):
+            chosen[f.name] = choose(where, a, b)
+        elif isinstance(a, Tensor):
+            chosen[f.name] = torch.where(where.view(-1, *[1] * (a.dim() - 1)), a, b)
+        else:
+            chosen[f.name] = a
+    return replace(one, **chosen)

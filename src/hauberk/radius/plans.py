@@ -1,0 +1,103 @@
+"""What the composition does with a budget."""
+
+from dataclasses import replace
+
+from hauberk.attacks.apgd import APGD
+from hauberk.errors import InputError
+from hauberk.radius.best import SOFTEN, Phase
+from hauberk.radius.bisection import Bisection
+from hauberk.radius.fab import FAB
+from hauberk.radius.fmn import FMN
+from hauberk.radius.general import General
+from hauberk.radius.pdpgd import PDPGD
+from hauberk.radius.pwcf import PWCF
+from hauberk.radius.refine import Refine
+from hauberk.radius.sigma_zero import SigmaZero
+from hauberk.threats.base import Threat
+from hauberk.threats.metric import Metric
+
+HALVINGS = 8
+LEAST = 60
+"""Passes below which there is nothing to compose."""
+
+Share = tuple[float, Phase]
+"""A share of the budget, and what it is spent on; steps are set from the share."""
+
+
+def plan(budget: int, classes: int, threat: Threat) -> list[Phase]:
+    """The phases for so many passes per example, the clean one included.
+
+    Raises:
+        InputError: for a budget too small for any composition.
+    """
+    if budget < LEAST:
+        raise InputError(f"a budget of {budget} passes is too small: 'best' needs {LEAST}")
+    end = Phase(Refine(steps=HALVINGS), start="best")
+    room = budget - 1 - end.solver.passes
+    if not isinstance(threat, Metric):
+        shares, end = _general(), replace(end, solver=Refine(steps=1))
+    elif threat.p == 0:
+        shares = _sparse(classes)
+    else:
+        shares = _balls(budget, classes)
+    phases = [_sized(phase, int(share * room)) for share, phase in shares]
+    found = [phase for phase in phases if phase is not None]
+    return [*found, end] if isinstance(threat, Metric) else found
+
+
+def _balls(budget: int, classes: int) -> list[Share]:
+    """Norms: a look through masks, every class's boundary, then the nearest few."""
+    bisection = Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN))
+    few, every = min(3, classes - 1), min(9, classes - 1)
+    walk = FMN(targets=few, alpha=0.3)
+    last = Phase(replace(walk, targets=1), aims=1, start="best", either=True)
+    if budget < 600:
+        return [
+            (0.16, bisection),
+            (0.58, Phase(PDPGD(targets=min(4, classes - 1)))),
+            (0.25, last),
+        ]
+    near = Phase(FAB(targets=few), aims=few, start="near", either=True)
+    return [
+        (0.09, bisection),
+        (0.10, Phase(FAB(targets=every))),
+        (0.16, Phase(PDPGD(targets=every))),
+        (0.25, Phase(walk, aims=few, start="best", either=True)),
+        (0.08, near),
+        (0.08, replace(near, radius=1.0)),
+        (0.08, replace(near, solver=PDPGD(targets=few))),
+        (0.10, replace(last, solver=replace(walk, targets=1, alpha=0.1))),
+        (0.06, Phase(FAB(targets=few, alpha=1.0, eta=1.005, beta=1.0), aims=few, start="best")),
+    ]
+
+
+def _sparse(classes: int) -> list[Share]:
+    """l0."""
+    few = min(3, classes - 1)
+    return [
+        (0.30, Phase(SigmaZero())),
+        (0.15, Phase(SigmaZero(soften=SOFTEN))),
+        (0.35, Phase(FMN(targets=few, alpha=0.3), aims=few, start="best", either=True)),
+        (0.20, Phase(FMN(alpha=0.3), start="best", either=True)),
+    ]
+
+
+def _general() -> list[Share]:
+    """Any differentiable distance."""
+    return [
+        (0.35, Phase(General())),
+        (0.15, Phase(General(soften=SOFTEN))),
+        (0.25, Phase(General(alpha=0.3), start="best", either=True)),
+        (0.25, Phase(PWCF())),
+    ]
+
+
+def _sized(phase: Phase, passes: int) -> Phase | None:
+    """The phase with as many steps as the passes allow; None if they allow none worth it."""
+    solver = phase.solver
+    each = passes // max(1, solver.targets)
+    if isinstance(solver, Bisection):
+        levels = (each - 2) // solver.attack.passes
+        return replace(phase, solver=replace(solver, levels=levels)) if levels >= 2 else None
+    steps = (each - 1) // 2 - (solver.passes - 2 * solver.steps - 1)
+    return replace(phase, solver=replace(solver, steps=steps)) if steps >= 4 else None
