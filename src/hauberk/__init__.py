@@ -35,22 +35,7 @@ if TYPE_CHECKING:
 
 # Names are looked up when they are first used, so that `import hauberk` stays cheap.
 _HOME = {
-    **dict.fromkeys(
-        [
-            "L0",
-            "L1",
-            "L2",
-            "Linf",
-            "Lp",
-            "Measured",
-            "Metric",
-            "Perceptual",
-            "Union",
-            "threat",
-            "Threat",
-        ],
-        "threats",
-    ),
+    **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
     **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
     **dict.fromkeys(["Measured", "Metric", "Perceptual"], "threats"),
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
@@ -65,8 +50,8 @@ _MODULES = [
 
 __all__ = [
     "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",
-    "Linf", "Lp", "Outcome", "Radii", "RadiiSet", "Result", "RotationTranslation", "Threat",
-    "Union", "__version__", "attacks", "bridges", "data", "evaluate", "explain", "models",
+    "Linf", "Lp", "Measured", "Metric", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
+    "RotationTranslation", "Threat", "Union", "__version__", "attacks", "bridges", "data", "evaluate", "explain", "models",
     "radius", "threat", "verify",
 ]  # fmt: skip
 
