@@ -51,8 +51,8 @@ _MODULES = [
 __all__ = [
     "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",
     "Linf", "Lp", "Measured", "Metric", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
-    "RotationTranslation", "Threat", "Union", "__version__", "attacks", "bridges", "data", "evaluate", "explain", "models",
-    "radius", "threat", "verify",
+    "RotationTranslation", "Threat", "Union", "__version__", "attacks", "bridges", "data",
+    "evaluate", "explain", "models", "radius", "threat", "verify",
 ]  # fmt: skip
 
 

@@ -19,6 +19,13 @@ from hauberk.attacks import (
 )  # fmt: skip
 from hauberk.evaluation.sanity import Unbounded
 from hauberk.evaluation.suites import Stage, Suite
+from hauberk.radius.base import Solver
+from hauberk.radius.cw import CW
+from hauberk.radius.ddn import DDN
+from hauberk.radius.deepfool import DeepFool
+from hauberk.radius.ead import EAD
+from hauberk.radius.fab import FAB
+from hauberk.radius.min_norm import MinNorm
 
 SETS = ("rt", "swaps", "finite")
 """Threats that can be gone through, or almost."""
@@ -33,6 +40,11 @@ def only(attack: Attack, *threats: str, **options: Any) -> Stage:
 def masked(attack: Attack, **options: Any) -> Stage:
     """A stage that is run if there is evidence of masked gradients."""
     return Stage(attack=attack, when="masked", **options)
+
+
+def nearest(solver: Solver, *threats: str) -> Stage:
+    """A stage that asks whether a radius solver's point lies in the ball."""
+    return only(MinNorm(solver=solver), *threats)
 
 
 SUITES = {
@@ -100,18 +112,19 @@ SUITES = {
         ),
         Suite(
             name="autoattack",
-            version=1,
-            about="the stages of Croce & Hein 2020, for comparison; FAB-T is yet to come",
+            version=2,
+            about="the stages of Croce & Hein 2020, for comparison",
             attacks={
                 "apgd-ce": only(APGD(steps=100, loss="ce"), "linf", "l2", "l1"),
                 "apgd-t": only(APGD(steps=100, loss="dlr", targets=9), "linf", "l2", "l1"),
+                "fab-t": nearest(FAB(steps=100, targets=9), "linf", "l2", "l1"),
                 "square": only(Square(steps=5000), "linf", "l2", "l1"),
             },
         ),
         Suite(
             name="maini2020",
-            version=1,
-            about="Maini et al. 2020, section 2.5, 10 restarts; DeepFool, DDN, C&W are yet to come",
+            version=2,
+            about="Maini et al. 2020, section 2.5, 10 restarts",
             attacks={
                 "pgd": only(PGD(steps=100, restarts=10), "linf"),
                 "fgsm": only(FGSM(), "linf"),
@@ -121,6 +134,9 @@ SUITES = {
                 "pgd-l2-foolbox": only(PGD(steps=50, step_share=0.025, restarts=10), "l2"),
                 "gaussian": only(Noise(noise="gaussian", restarts=10), "l2"),
                 "boundary": only(Boundary(steps=500), "l2"),
+                "deepfool": nearest(DeepFool(), "l2"),
+                "ddn": nearest(DDN(steps=100), "l2"),
+                "cw": nearest(CW(), "l2"),
                 "pointwise-l2": only(Pointwise(steps=100, restarts=10), "l2"),
                 "pgd-l1": only(
                     PGD(steps=100, step_share=0.08, share=(0.0064, 0.0255), restarts=10), "l1"
@@ -131,11 +147,13 @@ SUITES = {
         ),
         Suite(
             name="tramer2019",
-            version=1,
-            about="Tramèr & Boneh 2019, section 4.5, 40 restarts; EAD and C&W are yet to come",
+            version=2,
+            about="Tramèr & Boneh 2019, section 4.5, 40 restarts",
             attacks={
                 "pgd": only(PGD(steps=100, restarts=40), "linf", "l2"),
                 "sparse-l1": only(SparseL1Descent(steps=100, restarts=40, random_start=True), "l1"),
+                "cw": nearest(CW(), "l2"),
+                "ead": nearest(EAD(), "l1"),
                 "boundary": only(Boundary(steps=500), "l2"),
                 "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
                 "grid": only(Grid(), *SETS),

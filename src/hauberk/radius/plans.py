@@ -35,14 +35,13 @@ def plan(budget: int, classes: int, threat: Threat) -> list[Phase]:
     end = Phase(Refine(steps=HALVINGS), start="best")
     room = budget - 1 - end.solver.passes
     if not isinstance(threat, Metric):
-        shares, end = _general(), replace(end, solver=Refine(steps=1))
+        shares = _general(budget, classes)
     elif threat.p == 0:
-        shares = _sparse(classes)
+        shares = _sparse(budget, classes)
     else:
         shares = _balls(budget, classes)
     phases = [_sized(phase, int(share * room)) for share, phase in shares]
-    found = [phase for phase in phases if phase is not None]
-    return [*found, end] if isinstance(threat, Metric) else found
+    return [phase for phase in phases if phase is not None] + [end]
 
 
 def _balls(budget: int, classes: int) -> list[Share]:
@@ -71,24 +70,29 @@ def _balls(budget: int, classes: int) -> list[Share]:
     ]
 
 
-def _sparse(classes: int) -> list[Share]:
-    """l0."""
-    few = min(3, classes - 1)
+def _sparse(budget: int, classes: int) -> list[Share]:
+    """l0, where softened gradients find fewer features on most models, masked or not."""
+    few, every = min(3, classes - 1), min(9, classes - 1)
+    walk = Phase(FMN(targets=1, alpha=0.3), aims=1, start="best", either=True)
+    if budget < 600:
+        pair = min(2, classes - 1)
+        return [(0.72, Phase(SigmaZero(targets=pair, soften=SOFTEN))), (0.28, walk)]
     return [
-        (0.30, Phase(SigmaZero())),
-        (0.15, Phase(SigmaZero(soften=SOFTEN))),
-        (0.35, Phase(FMN(targets=few, alpha=0.3), aims=few, start="best", either=True)),
-        (0.20, Phase(FMN(alpha=0.3), start="best", either=True)),
+        (0.55, Phase(SigmaZero(targets=every, soften=SOFTEN))),
+        (0.30, Phase(SigmaZero(targets=few), aims=few)),
+        (0.10, walk),
     ]
 
 
-def _general() -> list[Share]:
+def _general(budget: int, classes: int) -> list[Share]:
     """Any differentiable distance."""
+    few = min(3, classes - 1)
+    every = min(9 if budget >= 600 else 3, classes - 1)
     return [
-        (0.35, Phase(General())),
-        (0.15, Phase(General(soften=SOFTEN))),
-        (0.25, Phase(General(alpha=0.3), start="best", either=True)),
-        (0.25, Phase(PWCF())),
+        (0.30, Phase(General(targets=every))),
+        (0.10, Phase(General(soften=SOFTEN))),
+        (0.40, Phase(General(targets=few, alpha=0.3), aims=few, start="best", either=True)),
+        (0.20, Phase(PWCF())),
     ]
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.state import Best, Clock, Problem, State, Told
-from hauberk.radius.base import Solver, gauge, known, meet
+from hauberk.maths.steps import per_example
+from hauberk.radius.base import Solver, known, meet
+from hauberk.threats.metric import Gauge
 
 
 @dataclass(kw_only=True)
@@ -26,6 +28,7 @@ class Refine(Solver):
     """
 
     general = True
+    measured = True
     kind = "free"
 
     steps: int = 10
@@ -54,6 +57,15 @@ class Refine(Solver):
         middle = (state.low + state.high) / 2
         state.high = torch.where(begun & told.fooled, middle, state.high)
         state.low = torch.where(begun & ~told.fooled, middle, state.low)
-        state.u = gauge(problem).toward(state.far, (state.low + state.high) / 2)
+        state.u = toward(problem, state.far, (state.low + state.high) / 2)
         state.t.tick()
         return state
+
+
+def toward(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
+    """The point a ``share`` (S,) of the way from the clean inputs to ``far``."""
+    region = problem.region
+    if isinstance(region, Gauge):
+        return region.toward(far, share)
+    way = far - region.x0
+    return region.project_(region.x0 + way * per_example(share.to(way.dtype), way))
