@@ -22,7 +22,7 @@ import torch
 from small_nets import digits_mlp  # type: ignore[import-not-found]  # lies beside this file
 from torch import Tensor, nn
 
-from hauberk.attacks import LPA, PPGD, PWCF, Attack, FastLPA
+from hauberk.attacks import LPA, PPGD, PWCF, FastLPA
 from hauberk.data import load_data
 from hauberk.engine.outcome import Outcome
 from hauberk.models.loading import load_model
@@ -31,17 +31,20 @@ from hauberk.radius.base import Solver
 from hauberk.threats import Measured, Perceptual, layers, metric
 
 Points = tuple[nn.Module, Tensor, Tensor]
+Runner = Callable[[nn.Module, Tensor, Tensor], list[Tensor]]
+PLAIN = "mnist_smallcnn_standard"
 MODELS = {
     "mnist_kwsmall_certified_linf0.1": ("kwsmall_mnist", "mnist:test"),
     "cifar10_resnet4b_linf2": ("ResNet4B", "cifar10:test"),
     "mnist_lenet5_clntrained": ("LeNet5", "mnist:test"),
-    "mnist_smallcnn_standard": ("SmallCNN", "mnist:test"),
+    PLAIN: ("SmallCNN", "mnist:test"),
 }
 MASKED = {
     "mnist_kwsmall_pgd_linf": ("kwsmall_mnist", "mnist:test"),
     "mnist_smallcnn_trades_linf": ("SmallCNN", "mnist:test"),
 }
 PUBLISHED = {"linf": 0.112, "l2": 1.423, "l1": 7.61}
+NORMS = ["linf", "l2", "l1", "l0"]
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "linf": lambda x0, x: (x - x0).flatten(1).abs().amax(1),
     "l2": lambda x0, x: (x - x0).flatten(1).norm(dim=1),
@@ -97,13 +100,11 @@ def exact_table(args: argparse.Namespace) -> None:
         model, x, y = digits(sizes, args.points or 50)
         for norm in [norm for norm in args.norms if norm in DISTANCES]:
             true = exact.radius(model, x, y, norm, time_limit=20.0)
-            keep = true.proven
-            name = "-".join(map(str, sizes))
-            took = f"{float(true.seconds.mean()):.2f} s an example"
-            print(f"{name} {norm}, {int(keep.sum())} of {len(x)} proven, {took}")
+            keep, took = true.proven, f"{float(true.seconds.mean()):.2f} s an example"
+            print(f"{sizes} {norm}, {int(keep.sum())} of {len(x)} proven, {took}")
             solvers = {"best 2000": sized("best"), "best 300": sized("best", 300)}
             solvers |= {kind: sized(kind) for kind in ("fab", "fmn", "pdpgd")}
-            solvers["pdpgd x9"] = sized("pdpgd", targets=9)
+            solvers |= {f"{kind} x9": sized(kind, targets=9) for kind in ("fmn", "pdpgd")}
             for label, solver in solvers.items():
                 outcome = solver(model, x, y, norm)
                 against(label, (radii(outcome) / true.distance)[keep], passes(outcome))
@@ -125,9 +126,6 @@ class Counted(nn.Module):
 
     def back(self, grad: Tensor) -> None:
         self.passes += len(grad)
-
-
-Runner = Callable[[nn.Module, Tensor, Tensor], list[Tensor]]
 
 
 def published(norm: str) -> dict[str, Runner]:
@@ -165,8 +163,8 @@ def nearest(model: nn.Module, x: Tensor, y: Tensor, norm: str, sets: list[Tensor
     best = torch.full((len(x),), inf, dtype=torch.float64)
     region = metric(norm).at(x)
     for points in sets:
+        inside = ((points >= 0) & (points <= 1)).flatten(1).all(1)
         with torch.no_grad():
-            inside = ((points >= 0) & (points <= 1)).flatten(1).all(1)
             good = (model(points).argmax(1) != y) & inside
         best = torch.where(good, region.distance(points).minimum(best), best)
     return best
@@ -175,9 +173,8 @@ def nearest(model: nn.Module, x: Tensor, y: Tensor, norm: str, sets: list[Tensor
 def lo_table(args: argparse.Namespace) -> None:
     """Local optimality of every solver."""
     print("lo: local optimality; median of the radii; examples without a find; passes; seconds")
-    for package in ("foolbox", "pyautoattack"):
-        if find_spec(package) is None:
-            print(f"({package} is not installed: its attacks are left out)")
+    absent = [package for package in ("foolbox", "pyautoattack") if find_spec(package) is None]
+    print(f"not installed and left out: {', '.join(absent) or 'nothing'}")
     for name in args.models or [*MODELS, *(MASKED if args.masked else ())]:
         model, x, y = stored(name, args.data_dir, args.points or 10)
         for norm in args.norms:
@@ -190,13 +187,13 @@ def lo_table(args: argparse.Namespace) -> None:
                         solvers[f"{kind} x9"] = sized(kind, targets=9)
             runs: dict[str, tuple[Tensor, float, float]] = {}
             for label, solver in solvers.items():
-                begun = time.perf_counter()
+                begun = time.process_time()
                 outcome = solver(model, x, y, norm)
-                runs[label] = radii(outcome), passes(outcome), time.perf_counter() - begun
+                runs[label] = radii(outcome), passes(outcome), time.process_time() - begun
             for label, run in published(norm).items():
-                begun, counted = time.perf_counter(), Counted(model).eval()
+                begun, counted = time.process_time(), Counted(model).eval()
                 found = nearest(model, x, y, norm, run(counted, x, y))
-                runs[label] = found, counted.passes / len(x), time.perf_counter() - begun
+                runs[label] = found, counted.passes / len(x), time.process_time() - begun
             least = torch.stack([found for found, _, _ in runs.values()]).amin(0)
             first = least[least < inf].max()
             room = first - least.clamp(max=first).mean()
@@ -209,22 +206,20 @@ def lo_table(args: argparse.Namespace) -> None:
 def general_table(args: argparse.Namespace) -> None:
     """Solvers that know a distance as a function only."""
     print("general: median radius over that of best 2000, which knows the norm; at 2000 passes")
+    print(f"  {'':5} {'general':>10} {'best':>10} {'pwcf':>10} {'pwcf+norm':>10}")
     cases = {"digits 64-32-10": digits((64, 32, 10), args.points or 20)}
     if args.data_dir is not None:
-        name = "mnist_smallcnn_standard"
-        cases[name] = stored(name, args.data_dir, args.points or 20)
+        cases[PLAIN] = stored(PLAIN, args.data_dir, args.points or 20)
     for name, (model, x, y) in cases.items():
         print(f"{name}, {len(x)} examples")
         for norm in [norm for norm in args.norms if norm in DISTANCES]:
             threat = Measured(DISTANCES[norm], eps=inf)
-            known = radii(sized("best")(model, x, y, norm))
-            cells = []
-            for label in ("general", "pwcf", "best"):
-                found = radii(sized(label)(model, x, y, threat))
-                cells.append(f"{label} {float(found.median() / known.median()):.4f}")
-            pwcf = radii(sized("pwcf")(model, x, y, norm))
-            cells.append(f"pwcf with the norm {float(pwcf.median() / known.median()):.4f}")
-            print(f"  {norm:5} {'  '.join(cells)}", flush=True)
+            known = radii(sized("best")(model, x, y, norm)).median()
+            row, pwcf = f"  {norm:5}", (("pwcf", threat), ("pwcf", norm))
+            for label, told in (("general", threat), ("best", threat), *pwcf):
+                found = radii(sized(label)(model, x, y, told))
+                row += f" {float(found.median() / known):10.4f}"
+            print(row, flush=True)
 
 
 def pwcf_table(args: argparse.Namespace) -> None:
@@ -235,9 +230,9 @@ def pwcf_table(args: argparse.Namespace) -> None:
     print(f"pwcf: digits 64-32-10, l2, {len(x)} examples, {int(true.proven.sum())} proven radii")
     print(f"  {'steps':>5} {'/ exact':>9} {'/ DDN':>9} lost   grads   s each   (medians of ratios)")
     for steps in (200, 500, 1000):
-        begun = time.perf_counter()
+        begun = time.process_time()
         outcome = solver_class("pwcf")(steps=steps)(model, x, y, "l2")
-        seconds, found = (time.perf_counter() - begun) / len(x), radii(outcome)
+        seconds, found = (time.process_time() - begun) / len(x), radii(outcome)
         ratios = [float((found / other).median()) for other in (true.distance, ddn)]
         print(
             f"  {steps:5d} {ratios[0]:9.5f} {ratios[1]:9.5f} {int((found == inf).sum()):4d} "
@@ -248,17 +243,16 @@ def pwcf_table(args: argparse.Namespace) -> None:
 
 def medians_table(args: argparse.Namespace) -> None:
     """Medians beside published ones."""
-    n = args.points or 100
-    model, x, y = stored("mnist_lenet5_clntrained", args.data_dir, n)
-    print(f"medians: mnist_lenet5_clntrained, {n} examples, best 2000")
-    for norm, told in PUBLISHED.items():
-        found = radii(sized("best")(model, x, y, norm))
-        print(f"  {norm:5} {float(found.median()):8.4f}   published {told:g}", flush=True)
+    model, x, y = stored("mnist_lenet5_clntrained", args.data_dir, args.points or 100)
+    print(f"medians: mnist_lenet5_clntrained, {len(x)} examples, best 2000")
+    for norm in [norm for norm in args.norms if norm in PUBLISHED]:
+        found = float(radii(sized("best")(model, x, y, norm)).median())
+        print(f"  {norm:5} {found:8.4f}   published {PUBLISHED[norm]:g}", flush=True)
 
 
 def perceptual_table(args: argparse.Namespace) -> None:
     """Attacks within a perceptual distance."""
-    model, x, y = stored("mnist_smallcnn_standard", args.data_dir, args.points or 50)
+    model, x, y = stored(PLAIN, args.data_dir, args.points or 50)
     features = layers(model, ["conv1", "conv2", "conv3", "conv4"])
     radius = radii(sized("general", 1000)(model, x, y, Perceptual(features)))
     threat = Perceptual(features, eps=float(radius.median()))
@@ -267,11 +261,10 @@ def perceptual_table(args: argparse.Namespace) -> None:
     for name, attack in {"FastLPA": FastLPA, "LPA": LPA, "PPGD": PPGD, "PWCF": PWCF}.items():
         row = f"  {name:22}"
         for loss in ("ce", "margin"):
-            made: Attack = attack(loss=loss)
-            outcome = made(model, x, y, threat)
+            outcome = attack(loss=loss)(model, x, y, threat)
             outside = threat.exact(x, outcome.points) > threat.eps
-            good = outcome.fooled & ~outside
-            shares = [100 * float(hit.double().mean()) for hit in (outside, good)]
+            hits = (outside, outcome.fooled & ~outside)
+            shares = [100 * float(hit.double().mean()) for hit in hits]
             row += f"  {shares[0]:5.1f} / {shares[1]:5.1f}"
         print(row, flush=True)
 
@@ -280,8 +273,7 @@ TABLES = {
     "exact": exact_table, "lo": lo_table, "general": general_table, "pwcf": pwcf_table,
     "perceptual": perceptual_table, "medians": medians_table,
 }  # fmt: skip
-FREE = ("exact", "general", "pwcf")
-"""What runs without data files."""
+NEED = ("lo", "perceptual", "medians")  # the data files
 
 
 def main() -> None:
@@ -289,17 +281,17 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--only", choices=list(TABLES))
     parser.add_argument("--points", type=int, help="examples; each table has its own number")
-    parser.add_argument("--norms", nargs="+", default=[*DISTANCES, "l0"])
-    parser.add_argument("--models", nargs="+", choices=[*MODELS, *MASKED], help="of lo")
+    parser.add_argument("--norms", nargs="+", default=NORMS, choices=NORMS)
+    parser.add_argument("--models", nargs="+", choices=[*MODELS, *MASKED], metavar="NAME")
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS[1:], help="lo: beside best")
     parser.add_argument("--masked", action="store_true", help="lo: models that mask gradients, too")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.only and args.only not in FREE and args.data_dir is None:
+    if args.only in NEED and args.data_dir is None:
         parser.error(f"{args.only} needs --data-dir")
     for name, table in TABLES.items():
-        if name == args.only or (not args.only and (args.data_dir or name in FREE)):
+        if name == args.only or (not args.only and (args.data_dir or name not in NEED)):
             table(args)
 
 

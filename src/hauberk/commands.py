@@ -54,12 +54,10 @@ def evaluate(options: Any) -> int:
 def verify(options: Any) -> int:
     """``hauberk verify``: exit code 0 if everything was confirmed, else 1."""
     from hauberk import evaluation
-    from hauberk.evaluation import radii_verify
 
     model = _model(options)
     data = _data(options) if options.data else None
-    judged = radii_verify.verify if radii_verify.is_radius(options.run) else evaluation.verify
-    found = judged(options.run, model, data=data, batch_size=options.batch_size)
+    found = evaluation.verify(options.run, model, data=data, batch_size=options.batch_size)
     print(found)
     return 0 if found.ok else 1
 

@@ -68,6 +68,10 @@ class Attack(ABC):
         state.u = pick(state.spread, told.loss.nan_to_num(nan=torch.inf).argmax(1))
         return state
 
+    def report(self, state: State) -> dict[str, Tensor]:
+        """What to tell of each seat that leaves, ``(S,)`` floats under each name."""
+        return {}
+
     def over(self, state: State) -> np.ndarray | None:
         """Which seats have no further ask, ``(S,)`` bool on the host; None for nobody."""
         return state.t.count > self.steps if state.t.most > self.steps else None

@@ -39,6 +39,8 @@ class PWCF(SQP):
         region = problem.region
         if not region.direct or not hasattr(region, "edges"):
             raise InputError(f"PWCF needs a threat with a distance, not {type(region).__name__}")
+        if getattr(region, "p", None) == 0:
+            raise InputError("PWCF needs a distance with a gradient, which l0 has not: use PGD")
         return 2
 
     def within_threat(self, problem: Problem, u: Tensor) -> Tensor:

@@ -71,8 +71,6 @@ class SQPState(State):
     reached: Tensor
     unit: Tensor
     """Scales fixed at the first gradient, ``(S, 3)``; 0 until then."""
-    gap: Tensor
-    """What the constraints of the best point lack, ``(S,)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +119,14 @@ class SQP(Attack):
     def wants_gradient(self, state: State) -> bool:
         return state.t.least < self.steps
 
+    def report(self, state: State) -> dict[str, Tensor]:
+        """Of the solve's last point, which may not be the best: how much its constraints lack, and
+        the length of the last quadratic program's step, near 0 where it is stationary.
+        """
+        assert isinstance(state, SQPState)
+        solve = state.solve
+        return {"infeasibility": solve.at.c.clamp_min(0).amax(1), "stationarity": solve.size}
+
     def start(self, problem: Problem) -> State:
         u = problem.begin_from(self.fresh_start(problem, 0))
         v = self.pack(problem, u)
@@ -128,7 +134,7 @@ class SQP(Attack):
         solve = self.descent(v, self.folds(problem))
         state = SQPState(
             u=u, t=Clock.zero(len(u)), best=Best.none(u), solve=solve, kept=solve,
-            worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u), gap=none + inf,
+            worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u),
         )  # fmt: skip
         state.inside = self.within_threat(problem, u)
         return state

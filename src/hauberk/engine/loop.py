@@ -113,6 +113,7 @@ class _Run:
         self.has_warm: Tensor | None = None
         self.aims: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
+        self.report: dict[str, Tensor] = {}
 
     def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
         n = len(self.x)
@@ -327,6 +328,9 @@ class _Run:
         self.loss[index] = loss[rows].to(self.loss.dtype)
         self.fooled[index] = fooled[rows]
         self.found_by[index] = torch.from_numpy(gone.attempt).to(index.device)[rows]
+        for name, values in self.attack.report(gone.state).items():
+            kept = self.report.setdefault(name, values.new_full((len(self.x),), torch.nan))
+            kept[index] = values[rows]
         if witness is not None:
             if self.witness is None:
                 self.witness = witness.new_zeros(len(self.x), *witness.shape[1:])
@@ -349,6 +353,7 @@ class _Run:
             zero=zero,
             huge=huge,
             each=self.each,
+            report=self.report,
         )
 
 

@@ -1,6 +1,6 @@
 """What every solver returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -25,6 +25,8 @@ class Outcome:
             not tell.
         each: what every attempt ended with, ``(B, attempts)``: its loss; -inf where it never ran.
             Targets change fastest, restarts slower. None for a solver that does not tell.
+        report: what a method tells of each attempt that counted, ``(B,)`` under each name; PWCF:
+            ``infeasibility`` and ``stationarity``.
         by: the solver that found each point, of a composition of several; None for others.
     """
 
@@ -41,6 +43,7 @@ class Outcome:
     huge: Tensor | None = None
     each: Tensor | None = None
     by: tuple[str | None, ...] | None = None
+    report: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)

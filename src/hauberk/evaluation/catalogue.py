@@ -5,6 +5,7 @@ from typing import Any
 from hauberk.attacks import (
     APGD,
     FGSM,
+    LPA,
     PGD,
     Attack,
     Boundary,
@@ -29,7 +30,7 @@ from hauberk.radius.min_norm import MinNorm
 
 SETS = ("rt", "swaps", "finite")
 """Threats that can be gone through, or almost."""
-BALLS = ("-affine", "-rt", "-swaps", "-finite")
+BALLS = ("-affine", "-rt", "-swaps", "-finite", "-measured")
 
 
 def only(attack: Attack, *threats: str, **options: Any) -> Stage:
@@ -83,6 +84,7 @@ SUITES = {
                 ),
                 "apgd-t-wide": only(APGD(steps=40, targets=3, enlarge=(6, 3, 1)), "l1"),
                 "pointwise-l0": only(Pointwise(steps=60), "l0"),
+                "lpa": only(LPA(steps=60), "measured"),
                 "grid": only(Grid(), *SETS),
                 "square": only(Square(steps=200), *BALLS, share=0.1),
                 "deep": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,10 @@ def search_all(walk: Walk, searches: list[Search]) -> None:
             report(done, search.name)
 
 
+NUDGES = (1e-12, 1e-9, 1e-7, 1e-6, 1e-5)
+"""Shares of its perturbation by which a point on the boundary may be moved outwards."""
+
+
 class _Rows(_Block):
     """Up to a thousand examples of a radius run."""
 
@@ -91,7 +95,7 @@ class _Rows(_Block):
                 walk.victim, search.metric, x, y, box=walk.box, seed=walk.seed,
                 ids=self.ids[index], progress=tell,
             )  # fmt: skip
-            verdict, found = _judged(walk, search, x, y, outcome)
+            outcome, verdict, found = _judged(walk, search, x, y, outcome)
             columns |= _columns(search.solver, outcome, verdict, found)
             points = outcome.points[found.to(outcome.points.device)]
         columns["seconds"] = np.full(m, (time.perf_counter() - begun) / max(1, m))
@@ -100,15 +104,27 @@ class _Rows(_Block):
 
 def _judged(
     walk: Walk, search: Search, x: Tensor, y: Tensor, outcome: Outcome
-) -> tuple[Verdict, Tensor]:
-    """The judge's verdict, and whose radius counts as found, ``(B,)`` bool on the CPU."""
-    points = outcome.points.to(walk.victim.device)
+) -> tuple[Outcome, Verdict, Tensor]:
+    """The outcome, the judge's verdict, and whose radius counts as found, ``(B,)`` on the CPU.
+
+    A solver's point may lie within rounding of the boundary, where the judge, who computes in other
+    batches, sees it on the other side: it is moved a little further out.
+    """
     # The judge measures: a point that is no number would have no place in its tensors.
+    points = outcome.points.to(walk.victim.device)
     finite = points.isfinite().flatten(1).all(1)
-    safe = torch.where(per_example(finite, points), points, x.to(points))
-    verdict = judge(walk.victim, search.metric, x, safe, y, walk.box)
+    clean = x.to(points)
+    points = torch.where(per_example(finite, points), points, clean)
+    verdict = judge(walk.victim, search.metric, x, points, y, walk.box)
+    for further in NUDGES:
+        left = (outcome.fooled.to(finite.device) & finite & ~verdict.broken).nonzero().squeeze(1)
+        if not len(left):
+            break
+        moved = clean[left] + (points[left] - clean[left]) * (1 + further)
+        points[left] = moved.clamp(*walk.box.bounds(moved))
+        verdict = judge(walk.victim, search.metric, x, points, y, walk.box)
     found = verdict.broken.cpu() & finite.cpu() & verdict.distance.isfinite().cpu()
-    return verdict, found
+    return replace(outcome, points=points.to(outcome.points.device)), verdict, found
 
 
 def _columns(

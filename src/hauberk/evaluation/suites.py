@@ -58,7 +58,7 @@ class Stage:
 
     def fits(self, threat: Threat) -> bool:
         """Whether the stage is for such a threat."""
-        kind = str(threat).partition(":")[0].partition("(")[0]
+        kind = threat.kind
         return f"-{kind}" not in self.threats and (
             kind in self.threats or all(word.startswith("-") for word in self.threats)
         )

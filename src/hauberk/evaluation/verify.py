@@ -63,7 +63,7 @@ def verify(
     data: Data | None = None,
     batch_size: int | None = None,
 ) -> Verification:
-    """Open the ledger of a run and check every claim in it with the model.
+    """Open the ledger of a run, of an evaluation or of radii, and check every claim in it.
 
     Decides every clean input and judges every broken point again, compares what the parts record
     with what was found, and what they add up to with ``summary.json``. With ``data``, also checks
@@ -74,6 +74,10 @@ def verify(
             threats and box it is about.
     """
     ledger = Ledger.open(path)
+    if ledger.manifest.get("kind") == "radius":
+        from hauberk.evaluation import radii_verify
+
+        return radii_verify.verify(path, model, data=data, batch_size=batch_size)
     victim = Victim.of(model, batch_size)
     draws = ledger.manifest.get("draws", 1)
     if draws != victim.draws and type(victim) is Victim:

@@ -29,6 +29,8 @@ class Phase:
         aims: so many target classes, those of the nearest points so far; 0 leaves it to the solver.
         start: ``clean``; ``best``, the nearest point so far; or ``near``, a random point within
             ``radius`` times its distance.
+        lost: whether only examples are searched for which nothing was found yet.
+        metric: another distance to search in; points count with their distance in the asked one.
         either: whether gradients are softened where softened ones have found the nearer points.
     """
 
@@ -37,6 +39,8 @@ class Phase:
     start: str = "clean"
     radius: float = 0.5
     either: bool = False
+    lost: bool = False
+    metric: Threat | None = None
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Best(Solver):
 
     Args:
         budget: passes per example, forwards and backwards together.
+        soften: width of the softened gradients; 0 for the usual one.
         plan: phases instead of the budget's own.
     """
 
@@ -91,7 +96,9 @@ class Best(Solver):
         for extra in ("stop", "warm", "has_warm", "stream", "clean_logits"):
             options.pop(extra, None)
         run = _Run(self, victim, threat, x.detach().to(victim.device), y.to(victim.device), options)
-        phases: Sequence[Phase] = self.plan or plan(self.budget, run.classes, threat)
+        phases: Sequence[Phase] = self.plan or plan(
+            self.budget, run.classes, threat, self.soften or SOFTEN
+        )
         return run(phases)
 
 
@@ -127,7 +134,9 @@ class _Run:
             if phase.either and not phase.solver.soften:
                 soft = self.found.soft < self.found.plain
                 self.phase(number, phase, everyone[~soft])
-                soft_one = replace(phase, solver=replace(phase.solver, soften=SOFTEN))
+                soft_one = replace(
+                    phase, solver=replace(phase.solver, soften=self.best.soften or SOFTEN)
+                )
                 self.phase(number, soft_one, everyone[soft])
             else:
                 self.phase(number, phase, everyone)
@@ -140,6 +149,8 @@ class _Run:
         solver, found = phase.solver, self.found
         if phase.start == "best":
             rows = rows[found.distance[rows] < inf]
+        if phase.lost:
+            rows = rows[found.distance[rows] == inf]
         if not len(rows):
             return
         options = {**self.options, "ids": self.ids.to(rows.device)[rows], "stream": number + 1}
@@ -153,7 +164,11 @@ class _Run:
             options["warm"] = found.points[rows].unsqueeze(1)
         elif phase.start == "near":
             options["warm"] = self.near(number, phase, rows).unsqueeze(1)
-        outcome = solver.run(self.victim, self.threat, self.x[rows], self.y[rows], **options)
+        threat = self.threat if phase.metric is None else phase.metric
+        outcome = solver.run(self.victim, threat, self.x[rows], self.y[rows], **options)
+        if phase.metric is not None:
+            distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
+            outcome = replace(outcome, distance=distance, each=None)
         self.keep(outcome, rows, solver, aims)
 
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:

@@ -76,11 +76,13 @@ class Bisection(Solver):
     def start(self, problem: Problem) -> State:
         u = problem.region.start()
         none = u.new_zeros(len(u))
-        dummy = State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        clock, best = Clock.zero(len(u)), Best.none(u)
         state = BisectionState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), inner=dummy,
+            u=u, t=clock, best=best, inner=State(u=u, t=clock, best=best),
             low=none, high=none + inf, eps=none,
         )  # fmt: skip
+        # Stands in until the first ball is known, so that seats under way can be joined.
+        state.inner = self.attack.start(self.sub(problem, state))
         known(problem, state)
         return state
 
@@ -89,6 +91,8 @@ class Bisection(Solver):
         distance = meet(problem, state, told)
         grad, length = told.grad, self.attack.steps + 1
         first = torch.from_numpy(state.t.count == 0).to(state.u.device)
+        if state.t.most > 0:
+            state.inner = self.attack.step(self.sub(problem, state), state.inner, told)
         if state.t.least == 0:
             assert grad is not None
             # The clean input, or a warm start, which is known to fool.
@@ -96,8 +100,6 @@ class Bisection(Solver):
             aim = torch.where(told.fooled, distance / 2, aim * self.first)
             top = torch.where(grad.flatten(1).abs().amax(1) > 0, aim, 1.0)
             state.eps = torch.where(first, top, state.eps)
-        else:
-            state.inner = self.attack.step(self.sub(problem, state), state.inner, told)
         state.high = torch.minimum(state.high, -state.best.loss)
         due = state.t.count % length == 0
         state.t.tick()

@@ -1,7 +1,8 @@
 """Carlini and Wagner's attack, and the search for a penalty's constant that others share."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
+from typing import Self
 
 import numpy as np
 import torch
@@ -53,6 +54,11 @@ class PenaltySolver(Solver):
             raise InputError(f"searches is {self.searches}: give 1 or more")
         if not (self.constant > 0 and self.rate > 0 and self.confidence >= 0):
             raise InputError("constant and rate must be above 0, confidence 0 or more")
+
+    def within(self, budget: int, classes: int) -> Self:
+        # Rounds of a few steps find nothing: rather fewer rounds.
+        fewer = max(1, min(self.searches, budget // 400))
+        return super(PenaltySolver, replace(self, searches=fewer)).within(budget, classes)
 
     @property
     def passes(self) -> int:

@@ -216,4 +216,14 @@ class _Hunt:
         lower = search(task, r, 0.5 * gap, deadline, partial(self.push, task))
         if self.best == np.inf and lower >= edge:
             return np.inf if self.whole else edge
+        if lower < self.best * (1 - gap):
+            lower = max(lower, self._certified(task, min(self.best, edge)))
         return lower
+
+    def _certified(self, task: Task, r: float) -> float:
+        """A radius within which linear bounds alone rule the target out, by bisection up to r."""
+        low = 0.0
+        for _ in range(12):
+            middle = (low + r) / 2
+            low, r = (middle, r) if relax(task, task.free(), middle) is None else (low, middle)
+        return low

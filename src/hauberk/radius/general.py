@@ -31,6 +31,7 @@ class General(Solver):
     approximations.
     """
 
+    norms = (1, 2, inf)
     general = True
     measured = True
 

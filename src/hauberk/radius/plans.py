@@ -1,6 +1,7 @@
 """What the composition does with a budget."""
 
 from dataclasses import replace
+from math import inf
 
 from hauberk.attacks.apgd import APGD
 from hauberk.errors import InputError
@@ -24,7 +25,7 @@ Share = tuple[float, Phase]
 """A share of the budget, and what it is spent on; steps are set from the share."""
 
 
-def plan(budget: int, classes: int, threat: Threat) -> list[Phase]:
+def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> list[Phase]:
     """The phases for so many passes per example, the clean one included.
 
     Raises:
@@ -41,7 +42,7 @@ def plan(budget: int, classes: int, threat: Threat) -> list[Phase]:
     else:
         shares = _balls(budget, classes)
     phases = [_sized(phase, int(share * room)) for share, phase in shares]
-    return [phase for phase in phases if phase is not None] + [end]
+    return [_softened(phase, soften) for phase in phases if phase is not None] + [end]
 
 
 def _balls(budget: int, classes: int) -> list[Share]:
@@ -50,6 +51,8 @@ def _balls(budget: int, classes: int) -> list[Share]:
     few, every = min(3, classes - 1), min(9, classes - 1)
     walk = FMN(targets=few, alpha=0.3)
     last = Phase(replace(walk, targets=1), aims=1, start="best", either=True)
+    if budget < 200:
+        return [(0.70, Phase(PDPGD())), (0.30, last)]
     if budget < 600:
         return [
             (0.16, bisection),
@@ -74,12 +77,22 @@ def _sparse(budget: int, classes: int) -> list[Share]:
     """l0, where softened gradients find fewer features on most models, masked or not."""
     few, every = min(3, classes - 1), min(9, classes - 1)
     walk = Phase(FMN(targets=1, alpha=0.3), aims=1, start="best", either=True)
+    # Where no few features were found, some change of all of them, to be thinned out.
+    bisection = Bisection(attack=APGD(steps=10), soften=SOFTEN)
+    rescue = Phase(bisection, lost=True, metric=Metric(inf))
+    if budget < 200:
+        return [(0.70, Phase(SigmaZero(soften=SOFTEN))), (0.30, walk)]
     if budget < 600:
         pair = min(2, classes - 1)
-        return [(0.72, Phase(SigmaZero(targets=pair, soften=SOFTEN))), (0.28, walk)]
+        return [
+            (0.60, Phase(SigmaZero(targets=pair, soften=SOFTEN))),
+            (0.16, rescue),
+            (0.24, walk),
+        ]
     return [
         (0.55, Phase(SigmaZero(targets=every, soften=SOFTEN))),
-        (0.30, Phase(SigmaZero(targets=few), aims=few)),
+        (0.25, Phase(SigmaZero(targets=few), aims=few)),
+        (0.05, rescue),
         (0.10, walk),
     ]
 
@@ -88,12 +101,21 @@ def _general(budget: int, classes: int) -> list[Share]:
     """Any differentiable distance."""
     few = min(3, classes - 1)
     every = min(9 if budget >= 600 else 3, classes - 1)
+    if budget < 200:
+        return [(1.0, Phase(General()))]
     return [
         (0.30, Phase(General(targets=every))),
         (0.10, Phase(General(soften=SOFTEN))),
         (0.40, Phase(General(targets=few, alpha=0.3), aims=few, start="best", either=True)),
         (0.20, Phase(PWCF())),
     ]
+
+
+def _softened(phase: Phase, soften: float) -> Phase:
+    """The phase, with another width where it softens gradients."""
+    if not phase.solver.soften:
+        return phase
+    return replace(phase, solver=replace(phase.solver, soften=soften))
 
 
 def _sized(phase: Phase, passes: int) -> Phase | None:

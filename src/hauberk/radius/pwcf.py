@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState, Values
-from hauberk.engine.state import Problem, Told
+from hauberk.engine.state import Problem, State, Told
+from hauberk.maths.steps import per_example
 from hauberk.radius.base import Solver, meet
 from hauberk.threats.metric import Gauge
 
@@ -24,16 +26,41 @@ class PWCF(SQP, Solver):
     Points are asked for after clipping to the box: any that fools counts.
 
     Args:
+        closing: forwards at the end, on the way from the clean input through the last point and
+            beyond: for points that no trial has fooled.
         inside: how far beyond the boundary to aim, in units of the first linearised distance.
 
     Source: Liang et al. 2023, problem 2; Liang et al. 2022 (folding, two stages, rescaling).
     """
 
+    norms = (1, 2, inf)
     general = True
     measured = True
 
     steps: int = 500
     inside: float = 1e-4
+    closing: int = 8
+
+    @property
+    def passes(self) -> int:
+        return super().passes + self.closing
+
+    def over(self, state: State) -> np.ndarray | None:
+        last = self.steps + self.closing
+        return state.t.count > last if state.t.most > last else None
+
+    def step(self, problem: Problem, state: State, told: Told) -> State:
+        state = super().step(problem, state, told)
+        if state.t.most <= self.steps:
+            return state
+        assert isinstance(state, SQPState)
+        x0, n = problem.region.x0, state.u[0].numel()
+        turn = torch.from_numpy(state.t.count - self.steps).to(x0.device)
+        beyond = (1 + 0.02 * 1.7 ** turn.to(x0.dtype)).clamp(max=1e3)
+        last = state.solve.v[:, :n].reshape(state.u.shape)
+        far = problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
+        state.u = torch.where(per_example(turn > 0, far), far, state.u)
+        return state
 
     def folds(self, problem: Problem) -> int:
         return 3 if _slack(problem) else 2
@@ -58,7 +85,6 @@ class PWCF(SQP, Solver):
         free = (over == 0).to(x.dtype)
         far = over.norm(dim=1)
         box = over / far.clamp_min(TINY).unsqueeze(1)
-        state.gap = torch.where(told.fooled, torch.minimum(state.gap, far), state.gap)
         if _slack(problem):
             # The slack counts in l2, too: as large a variable as the inputs together.
             distance, way = trial[:, n], torch.zeros_like(x)

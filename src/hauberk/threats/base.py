@@ -193,6 +193,11 @@ class Threat(ABC):
         """Ways to bind the threat to an input, each tried by every attack (Region.vary)."""
         return 1
 
+    @property
+    def kind(self) -> str:
+        """What suites call threats of this sort, e.g. ``linf``."""
+        return str(self).partition(":")[0].partition("(")[0]
+
     @abstractmethod
     def at(self, x0: Tensor, box: Box = Box()) -> Region:
         """This threat around the clean inputs ``x0`` (S, ...)."""

@@ -53,6 +53,10 @@ class Measured(Threat):
         self.dtypes: list[torch.dtype] = []
         """What the callable was found to take."""
 
+    @property
+    def kind(self) -> str:
+        return "measured"
+
     def at(self, x0: Tensor, box: Box = Box()) -> "MeasuredRegion":  # noqa: B008
         x0 = x0.detach()
         x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
