@@ -9,6 +9,7 @@ from torch import Tensor
 from hauberk.attacks.sqp import SQP, SQPState, Values
 from hauberk.engine.state import Problem, Told
 from hauberk.errors import InputError
+from hauberk.maths.steps import per_example
 from hauberk.threats.ball_region import LinfRegion
 from hauberk.threats.base import Region
 
@@ -26,6 +27,7 @@ class PWCF(SQP):
 
     Args:
         cap: for the margin a small positive number, for the cross-entropy at least log C.
+        closing: forwards at the end, at the last point moved into the threat and a little further.
         inner: share of the radius that is aimed at, since solutions are approached from outside.
 
     Source: Liang et al. 2023, problem 1; Liang et al. 2022 (folding, clipping, two stages).
@@ -34,6 +36,13 @@ class PWCF(SQP):
     steps: int = 200
     cap: float | None = None
     inner: float = 0.999
+    closing: int = 2
+
+    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
+        share = (1 - 0.02 * (turn - 1)).clamp(0, 1).to(last.dtype)
+        x0 = problem.region.x0
+        near = problem.region.project_(last.clone())
+        return problem.region.project_(x0 + (near - x0) * per_example(share, x0))
 
     def folds(self, problem: Problem) -> int:
         region = problem.region

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import inf, prod
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from hauberk.engine.state import Best, Clock, Problem, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
 from hauberk.maths.rows import Rows
+from hauberk.maths.steps import per_example
 
 R = TypeVar("R", bound=Rows)
 
@@ -98,6 +100,7 @@ class SQP(Attack):
     mu: float = 1.0
     c_viol: float = 0.1
     c_mu: float = 0.9
+    closing: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,6 +118,18 @@ class SQP(Attack):
     def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
         """Further variables (S, k) beside the input, for a start at ``x``."""
         return None
+
+    @abstractmethod
+    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
+        """The point of closing ask ``turn`` (S,), from 1 on, after the solve ended at ``last``."""
+
+    @property
+    def passes(self) -> int:
+        return super().passes + self.closing
+
+    def over(self, state: State) -> np.ndarray | None:
+        last = self.steps + self.closing
+        return state.t.count > last if state.t.most > last else None
 
     def wants_gradient(self, state: State) -> bool:
         return state.t.least < self.steps
@@ -175,7 +190,7 @@ class SQP(Attack):
         state.reached = torch.maximum(state.reached, self.rate(problem, state, told))
         if told.grad is None:
             state.t.tick()
-            return state
+            return self.closed(problem, state)
         new = self.values(problem, state, told)
         solve = self.search(state.solve, new)
         state.t.tick()
@@ -185,6 +200,15 @@ class SQP(Attack):
         n = prod(state.u.shape[1:])
         lo, hi = problem.region.edges  # type: ignore[attr-defined]
         state.u = trial[:, :n].reshape(state.u.shape).clamp(lo, hi)
+        state.inside = self.within_threat(problem, state.u)
+        return self.closed(problem, state) if state.t.most > self.steps else state
+
+    def closed(self, problem: Problem, state: SQPState) -> SQPState:
+        """The closing asks of the seats whose solve is over."""
+        turn = torch.from_numpy(state.t.count - self.steps).to(state.u.device)
+        last = state.solve.v[:, : state.u[:1].numel()].reshape(state.u.shape)
+        after = self.close(problem, last, turn.clamp_min(1))
+        state.u = torch.where(per_example(turn > 0, after), after, state.u)
         state.inside = self.within_threat(problem, state.u)
         return state
 

@@ -103,9 +103,7 @@ class Dense(Rows):
     def push_(self, step: Tensor, change: Tensor, where: Tensor) -> None:
         """Add a pair for the rows of ``where`` (S,), unless the curvature along it is negative."""
         product, size, sound = _curvature(step, change, where)
-        scale = torch.where(self.blank & sound, product / size.clamp_min(1e-300), 1.0).clamp(
-            min=0.3
-        )
+        scale = torch.where(self.blank & sound, product / size.clamp_min(1e-300), 1.0)
         self.h = self.h * scale.view(-1, 1, 1)
         weight = torch.where(sound, 1 / product, 0.0)
         turned = torch.einsum("sij,sj->si", self.h, change)
@@ -130,7 +128,7 @@ def _curvature(step: Tensor, change: Tensor, where: Tensor) -> tuple[Tensor, Ten
     """Products of steps and changes, squares of changes, and which pairs are sound, ``(S,)``."""
     product, size = (step * change).sum(1), change.square().sum(1)
     least = 1e-12 * size.sqrt() * step.norm(dim=1)
-    return product, size, where & (product > least) & (product > 0)
+    return product, size, where & (product > least) & (product > torch.finfo(product.dtype).tiny)
 
 
 def multipliers(gram: Tensor, c: Tensor, mu: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class Found:
     by: list[str | None]
     each: Tensor
     """The least distance for each target class, ``(B, C)``; inf for none."""
+    order: Tensor
+    """The same in another metric that was searched first, ``(B, C)``."""
     plain: Tensor
     """The least distance by the model's own gradients, ``(B,)``, and by softened ones."""
     soft: Tensor
@@ -122,7 +124,8 @@ class _Run:
         far = torch.full((n,), inf, dtype=torch.float64, device=x.device)
         self.found = Found(
             distance=far, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
-            by=[None] * n, each=far.unsqueeze(1).repeat(1, self.classes), plain=far.clone(),
+            by=[None] * n, each=far.unsqueeze(1).repeat(1, self.classes),
+            order=far.unsqueeze(1).repeat(1, self.classes), plain=far.clone(),
             soft=far.clone(),
         )  # fmt: skip
 
@@ -168,8 +171,9 @@ class _Run:
         outcome = solver.run(self.victim, threat, self.x[rows], self.y[rows], **options)
         if phase.metric is not None:
             distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
-            outcome = replace(outcome, distance=distance, each=None)
-        self.keep(outcome, rows, solver, aims)
+            outcome = replace(outcome, distance=distance)
+        known = found.each if phase.metric is None else found.order
+        self.keep(outcome, rows, solver, aims, known)
 
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
         """Random points about the clean inputs, within a share of the nearest distance."""
@@ -181,22 +185,29 @@ class _Run:
         return region.near_ball(draws, 0, radius.to(region.x0.dtype))
 
     def ranked(self, rows: Tensor) -> Tensor:
-        """Wrong classes, those of the nearest points first, then by the clean logits."""
+        """Wrong classes, those of the nearest points first, then by the clean logits.
+
+        Points of another metric's search tell between classes of which nothing else is known.
+        """
         logits = self.logits[rows].double().nan_to_num(nan=-1e300).clamp(-1e300, 1e300)
         own = self.y[rows].unsqueeze(1)
         by_logit = logits.scatter(1, own, -inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
-        far = self.found.each[rows].gather(1, by_logit)
-        return by_logit.gather(1, far.argsort(dim=1, stable=True))
+        for far in (self.found.order, self.found.each):
+            known = far[rows].gather(1, by_logit)
+            by_logit = by_logit.gather(1, known.argsort(dim=1, stable=True))
+        return by_logit
 
-    def keep(self, outcome: Outcome, rows: Tensor, solver: Solver, aims: Tensor | None) -> None:
+    def keep(
+        self, outcome: Outcome, rows: Tensor, solver: Solver, aims: Tensor | None, known: Tensor
+    ) -> None:
         found = self.found
         self.spent[rows.cpu(), 0] += outcome.forwards
         self.spent[rows.cpu(), 1] += outcome.backwards
         distance = torch.where(outcome.fooled, outcome.distance, inf).to(found.distance)
         if aims is not None and outcome.each is not None:
             each = -outcome.each.double().view(len(rows), -1, aims.shape[1]).amax(1)
-            before = found.each[rows]
-            found.each[rows] = before.scatter(1, aims, torch.minimum(before.gather(1, aims), each))
+            before = known[rows]
+            known[rows] = before.scatter(1, aims, torch.minimum(before.gather(1, aims), each))
         if solver.kind == "gradient":
             reached = found.soft if solver.soften else found.plain
             reached[rows] = torch.minimum(reached[rows], distance)

@@ -11,7 +11,6 @@ from hauberk.radius.fab import FAB
 from hauberk.radius.fmn import FMN
 from hauberk.radius.general import General
 from hauberk.radius.pdpgd import PDPGD
-from hauberk.radius.pwcf import PWCF
 from hauberk.radius.refine import Refine
 from hauberk.radius.sigma_zero import SigmaZero
 from hauberk.threats.base import Threat
@@ -98,16 +97,17 @@ def _sparse(budget: int, classes: int) -> list[Share]:
 
 
 def _general(budget: int, classes: int) -> list[Share]:
-    """Any differentiable distance."""
-    few = min(3, classes - 1)
-    every = min(9 if budget >= 600 else 3, classes - 1)
+    """Any differentiable distance; which classes are near is looked for in l2."""
+    few = min(2 if budget >= 600 else 1, classes - 1)
+    every = min(9 if budget >= 600 else 4, classes - 1)
     if budget < 200:
         return [(1.0, Phase(General()))]
+    last = General(targets=1, alpha=0.5)
     return [
-        (0.30, Phase(General(targets=every))),
-        (0.10, Phase(General(soften=SOFTEN))),
-        (0.40, Phase(General(targets=few, alpha=0.3), aims=few, start="best", either=True)),
-        (0.20, Phase(PWCF())),
+        (0.13, Phase(FAB(targets=every), metric=Metric(2))),
+        (0.05, Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN), metric=Metric(2))),
+        (0.55, Phase(General(targets=few), aims=few, either=True)),
+        (0.27, Phase(last, aims=1, start="best", either=True)),
     ]
 
 

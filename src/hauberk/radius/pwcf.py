@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from math import inf
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState, Values
-from hauberk.engine.state import Problem, State, Told
+from hauberk.engine.state import Problem, Told
 from hauberk.maths.steps import per_example
 from hauberk.radius.base import Solver, meet
 from hauberk.threats.metric import Gauge
@@ -26,8 +25,7 @@ class PWCF(SQP, Solver):
     Points are asked for after clipping to the box: any that fools counts.
 
     Args:
-        closing: forwards at the end, on the way from the clean input through the last point and
-            beyond: for points that no trial has fooled.
+        closing: forwards at the end, at points beyond the last one as seen from the clean input.
         inside: how far beyond the boundary to aim, in units of the first linearised distance.
 
     Source: Liang et al. 2023, problem 2; Liang et al. 2022 (folding, two stages, rescaling).
@@ -41,26 +39,10 @@ class PWCF(SQP, Solver):
     inside: float = 1e-4
     closing: int = 8
 
-    @property
-    def passes(self) -> int:
-        return super().passes + self.closing
-
-    def over(self, state: State) -> np.ndarray | None:
-        last = self.steps + self.closing
-        return state.t.count > last if state.t.most > last else None
-
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        state = super().step(problem, state, told)
-        if state.t.most <= self.steps:
-            return state
-        assert isinstance(state, SQPState)
-        x0, n = problem.region.x0, state.u[0].numel()
-        turn = torch.from_numpy(state.t.count - self.steps).to(x0.device)
+    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
+        x0 = problem.region.x0
         beyond = (1 + 0.02 * 1.7 ** turn.to(x0.dtype)).clamp(max=1e3)
-        last = state.solve.v[:, :n].reshape(state.u.shape)
-        far = problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
-        state.u = torch.where(per_example(turn > 0, far), far, state.u)
-        return state
+        return problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
 
     def folds(self, problem: Problem) -> int:
         return 3 if _slack(problem) else 2

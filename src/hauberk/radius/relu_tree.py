@@ -267,7 +267,7 @@ def search(
         bound = max(bound, value)
         enough = best - tolerance * max(1.0, best)
         d = np.clip(v[: len(task.x)], task.lo, task.hi)
-        if bound < enough and task.margin(d) > -1e-9 and size(d[None], task.metric)[0] < best:
+        if bound < enough and task.margin(d) > -1e-6 and size(d[None], task.metric)[0] < best:
             best = min(best, found(d))
             enough = best - tolerance * max(1.0, best)
         if bound >= enough or not len(relaxed.high):

@@ -109,9 +109,10 @@ class Perceptual(Measured):
 
     def _count_back(self, found: Tensor) -> Tensor:
         if found.requires_grad:
+            rows = len(found)  # the hook must not hold the tensor that holds the hook
 
             def count(_: Tensor) -> None:
-                self._passes["backwards"] += len(found)
+                self._passes["backwards"] += rows
 
             found.register_hook(count)
         return found
