@@ -11,11 +11,15 @@ from hauberk import InputError, attacks
 from hauberk.attacks import (
     APGD,
     FGSM,
+    LPA,
     MSD,
     PGD,
+    PPGD,
+    PWCF,
     SPSA,
     Attack,
     Boundary,
+    FastLPA,
     Grid,
     HopSkipJump,
     MomentumIterative,
@@ -63,6 +67,8 @@ TABLE = [
     (MomentumIterative(steps=50), ROUND, 0.53),
     (MomentumIterative(steps=50), [L1(1.5)], 0.95),
     (MomentumIterative(), [L0(3)], 0.35),
+    (PWCF(steps=100, cap=inf), [L2(0.5)], 0.99),
+    (PWCF(steps=100, cap=inf), [Linf(0.1)], 0.9),
     (SPSA(steps=60, samples=200, chunk=100), BOXES, 0.97),
     (SPSA(steps=60, samples=200, chunk=100), ROUND, 0.77),
     (SPSA(steps=60, samples=200, chunk=100), [L1(1.5)], 0.5),
@@ -82,7 +88,7 @@ table = pytest.mark.parametrize(("attack", "threat", "share"), ROWS, ids=NAMES)
 
 def test_the_table_lists_every_attack():
     exported = {getattr(attacks, name) for name in attacks.__all__} - {Attack}
-    assert {type(attack) for attack, _, _ in TABLE} | {Grid} == exported
+    assert {type(attack) for attack, _, _ in TABLE} | {Grid, LPA, FastLPA, PPGD} == exported
 
 
 def short(attack):

@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.attacks.sqp import SQP, SQPState, Values
+from hauberk.attacks.sqp import SQP, SQPState, Values, length
 from hauberk.engine.state import Problem, Told
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
@@ -76,7 +76,7 @@ class PWCF(SQP):
         excess, way = _excess(region, u, self.inner)
         loss = told.loss.to(x.dtype)
         gain = told.grad.flatten(1)
-        self._scale(state, gain.norm(dim=1), way.norm(dim=1))
+        self._scale(state, length(gain), length(way))
         unit, size, _ = state.unit.clamp_min(TINY).unbind(1)
         capped = loss >= self._cap
         gain = gain * free * (~capped).to(x.dtype).unsqueeze(1) / unit.unsqueeze(1)
@@ -102,7 +102,7 @@ def _excess(region: Region, u: Tensor, inner: float) -> tuple[Tensor, Tensor]:
     if isinstance(region, LinfRegion):
         delta = (u - region.x0).flatten(1)
         rest = (delta.abs() - radius.unsqueeze(1)).clamp_min_(0)
-        length = rest.norm(dim=1)
-        return length, rest * delta.sign() / length.clamp_min(TINY).unsqueeze(1)
+        size = rest.norm(dim=1)
+        return size, rest * delta.sign() / size.clamp_min(TINY).unsqueeze(1)
     distance, way = region.slope(u)
     return distance - radius, way.flatten(1)

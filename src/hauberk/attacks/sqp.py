@@ -331,3 +331,10 @@ def choose(where: Tensor, one: R, other: R) -> R:
         else:
             chosen[f.name] = a
     return replace(one, **chosen)
+
+
+def length(rows: Tensor) -> Tensor:
+    """l2 norms of rows (S, N), also where squares would over- or underflow, ``(S,)``."""
+    top = rows.abs().amax(1).clamp_min(torch.finfo(rows.dtype).tiny)
+    found: Tensor = (rows / top.unsqueeze(1)).norm(dim=1) * top
+    return found

@@ -115,13 +115,16 @@ def _judged(
     finite = points.isfinite().flatten(1).all(1)
     clean = x.to(points)
     points = torch.where(per_example(finite, points), points, clean)
+    lo, hi = walk.box.bounds(points)
+    inside = ((points >= lo) & (points <= hi)).flatten(1).all(1)
+    sound = outcome.fooled.to(finite.device) & finite & inside
     verdict = judge(walk.victim, search.metric, x, points, y, walk.box)
     for further in NUDGES:
-        left = (outcome.fooled.to(finite.device) & finite & ~verdict.broken).nonzero().squeeze(1)
+        left = (sound & ~verdict.broken).nonzero().squeeze(1)
         if not len(left):
             break
         moved = clean[left] + (points[left] - clean[left]) * (1 + further)
-        points[left] = moved.clamp(*walk.box.bounds(moved))
+        points[left] = moved.clamp(lo, hi)
         verdict = judge(walk.victim, search.metric, x, points, y, walk.box)
     found = verdict.broken.cpu() & finite.cpu() & verdict.distance.isfinite().cpu()
     return replace(outcome, points=points.to(outcome.points.device)), verdict, found

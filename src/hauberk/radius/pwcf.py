@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.attacks.sqp import SQP, SQPState, Values
+from hauberk.attacks.sqp import SQP, SQPState, Values, length
 from hauberk.engine.state import Problem, Told
 from hauberk.maths.steps import per_example
 from hauberk.radius.base import Solver, meet
@@ -74,8 +74,8 @@ class PWCF(SQP, Solver):
         else:
             distance, way = region.slope(u)
             way = way.flatten(1) * free
-            size = way.norm(dim=1)
-        self.scale(state, told, gain.norm(dim=1), size)
+            size = length(way)
+        self.scale(state, told, length(gain), size)
         unit, size, first = state.unit.clamp_min(TINY).unbind(1)
         margin = -told.loss.to(x.dtype) / unit + self.inside * first
         towards = -gain * free / unit.unsqueeze(1)
@@ -84,12 +84,12 @@ class PWCF(SQP, Solver):
             return Values(distance / size, torch.stack((margin, far), 1), slopes)
         delta = x - region.x0.flatten(1)
         rest = (delta.abs() - distance.unsqueeze(1) / n**0.5).clamp_min_(0)
-        length = rest.norm(dim=1)
-        lean = rest / length.clamp_min(TINY).unsqueeze(1)
+        far_off = rest.norm(dim=1)
+        lean = rest / far_off.clamp_min(TINY).unsqueeze(1)
         last = torch.stack((size, 0 * size, 0 * size, -lean.sum(1) / n**0.5), 1)
         slopes = torch.cat((slopes, (lean * delta.sign()).unsqueeze(1)), 1)
         slopes = torch.cat((slopes, last.unsqueeze(2)), 2)
-        return Values(distance / size, torch.stack((margin, far, length), 1), slopes)
+        return Values(distance / size, torch.stack((margin, far, far_off), 1), slopes)
 
     def scale(self, state: SQPState, told: Told, gain: Tensor, size: Tensor) -> None:
         """Fix the units where gradients are known for the first time."""
