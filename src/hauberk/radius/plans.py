@@ -33,18 +33,18 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
     if budget < LEAST:
         raise InputError(f"a budget of {budget} passes is too small: 'best' needs {LEAST}")
     end = Phase(Refine(steps=HALVINGS), start="best")
-    room = budget - 1 - end.solver.passes
+    room = budget - 2 - end.solver.passes  # the clean pass, and one that clears of rounding
     if not isinstance(threat, Metric):
         shares = _general(budget, classes)
     elif threat.p == 0:
         shares = _sparse(budget, classes)
     else:
-        shares = _balls(budget, classes)
+        shares = _balls(budget, classes, threat.p)
     phases = [_sized(phase, int(share * room)) for share, phase in shares]
     return [_softened(phase, soften) for phase in phases if phase is not None] + [end]
 
 
-def _balls(budget: int, classes: int) -> list[Share]:
+def _balls(budget: int, classes: int, p: float) -> list[Share]:
     """Norms: a look through masks, every class's boundary, then the nearest few."""
     bisection = Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN))
     few, every = min(3, classes - 1), min(9, classes - 1)
@@ -53,22 +53,23 @@ def _balls(budget: int, classes: int) -> list[Share]:
     if budget < 200:
         return [(0.70, Phase(PDPGD())), (0.30, last)]
     if budget < 600:
-        return [
-            (0.16, bisection),
-            (0.58, Phase(PDPGD(targets=min(4, classes - 1)))),
-            (0.25, last),
-        ]
+        aims = min(4, classes - 1)
+        if p == 1:  # wants long walks
+            scouts = [(0.58, Phase(PDPGD(targets=aims)))]
+        else:
+            scouts = [(0.33, Phase(PDPGD(targets=aims, soften=soft))) for soft in (0, SOFTEN)]
+        return [(0.16, bisection), *scouts, (0.25 if p == 1 else 0.17, last)]
     near = Phase(FAB(targets=few), aims=few, start="near", either=True)
     return [
-        (0.09, bisection),
-        (0.10, Phase(FAB(targets=every))),
-        (0.16, Phase(PDPGD(targets=every))),
-        (0.25, Phase(walk, aims=few, start="best", either=True)),
+        (0.08, bisection),
+        (0.14, Phase(PDPGD(targets=every))),
+        (0.12, Phase(PDPGD(targets=every, soften=SOFTEN))),
+        (0.23, Phase(walk, aims=few, start="best", either=True)),
         (0.08, near),
         (0.08, replace(near, radius=1.0)),
         (0.08, replace(near, solver=PDPGD(targets=few))),
         (0.10, replace(last, solver=replace(walk, targets=1, alpha=0.1))),
-        (0.06, Phase(FAB(targets=few, alpha=1.0, eta=1.005, beta=1.0), aims=few, start="best")),
+        (0.08, Phase(FAB(targets=few, alpha=1.0, eta=1.005, beta=1.0), aims=few, start="best")),
     ]
 
 
