@@ -76,7 +76,6 @@ def evaluate(
     for threat, name, stage in schedule:
         try_on(threat, name, stage, x[:1], y[:1], bounds)
     facts = {
-        "hauberk_version": __version__,
         "threats": [str(t) for t in parts],
         "suite": chosen.name,
         "suite_version": chosen.version,
@@ -85,21 +84,10 @@ def evaluate(
             {"threat": str(t), "attack": name} | ({} if stage.whole else {"optional": True})
             for t, name, stage in schedule
         ],
-        "seed": seed,
-        "box": [v.tolist() if isinstance(v, Tensor) else v for v in (bounds.lo, bounds.hi)],
-        "n": len(x),
-        "block": BLOCK,
-        "data_crc": crc32(
-            x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())
-        ),
         "union_only": union_only,
         "all_attacks": all_attacks,
-        "torch_version": torch.__version__,
-        "device": str(victim.device),
-        "batch_size": batch_size,
-        "draws": victim.draws,
-        "warnings": warned,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "block": BLOCK,
+        **facts_of(victim, x, y, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
@@ -129,3 +117,25 @@ def _ids(ids: Tensor | None, n: int) -> Tensor:
     if ids.shape != (n,) or len(ids.unique()) != n:
         raise InputError(f"ids must be {n} different integers, one per example")
     return ids
+
+
+def facts_of(
+    victim: Victim, x: Tensor, y: Tensor, box: Box, seed: int, batch_size: int | None,
+    warned: list[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What the manifest of every run records of its data, its model and its surroundings."""
+    return {
+        "hauberk_version": __version__,
+        "seed": seed,
+        "box": [v.tolist() if isinstance(v, Tensor) else v for v in (box.lo, box.hi)],
+        "n": len(x),
+        "data_crc": crc32(
+            x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())
+        ),
+        "torch_version": torch.__version__,
+        "device": str(victim.device),
+        "batch_size": batch_size,
+        "draws": victim.draws,
+        "warnings": warned,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -3,19 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any, overload
-from zlib import crc32
 
-import torch
 from torch import Tensor, nn
 
-from hauberk.__about__ import __version__
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
-from hauberk.evaluation.evaluate import _ids
+from hauberk.evaluation.evaluate import _ids, facts_of
 from hauberk.evaluation.ledger import Ledger
 from hauberk.evaluation.radii_result import Radii, RadiiSet
 from hauberk.evaluation.radii_summary import read, summarise, with_summary
@@ -106,7 +102,6 @@ def radius(
         classes = victim.predict(x[:1]).shape[1]
     searches = asked.searches(solver, budget, classes, soften)
     facts = {
-        "hauberk_version": __version__,
         "kind": "radius",
         "metrics": list(asked.metrics),
         "union": [str(ball) for ball in asked.balls],
@@ -114,19 +109,8 @@ def radius(
         "solver": solver if isinstance(solver, str) else type(solver).__name__,
         "solvers": {s.name: s.solver.describe() for s in searches},
         "budget": budget if isinstance(solver, str) else None,
-        "seed": seed,
-        "box": [v.tolist() if isinstance(v, Tensor) else v for v in (bounds.lo, bounds.hi)],
-        "n": len(x),
         "block": BLOCK,
-        "data_crc": crc32(
-            x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())
-        ),
-        "torch_version": torch.__version__,
-        "device": str(victim.device),
-        "batch_size": batch_size,
-        "draws": victim.draws,
-        "warnings": warned,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **facts_of(victim, x, y, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)

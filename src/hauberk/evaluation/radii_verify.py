@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.engine.expectation import Averaged
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.evaluation.checks import Array, Checks, Data, Point, _alike
@@ -17,7 +16,7 @@ from hauberk.evaluation.ledger import Ledger
 from hauberk.evaluation.metrics import ROUNDING
 from hauberk.evaluation.radii_summary import read, summarise
 from hauberk.evaluation.radii_walk import part_of
-from hauberk.evaluation.verify import Verification
+from hauberk.evaluation.verify import Verification, victim_of
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat
 from hauberk.threats.notation import metric as read_metric
@@ -57,10 +56,7 @@ def verify(
     ledger = Ledger.open(path)
     if ledger.manifest.get("kind") != "radius":
         raise InputError(f"{path} holds no radius run: verify it with hauberk.verify")
-    victim = Victim.of(model, batch_size)
-    draws = ledger.manifest.get("draws", 1)
-    if draws != victim.draws and type(victim) is Victim:
-        victim = Averaged(victim.model, draws, seed=ledger.manifest["seed"], batch_size=batch_size)
+    victim = victim_of(ledger, model, batch_size)
     check = RadiusChecks(ledger, victim, data, dict(metrics or {}))
     for key in ledger.keys("clean-"):
         check.block(key.removeprefix("clean-"))

@@ -78,10 +78,7 @@ def verify(
         from hauberk.evaluation import radii_verify
 
         return radii_verify.verify(path, model, data=data, batch_size=batch_size)
-    victim = Victim.of(model, batch_size)
-    draws = ledger.manifest.get("draws", 1)
-    if draws != victim.draws and type(victim) is Victim:
-        victim = Averaged(victim.model, draws, seed=ledger.manifest["seed"], batch_size=batch_size)
+    victim = victim_of(ledger, model, batch_size)
     check = Checks(ledger, victim, data)
     blocks = {key.removeprefix("clean-") for key in ledger.keys("clean-")}
     blocks |= {key.split("-")[1] for key in ledger.keys("attack-")}
@@ -96,3 +93,12 @@ def verify(
         problems=check.problems,
         finished=finished,
     )
+
+
+def victim_of(ledger: Ledger, model: nn.Module | Victim, batch_size: int | None) -> Victim:
+    """The model as the run saw it: averaged over as many draws."""
+    victim = Victim.of(model, batch_size)
+    draws = ledger.manifest.get("draws", 1)
+    if draws != victim.draws and type(victim) is Victim:
+        return Averaged(victim.model, draws, seed=ledger.manifest["seed"], batch_size=batch_size)
+    return victim
