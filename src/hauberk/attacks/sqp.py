@@ -1,66 +1,19 @@
 """BFGS-SQP with a penalty function, for constraints folded into few: what PWCF solves with."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from math import inf, prod
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
+from hauberk.attacks.sqp_records import Descent, Values, choose
 from hauberk.engine.state import Best, Clock, Problem, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
-from hauberk.maths.rows import Rows
 from hauberk.maths.steps import per_example
-
-R = TypeVar("R", bound=Rows)
-
-
-@dataclass
-class Values(Rows):
-    """Objective and constraints ``c <= 0`` at a point, all minimised.
-
-    ``f`` (S,), ``c`` (S, m), and their gradients one above the other, ``slopes`` (S, m + 1, N).
-    """
-
-    f: Tensor
-    c: Tensor
-    slopes: Tensor = field(repr=False)
-
-    def penalty(self, mu: Tensor) -> Tensor:
-        return mu * self.f + self.c.clamp_min(0).sum(1)
-
-    def slope(self, mu: Tensor) -> Tensor:
-        """Gradient of the penalty function, ``(S, N)``."""
-        active = (self.c > 0).to(self.f.dtype)
-        weights = torch.cat((mu.unsqueeze(1), active), 1)
-        return torch.einsum("sj,sjn->sn", weights, self.slopes)
-
-
-@dataclass
-class Descent(Rows):
-    """One solve: where it stands, where it looks, and what it remembers."""
-
-    v: Tensor = field(repr=False)
-    at: Values
-    memory: Memory | Dense
-    mu: Tensor
-    way: Tensor = field(repr=False)
-    """The present direction, ``(S, N)``; ``fall`` (S,) is the penalty's slope along it."""
-    fall: Tensor
-    alpha: Tensor
-    low: Tensor
-    high: Tensor
-    tries: Tensor
-    fresh: Tensor
-    """Whether nothing was evaluated yet, ``(S,)`` bool."""
-    dead: Tensor
-    """Whether not even the steepest descent leads down, ``(S,)`` bool."""
-    size: Tensor
-    """Length of the last quadratic program's step, ``(S,)``: near 0 where stationary."""
 
 
 @dataclass(kw_only=True)
@@ -317,24 +270,3 @@ class SQP(Attack):
         turn = torch.from_numpy(state.t.count).to(solve.v.device)
         begun = self.pack(problem, self.fresh_start(problem, turn))
         return choose(solve.dead, self.descent(begun, solve.at.c.shape[1]), solve)
-
-
-def choose(where: Tensor, one: R, other: R) -> R:
-    """Row by row the one record or the other, by ``where`` (S,) bool."""
-    chosen = {}
-    for f in fields(one):
-        a, b = getattr(one, f.name), getattr(other, f.name)
-        if isinstance(a, Rows):
-            chosen[f.name] = choose(where, a, b)
-        elif isinstance(a, Tensor):
-            chosen[f.name] = torch.where(where.view(-1, *[1] * (a.dim() - 1)), a, b)
-        else:
-            chosen[f.name] = a
-    return replace(one, **chosen)
-
-
-def length(rows: Tensor) -> Tensor:
-    """l2 norms of rows (S, N), also where squares would over- or underflow, ``(S,)``."""
-    top = rows.abs().amax(1).clamp_min(torch.finfo(rows.dtype).tiny)
-    found: Tensor = (rows / top.unsqueeze(1)).norm(dim=1) * top
-    return found

@@ -41,7 +41,6 @@ class Solver(Attack):
     def __call__(  # type: ignore[override]
         self, model: nn.Module | Victim, x: Tensor, y: Tensor, metric: str | Threat, **options: Any
     ) -> Outcome:
-        options.setdefault("stop", False)
         return super().__call__(model, x, y, self.serve(metric), **options)
 
     def serve(self, metric: str | Threat) -> Threat:

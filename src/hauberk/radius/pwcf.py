@@ -6,7 +6,8 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.attacks.sqp import SQP, SQPState, Values, length
+from hauberk.attacks.sqp import SQP, SQPState
+from hauberk.attacks.sqp_records import Values, length
 from hauberk.engine.state import Problem, Told
 from hauberk.maths.steps import per_example
 from hauberk.radius.base import Solver, meet
