@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hauberk.engine.objective import Found, Objective
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
-from hauberk.maths.losses import LOSSES, SLOPES, TARGETED, TARGETED_SLOPES, wrong
+from hauberk.maths.losses import wrong
 from hauberk.maths.rows import Rows
 
 SURE = 2.0
@@ -76,6 +76,20 @@ def surely_wrong(draws: Tensor, y: Tensor, sure: float) -> Tensor:
     error = lead.std(0) / len(draws) ** 0.5
     told: Tensor = decided & ~(lead.mean(0) < sure * error)
     return told
+
+
+def decided(victim: Victim, logits: Tensor, y: Tensor, draws: int, sure: float) -> Tensor:
+    """Whether draws of logits (draws * B, C) on a victim are wrong together, ``(B,)`` bool.
+
+    By the mean softmax, where it is wrong beyond luck; on a victim that votes, where half of the
+    draws or more are wrong.
+    """
+    if draws == 1:
+        return victim.wrong(logits, y)
+    if victim.plain or isinstance(victim, Averaged):
+        return surely_wrong(logits.view(draws, len(y), logits.shape[1]), y, sure)
+    each = victim.wrong(logits, y.repeat(draws))
+    return each.view(draws, -1).sum(0) * 2 >= draws
 
 
 class Averaged(Victim):
@@ -241,14 +255,9 @@ class Expectation(Objective):
         if torch.is_grad_enabled() and x.requires_grad:
             # The victim counts one pass back per point, or its own number of draws.
             victim.backwards += (n - counted) * len(x)
-        stacked = logits.view(n, len(x), logits.shape[1])
-        with torch.no_grad():
-            if victim.plain or isinstance(victim, Averaged):
-                fooled = surely_wrong(stacked, y, self.sure)
-            else:
-                each = victim.wrong(logits.detach(), y.repeat(n))
-                fooled = each.view(n, -1).sum(0) * 2 >= n
+        fooled = decided(victim, logits.detach(), y, n, self.sure)
         if self.mean == "probabilities":
+            stacked = logits.view(n, len(x), logits.shape[1])
             return self._found(mean_log_softmax(stacked, 0), y, target, 1, fooled)
         return self._found(logits, y, target, n, fooled)
 
@@ -256,17 +265,11 @@ class Expectation(Objective):
         self, logits: Tensor, y: Tensor, target: Tensor | None, n: int, fooled: Tensor
     ) -> Found:
         """The mean of the losses of ``logits`` (n B, C) over n."""
-        given = [v.repeat(n) for v in ((y,) if target is None else (y, target))]
-        slopes = TARGETED_SLOPES if self.targeted else SLOPES
-        if isinstance(self.loss, str) and self.loss in slopes:
-            with torch.no_grad():
-                loss, slope = slopes[self.loss](logits.detach(), *given)
-            loss, slope = loss.view(n, -1).mean(0), slope.to(logits.dtype) / n
-            return Found(loss=loss, fooled=fooled, head=logits, slope=slope)
-        known = TARGETED if self.targeted else LOSSES
-        loss = (known[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *given)
-        loss = loss.view(n, -1).mean(0)
-        return Found(loss=loss.detach(), fooled=fooled, head=loss.sum())
+        terms = self.terms(
+            logits, *(v.repeat(n) for v in ((y,) if target is None else (y, target)))
+        )
+        share = None if n == 1 else torch.full_like(terms.loss, 1 / n)
+        return Found(terms.loss.view(n, -1).mean(0), fooled, *terms.back(share))
 
     def __str__(self) -> str:
         """As the manifest records it: functions by name, so that a run resumed finds the same."""

@@ -7,14 +7,23 @@ from hauberk.errors import InputError
 from hauberk.threats.base import Box
 
 
-def check(x: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-    """Inputs and labels as they must be, or one clear error; integer labels become int64."""
+def check(x: Tensor, y: Tensor, box: Box, grouped: bool = False) -> tuple[Tensor, Tensor]:
+    """Inputs and labels as they must be, or one clear error; integer labels become int64.
+
+    ``grouped``: inputs (G, M, ...) and labels (G, M) instead of (B, ...) and (B,).
+    """
     if not isinstance(x, Tensor) or not isinstance(y, Tensor):
         raise InputError("inputs and labels must be torch tensors: use torch.as_tensor")
     if not x.is_floating_point():
         raise InputError(f"inputs are {x.dtype}: give floats in the box {box} (uint8 / 255)")
-    if y.is_floating_point() or y.dtype == torch.bool or y.dim() != 1:
-        raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids (B,)")
+    kind, many = ("(G, M)", 2) if grouped else ("(B,)", 1)
+    if y.is_floating_point() or y.dtype == torch.bool or y.dim() != many:
+        raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids {kind}")
+    if grouped and (x.dim() < 3 or x.shape[:2] != y.shape or not x.shape[1]):
+        raise InputError(
+            f"{tuple(x.shape)} inputs with {tuple(y.shape)} labels: give groups (G, M, ...) of at "
+            "least one input each, and (G, M)"
+        )
     if x.dim() < 2 or len(x) != len(y):
         raise InputError(f"{tuple(x.shape)} inputs with {len(y)} labels: give (B, ...) and (B,)")
     if bool((y < 0).any()):

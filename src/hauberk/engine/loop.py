@@ -17,8 +17,10 @@ from torch import Tensor
 from hauberk.engine.inputs import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
+from hauberk.engine.path import Path
 from hauberk.engine.state import Problem, State, Told, keep_
 from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.threats.base import Box, Threat
@@ -52,12 +54,14 @@ def attack(
 
     ``aims`` (B, T): the target classes of each example, instead of its largest clean logits.
     """
-    x, y = check(x, y, box)
+    x, y = check(x, y, box, threat.grouped)
+    if threat.grouped and attack.targets:
+        raise InputError(f"{threat} is a threat to groups: an attack on it takes no targets")
     x, y = x.detach().to(victim.device), y.to(victim.device)
     ids = torch.arange(len(x)) if ids is None else ids
     victim.top_label = int(y.max()) if len(y) else 0
     try:
-        with victim.held(), torch.no_grad():
+        with victim.held(), attack.objective.held(victim), torch.no_grad():
             run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
             if warm is not None:
                 run.warm = warm.to(x.device)
@@ -84,6 +88,8 @@ class _Seats(Rows):
     """Whether the seat's model was fooled, ``(S,)``, and where, and at which loss."""
     hit_u: Tensor
     hit_loss: Tensor
+    path: Path | None
+    """What the objective tells of its weights at every evaluation."""
     looked: Tensor
     """Gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``."""
 
@@ -114,14 +120,20 @@ class _Run:
         self.aims: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
         self.report: dict[str, Tensor] = {}
+        self.members = 1
+        self.path: Path | None = None
 
     def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
         n = len(self.x)
         if n == 0:
             return self.outcome()
+        members = self.threat.at(self.x[:1], self.box).members
+        if members and not self.threat.grouped:
+            self.points = self.points.unsqueeze(1).repeat_interleave(members, 1)
+        self.members = members or 1
         size = self.victim.batch_size(self.x[:1])
         # Seats with several rows each: together they fill one batch.
-        size = max(1, size // max(1, self.attack.rows * self.objective.samples))
+        size = max(1, size // max(1, self.attack.rows * self.objective.samples * self.members))
         ranked = self.ranking(clean_logits)
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
@@ -174,9 +186,12 @@ class _Run:
             target = ranked[index, number % aims]
         streams: tuple[int | Tensor, ...] = (self.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
+        y = self.y[index]
+        if self.members > 1 and y.dim() == 1:
+            y = y.unsqueeze(1).expand(-1, self.members)
         problem = Problem(
             region=self.threat.at(self.x[index], self.box).vary(variant),
-            y=self.y[index],
+            y=y,
             target=target,
             draws=Draws.of(self.seed, self.ids[index], *streams),
         )
@@ -187,13 +202,16 @@ class _Run:
             problem.has_warm = self.has_warm[index, source] & (source == restart)
         state = self.attack.start(problem)
         problem.warm = problem.has_warm = None
+        weights = self.objective.start(problem)
+        traced = self.objective.traced(weights)
         return _Seats(
             example=example,
             attempt=attempt,
             since=np.tile(self.asked, (len(jobs), 1)),
             problem=problem,
             state=state,
-            weights=self.objective.start(len(jobs)),
+            weights=weights,
+            path=None if traced is None else Path.empty(traced),
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
@@ -223,6 +241,9 @@ class _Run:
         gradient = self.attack.wants_gradient(state)
         told, seats.weights = self.tell(seats.problem, state.u, seats.weights, gradient)
         self.count(1, int(gradient))
+        traced = self.objective.traced(seats.weights)
+        if seats.path is not None and traced is not None:
+            seats.path.add_(traced)
         if look and told.grad is not None:
             size = told.grad.flatten(1).abs().amax(1)
             seats.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
@@ -244,14 +265,14 @@ class _Run:
 
     def count(self, forwards: int, backwards: int) -> None:
         """Passes of every seat in the batch."""
-        each = max(self.objective.samples, self.victim.draws)
+        each = max(self.objective.samples * self.members, self.victim.draws)
         self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
 
     def tell(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
     ) -> tuple[Told, Rows | None]:
         """Evaluate the points asked for, in chunks if memory demands it."""
-        size = max(1, self.victim.batch_size(u[:1]) // self.objective.samples)
+        size = max(1, self.victim.batch_size(u[:1]) // (self.objective.samples * self.members))
         while True:
             try:
                 if len(u) <= size:
@@ -331,6 +352,10 @@ class _Run:
         for name, values in self.attack.report(gone.state).items():
             kept = self.report.setdefault(name, values.new_full((len(self.x),), torch.nan))
             kept[index] = values[rows]
+        if gone.path is not None:
+            if self.path is None:
+                self.path = Path.of(len(self.x), gone.path)
+            self.path.put_(index, gone.path.take(rows))
         if witness is not None:
             if self.witness is None:
                 self.witness = witness.new_zeros(len(self.x), *witness.shape[1:])
@@ -354,6 +379,8 @@ class _Run:
             huge=huge,
             each=self.each,
             report=self.report,
+            weights=None if self.path is None else self.path.last(),
+            path=None if self.path is None else self.path.values[:, : self.path.longest],
         )
 
 

@@ -1,11 +1,13 @@
 """What an attack maximises: one loss per seat, from one or several forward passes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hauberk.engine.state import Problem
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.maths.losses import LOSSES, SLOPES, TARGETED, TARGETED_SLOPES
@@ -39,30 +41,69 @@ class Objective:
         """Passes that one evaluation of one point takes."""
         return 1
 
-    def start(self, seats: int) -> Rows | None:
+    @contextmanager
+    def held(self, victim: Victim) -> Iterator[None]:
+        """Whatever else must be ready for a run on ``victim``: other models in eval mode, say."""
+        yield
+
+    def start(self, problem: Problem) -> Rows | None:
         """The weights' state for new seats (domain weights and the like)."""
+        return None
+
+    def traced(self, state: Rows | None) -> Tensor | None:
+        """What of the weights' state an outcome keeps from every evaluation, ``(S, K)``."""
         return None
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
     ) -> "Found":
-        """Run the victim on ``x`` (S, ...) and combine what it says into one loss per seat."""
+        """Run the victim on ``x`` (S, ...) and combine what it says into one loss per seat.
+
+        Where M members share a seat, ``x`` is (S, M, ...) and ``y`` (S, M).
+        """
+        if y.dim() != 1:
+            raise InputError(
+                "several inputs hang on one perturbation: give the attack an objective that "
+                "combines them, loss=Average() or loss=MinMax() of hauberk.engine.minmax"
+            )
         logits = victim.logits(x, self.soften)
-        given = (y,) if target is None else (y, target)
-        slopes = TARGETED_SLOPES if self.targeted else SLOPES
-        if isinstance(self.loss, str) and self.loss in slopes:
-            with torch.no_grad():
-                loss, slope = slopes[self.loss](logits.detach(), *given)
-            found = Found(loss=loss, fooled=loss, head=logits, slope=slope.to(logits.dtype))
-        else:
-            known = TARGETED if self.targeted else LOSSES
-            loss = (known[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *given)
-            found = Found(loss=loss.detach(), fooled=loss, head=loss.sum())
+        terms = self.terms(logits, *((y,) if target is None else (y, target)))
+        found = Found(terms.loss, terms.loss, *terms.back())
         if self.loss == "margin" and not self.targeted and victim.plain:
             found.fooled = (found.loss < 0).logical_not_()  # NaN is fooled too
         else:
             found.fooled = victim.wrong(logits.detach(), y)
         return found
+
+    def terms(self, logits: Tensor, *labels: Tensor) -> "Terms":
+        """The loss of each row of logits (N, C), given labels (N,) and perhaps targets (N,)."""
+        slopes = TARGETED_SLOPES if self.targeted else SLOPES
+        if isinstance(self.loss, str) and self.loss in slopes:
+            with torch.no_grad():
+                loss, slope = slopes[self.loss](logits.detach(), *labels)
+            return Terms(loss, logits, slope.to(logits.dtype))
+        known = TARGETED if self.targeted else LOSSES
+        loss = (known[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *labels)
+        return Terms(loss.detach(), loss, None)
+
+
+@dataclass
+class Terms:
+    """Losses of rows: ``loss`` (N,) off the graph, and on it the losses, or logits and slopes."""
+
+    loss: Tensor
+    head: Tensor
+    slope: Tensor | None
+
+    def back(self, weights: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Head and slope to go back from, of the sum of the losses times ``weights`` (N,)."""
+        if self.slope is None:
+            return self.head, torch.ones_like(self.head) if weights is None else weights.to(
+                self.head
+            )
+        if weights is None:
+            return self.head, self.slope
+        return self.head, self.slope * weights.to(self.slope).unsqueeze(1)
 
 
 @dataclass

@@ -27,6 +27,8 @@ class Outcome:
             Targets change fastest, restarts slower. None for a solver that does not tell.
         report: what a method tells of each attempt that counted, ``(B,)`` under each name; PWCF:
             ``infeasibility`` and ``stationarity``.
+        weights: final domain weights of an objective over several domains, ``(B, K)``; None for
+            others. ``path`` (B, T, K): those after each evaluation, NaN after an example's last.
         by: the solver that found each point, of a composition of several; None for others.
     """
 
@@ -43,6 +45,8 @@ class Outcome:
     huge: Tensor | None = None
     each: Tensor | None = None
     by: tuple[str | None, ...] | None = None
+    weights: Tensor | None = None
+    path: Tensor | None = None
     report: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -91,6 +91,11 @@ class Region(Rows, ABC):
         """Whether ``u`` is the input itself."""
         return True
 
+    @property
+    def members(self) -> int | None:
+        """Inputs that one ``u`` stands for: then decode gives ``(S, M, ...)``; None for one."""
+        return None
+
     @cached_property
     def reach(self) -> Tensor:
         """The radius in the dtype of the inputs, ``(S,)``."""
@@ -187,6 +192,9 @@ class Region(Rows, ABC):
 
 class Threat(ABC):
     """A set of inputs an adversary may turn a clean input into."""
+
+    grouped = False
+    """Whether it is a threat to groups of inputs: ``x0`` is (S, M, ...), labels (S, M)."""
 
     @property
     def variants(self) -> int:
