@@ -7,10 +7,13 @@ from hauberk.__about__ import __version__
 from hauberk.errors import HauberkWarning, InputError
 
 if TYPE_CHECKING:
-    from hauberk import attacks, bridges, data, explain, models
+    from hauberk import attacks, bridges, data, explain, models, transforms
     from hauberk.attacks import Attack
+    from hauberk.engine.minmax import Average, Domain, Fixed, MinMax
     from hauberk.engine.outcome import Outcome
     from hauberk.evaluation.evaluate import evaluate
+    from hauberk.evaluation.minmax import minmax
+    from hauberk.evaluation.minmax_result import MinMaxResult
     from hauberk.evaluation.radii import radius
     from hauberk.evaluation.radii_result import Radii, RadiiSet
     from hauberk.evaluation.result import Result
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
         L2,
         Affine,
         Box,
+        Each,
         FiniteSet,
         Linf,
         Lp,
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
         Metric,
         Perceptual,
         RotationTranslation,
+        Shared,
         Threat,
         Union,
         threat,
@@ -37,7 +42,10 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
     **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
-    **dict.fromkeys(["Measured", "Metric", "Perceptual"], "threats"),
+    **dict.fromkeys(["Measured", "Metric", "Perceptual", "Each", "Shared"], "threats"),
+    **dict.fromkeys(["Average", "Domain", "Fixed", "MinMax"], "engine.minmax"),
+    "minmax": "evaluation.minmax",
+    "MinMaxResult": "evaluation.minmax_result",
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
     **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii_result"),
     "Attack": "attacks",
@@ -45,14 +53,16 @@ _HOME = {
 }
 _MODULES = [
     "attacks", "bridges", "data", "engine", "evaluation", "explain", "models", "maths", "radius",
-    "threats",
+    "threats", "transforms",
 ]  # fmt: skip
 
 __all__ = [
-    "L0", "L1", "L2", "Affine", "Attack", "Box", "FiniteSet", "HauberkWarning", "InputError",
-    "Linf", "Lp", "Measured", "Metric", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
-    "RotationTranslation", "Threat", "Union", "__version__", "attacks", "bridges", "data",
-    "evaluate", "explain", "models", "radius", "threat", "verify",
+    "L0", "L1", "L2", "Affine", "Attack", "Average", "Box", "Domain", "Each", "FiniteSet",
+    "Fixed", "HauberkWarning", "InputError", "Linf", "Lp", "Measured", "Metric", "MinMax",
+    "MinMaxResult", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
+    "RotationTranslation", "Shared", "Threat", "Union", "__version__", "attacks", "bridges",
+    "data", "evaluate", "explain", "minmax", "models", "radius", "threat", "transforms",
+    "verify",
 ]  # fmt: skip
 
 

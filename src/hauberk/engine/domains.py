@@ -23,6 +23,7 @@ from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
+from hauberk.transforms.base import apply, is_random, named
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Domain:
     Args:
         model: a module or a victim; None for the one that the attack is called on.
         transform: inputs ``(N, ...)`` to inputs ``(N, ...)``, differentiable; None for none. One
-            with a true attribute ``random`` is called with ``(x, draws, number)`` and takes its
+            whose attribute ``random`` is True is called with ``(x, draws, number)`` and takes its
             random numbers from there (:mod:`hauberk.transforms`); others that are random draw
             from torch's global generators.
         draws: passes over which the loss is averaged, for a random transform.
@@ -76,12 +77,9 @@ class Domain:
         x = x if n == 1 else x.repeat(n, *[1] * (x.dim() - 1))
         if self.transform is None:
             return x
-        if not getattr(self.transform, "random", False):
-            shown = self.transform(x)
-        else:
-            each = Draws(key=draws.key.repeat(n))
-            turn = torch.arange(n, device=number.device).repeat_interleave(len(number))
-            shown = self.transform(x, each, number.repeat(n) * n + turn)
+        each = Draws(key=draws.key.repeat(n))
+        turn = torch.arange(n, device=number.device).repeat_interleave(len(number))
+        shown = apply(self.transform, x, each, number.repeat(n) * n + turn)
         if not isinstance(shown, Tensor) or len(shown) != len(x):
             raise InputError(f"transform {self} must return one input for each that it was given")
         return shown
@@ -92,7 +90,7 @@ class Domain:
         model = (
             "" if self.model is None else type(getattr(self.model, "model", self.model)).__name__
         )
-        shown = "" if self.transform is None else _name(self.transform)
+        shown = "" if self.transform is None else named(self.transform)
         return " ".join(part for part in (model, shown) if part) or "model"
 
 
@@ -103,7 +101,7 @@ def product(
 ) -> list[Domain]:
     """Every model behind every transformation, the transformations changing fastest."""
     return [
-        Domain(model, transform, draws if getattr(transform, "random", False) else 1)
+        Domain(model, transform, draws if is_random(transform) else 1)
         for model in models
         for transform in transforms
     ]
@@ -284,8 +282,3 @@ def _below(logits: list[Tensor]) -> Tensor:
             "one perturbation against several models needs the same classes in all of them"
         )
     return torch.cat(logits) if len(logits) > 1 else logits[0]
-
-
-def _name(function: Callable[..., Any]) -> str:
-    text = str(function)
-    return getattr(function, "__name__", type(function).__name__) if " at 0x" in text else text

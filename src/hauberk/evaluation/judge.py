@@ -56,7 +56,7 @@ def judge(
     """Judge points ``x`` (B, ...) against clean inputs ``x0`` and labels ``y`` (B,)."""
     x0, x, y = (v.to(victim.device) for v in (x0, x, y))
     logits, wrong = decide(victim, x, y)
-    allowed, distance = _measure(threat, x0, x, box, witness)
+    allowed, distance = measure(threat, x0, x, box, witness)
     return Verdict(
         broken=wrong & allowed,
         wrong=wrong,
@@ -67,7 +67,7 @@ def judge(
     )
 
 
-def _measure(
+def measure(
     threat: Threat, x0: Tensor, x: Tensor, box: Box, witness: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Who is allowed, and how far away, ``(B,)`` each, in parts of bounded memory."""

@@ -4,6 +4,7 @@ Every model takes inputs in [0, 1]: normalisation lives inside it, in buffers th
 its state dict, so public weights load with `strict=True`.
 """
 
+from hauberk.models.cifar import ModelE, ModelF, ModelG, ModelH
 from hauberk.models.kwsmall import (
     KWSmall,
     cnn_a_cifar10,
@@ -15,12 +16,21 @@ from hauberk.models.loading import load_model, load_weights
 from hauberk.models.mlp import MLP
 from hauberk.models.mnist import LeNet5, MadryCNN, SmallCNN
 from hauberk.models.resnet import ResNet4B, ResNet20A
+from hauberk.models.wang2021 import ModelA, ModelB, ModelC, ModelD
 
 __all__ = [
     "MLP",
     "KWSmall",
     "LeNet5",
     "MadryCNN",
+    "ModelA",
+    "ModelB",
+    "ModelC",
+    "ModelD",
+    "ModelE",
+    "ModelF",
+    "ModelG",
+    "ModelH",
     "ResNet4B",
     "ResNet20A",
     "SmallCNN",

@@ -3,11 +3,13 @@
 from hauberk.threats.affine import Affine
 from hauberk.threats.ball import L0, L1, L2, Ball, Linf, Lp
 from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.each import Each
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric, threat
 from hauberk.threats.perceptual import Perceptual, layers
+from hauberk.threats.shared import Shared
 from hauberk.threats.union import Union
 from hauberk.threats.warp import RotationTranslation
 
@@ -18,6 +20,7 @@ __all__ = [
     "Affine",
     "Ball",
     "Box",
+    "Each",
     "FiniteSet",
     "Linf",
     "Lp",
@@ -26,6 +29,7 @@ __all__ = [
     "Perceptual",
     "Region",
     "RotationTranslation",
+    "Shared",
     "Swaps",
     "Threat",
     "Union",

@@ -146,7 +146,7 @@ class FiniteRegion(Region):
     """The one member, ``(S,)`` int64, that attacks are held to; None for any."""
 
     @cached_property
-    def members(self) -> Tensor:
+    def elements(self) -> Tensor:
         """``(S, 1 + G, ...)``: the clean input first."""
         made = self.make(self.x0).to(self.x0)
         if made.dim() != self.x0.dim() + 1 or made.shape[2:] != self.x0.shape[1:]:
@@ -159,16 +159,16 @@ class FiniteRegion(Region):
     @cached_property
     def allowed(self) -> Tensor:
         """Which members belong to the set, ``(S, 1 + G)`` bool."""
-        rank = torch.arange(1, self.members.shape[1] + 1, device=self.x0.device)
+        rank = torch.arange(1, self.elements.shape[1] + 1, device=self.x0.device)
         lo, hi = self.edges
-        fits = ((self.members >= lo) & (self.members <= hi)).flatten(2).all(2)
+        fits = ((self.elements >= lo) & (self.elements <= hi)).flatten(2).all(2)
         fits &= rank <= self.radius.unsqueeze(1) + ROUNDING
         fits[:, 0] = True
         return fits
 
     def count(self, resolution: Sequence[int] = ()) -> int:
         """How many candidates there are, at any resolution."""
-        return self.members.shape[1]
+        return self.elements.shape[1]
 
     def candidate(self, index: Tensor, resolution: Sequence[int] = ()) -> Tensor:
         """Members ``index`` (S, K), counted among those allowed, again from the first: u."""
@@ -182,7 +182,7 @@ class FiniteRegion(Region):
     def _at(self, index: Tensor) -> Tensor:
         """Members at ``index`` (S, K): ``(S, K, ...)``."""
         where = index.view(*index.shape, *[1] * (self.x0.dim() - 1))
-        return self.members.gather(1, where.expand(*index.shape, *self.x0.shape[1:]))
+        return self.elements.gather(1, where.expand(*index.shape, *self.x0.shape[1:]))
 
     def _one(self, index: Tensor) -> Tensor:
         return self._at(index.unsqueeze(1)).squeeze(1)
@@ -192,13 +192,13 @@ class FiniteRegion(Region):
 
     def _held(self, pin: Tensor) -> Tensor:
         """The member ``pin``, the clean input where it is not allowed."""
-        pin = pin.clamp(0, self.members.shape[1] - 1)
+        pin = pin.clamp(0, self.elements.shape[1] - 1)
         return self._one(pin * self.allowed.gather(1, pin.unsqueeze(1)).squeeze(1))
 
     def project_(self, u: Tensor) -> Tensor:
         if self.pin is not None:
             return self._held(self.pin)
-        gap = (self.members - u.nan_to_num().unsqueeze(1)).flatten(2)
+        gap = (self.elements - u.nan_to_num().unsqueeze(1)).flatten(2)
         size = torch.linalg.vector_norm(gap, dim=2).masked_fill_(~self.allowed, torch.inf)
         return self._one(size.argmin(1))
 
@@ -210,7 +210,7 @@ class FiniteRegion(Region):
             return u
         top = grad.abs().flatten(1).amax(1).clamp_min_(torch.finfo(grad.dtype).tiny)
         way = (grad / per_example(top, grad)).flatten(1).unsqueeze(1)
-        gain = ((self.members - u.unsqueeze(1)).flatten(2) * way).sum(2)
+        gain = ((self.elements - u.unsqueeze(1)).flatten(2) * way).sum(2)
         best, index = gain.masked_fill_(~self.allowed, -torch.inf).max(1)
         return torch.where(per_example(best > 0, u), self._one(index), u)
 
@@ -222,7 +222,7 @@ class FiniteRegion(Region):
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The least size of a set that holds ``x``: 0 for the clean input, inf for no member."""
-        same = (self.members == x.unsqueeze(1)).flatten(2).all(2)  # in the wider of the dtypes
+        same = (self.elements == x.unsqueeze(1)).flatten(2).all(2)  # in the wider of the dtypes
         rank = torch.arange(1, same.shape[1] + 1, device=x.device, dtype=torch.float64)
         rank[:1] = 0
         return torch.where(same, rank, torch.inf).amin(1)

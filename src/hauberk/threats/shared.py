@@ -1,0 +1,227 @@
+"""One perturbation shared by a group of inputs ("universal"): ``Shared``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import inf
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.maths.blocks import toward_zero
+from hauberk.maths.norms import norm
+from hauberk.maths.rng import Draws
+from hauberk.maths.steps import per_example
+from hauberk.threats.ball import Ball
+from hauberk.threats.ball_region import BallRegion, LinfRegion
+from hauberk.threats.base import Box, Region, Threat, _narrow
+
+
+class Shared(Threat):
+    """The same perturbation added to all M inputs of a group; ``shared(linf:0.2)``.
+
+    Inputs are groups (S, M, ...). Without ``clip`` every perturbed input lies in the box by itself,
+    so that one pixel at the end of the box in one input holds that pixel for the whole group; with
+    it, inputs are clipped to the box after the perturbation is added.
+
+    Source: Wang et al. 2021 (universal perturbations) and its Proposition 1.
+
+    Raises:
+        InputError: for a threat that is no lp ball, and for inputs that are no groups.
+    """
+
+    grouped = True
+
+    def __init__(self, threat: Threat, clip: bool = False) -> None:
+        if not isinstance(threat, Ball):
+            raise InputError(f"only an lp ball can be shared, not {threat}: try Shared(Linf(0.2))")
+        self.threat, self.clip = threat, bool(clip)
+
+    def at(self, x0: Tensor, box: Box = Box()) -> "SharedRegion":  # noqa: B008
+        if x0.dim() < 3 or x0.shape[1] == 0:
+            raise InputError(
+                f"inputs have shape {tuple(x0.shape)}, but groups are (S, M, ...) with at least "
+                f"one input in each: {self} adds one perturbation to the M inputs of a group"
+            )
+        x0 = x0.detach()
+        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+        edges = box.bounds(x0)
+        down, up = (edge.double() - x0.double() for edge in edges)
+        if self.clip:
+            # Beyond these every input of the group is at the end of the box: nothing changes there.
+            lo, hi = down.amin(1), up.amax(1)
+        else:
+            lo, hi = down.amax(1), up.amin(1)
+        radius = torch.full((len(x0),), self.threat.eps, dtype=torch.float64, device=x0.device)
+        return SharedRegion(
+            x0=x0.new_zeros(len(x0), *x0.shape[2:]), radius=radius, clean=x0, p=self.threat.p,
+            clip=self.clip, edges=edges, lo=toward_zero(lo, x0.dtype), hi=toward_zero(hi, x0.dtype),
+        )  # fmt: skip
+
+    def scaled(self, factor: float) -> "Shared":
+        return Shared(self.threat.scaled(factor), self.clip)
+
+    def project(self, x0: Tensor, x: Tensor, box: Box | Sequence[Any] = (0.0, 1.0)) -> Tensor:
+        """The nearest group to ``x`` (S, M, ...) that shares one perturbation inside the threat.
+
+        Raises:
+            InputError: with ``clip``, where there is no closed form.
+        """
+        if self.clip:
+            raise InputError(f"{self} knows no nearest point: attack it, its attacks stay inside")
+        region = self.at(x0, Box.of(box))
+        # The distances to all inputs add up to that from their mean difference, and a constant.
+        u = region.encode(x.to(region.clean))
+        near = region.decode(region.seal(region.project_(u)))
+        return _narrow(near, region.clean, torch.promote_types(x0.dtype, x.dtype))
+
+    def __str__(self) -> str:
+        return f"shared({self.threat}{', clip' if self.clip else ''})"
+
+    def __repr__(self) -> str:
+        return f"Shared({self.threat!r}{', clip=True' if self.clip else ''})"
+
+
+@dataclass
+class SharedRegion(Region):
+    """One perturbation in lp ball ∩ the boxes of all inputs of its group; ``u`` (S, ...) is it.
+
+    ``x0``, the ``u`` of the clean inputs, is 0; they themselves are ``clean``.
+    """
+
+    clean: Tensor = field(repr=False)
+    """The clean inputs, ``(S, M, ...)``."""
+    p: float
+    clip: bool
+    edges: tuple[Tensor, Tensor] = field(repr=False)
+    """The box of the inputs, shared by all."""
+    lo: Tensor = field(repr=False)
+    hi: Tensor = field(repr=False)
+    """Bounds of the perturbation, ``(S, ...)``, ``lo <= 0 <= hi``: what all inputs allow."""
+
+    @cached_property
+    def inner(self) -> BallRegion | LinfRegion:
+        """The ball around 0 in those bounds, where the perturbation moves."""
+        bounds = (self.lo, self.hi)
+        if self.p == inf:
+            return LinfRegion.around(self.x0, self.radius, bounds)
+        return BallRegion(
+            x0=self.x0, radius=self.radius, p=self.p, edges=bounds, lo=self.lo, hi=self.hi
+        )
+
+    @property
+    def members(self) -> int:
+        return self.clean.shape[1]
+
+    @property
+    def sparse(self) -> bool:
+        return self.inner.sparse
+
+    @property
+    def direct(self) -> bool:
+        return False
+
+    def decode(self, u: Tensor) -> Tensor:
+        """The perturbed inputs, ``(S, M, ...)``."""
+        x = self.clean + u.unsqueeze(1)
+        if self.clip:
+            return torch.clamp(x, *self.edges)
+        # This repairs roundings of the sum, whose gradient stays that of a plain sum.
+        x.detach().clamp_(*self.edges)
+        return x
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The mean difference of inputs ``(S, M, ...)``; with ``clip``, the least that explains it.
+
+        That is: of the perturbations that lead to ``x``, the smallest.
+        """
+        x = x.to(self.clean)
+        return self._least(x, 0.0) if self.clip else (x - self.clean).mean(1)
+
+    def _least(self, x: Tensor, slack: Tensor | float) -> Tensor:
+        """The smallest perturbation that leads to ``x`` once clipped, give or take ``slack``."""
+        delta = x - self.clean.to(x)
+        # An input at the end of the box tells only that the perturbation goes at least so far.
+        low = torch.where(x <= self.edges[0], -inf, delta).amax(1) - slack
+        high = torch.where(x >= self.edges[1], inf, delta).amin(1) + slack
+        return torch.clamp(torch.zeros_like(low), low, high)
+
+    def project_(self, u: Tensor) -> Tensor:
+        return self.inner.project_(u)
+
+    def ascent(
+        self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
+    ) -> Tensor:
+        return self.inner.ascent(u, grad, step, share)
+
+    def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        if self.p != 0:
+            return self.inner.random(draws, draw)
+        # The ball draws in one box for all rows: from (0, 1), stretched to the bounds of each.
+        one = torch.ones((), dtype=self.x0.dtype, device=self.x0.device)
+        drawn = replace(self.inner, edges=(one - one, one)).random(draws, draw)
+        return torch.where(drawn > 0, self.lo + drawn * (self.hi - self.lo), 0.0)
+
+    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        return self.random(draws, draw) if self.p == 0 else self.inner.coarse(draws, draw)
+
+    def paint(
+        self,
+        u: Tensor,
+        new: tuple[Tensor, Tensor],
+        old: tuple[Tensor, Tensor],
+        side: Tensor,
+        draws: Draws,
+        draw: Tensor,
+    ) -> Tensor:
+        return self.inner.paint(u, new, old, side, draws, draw)
+
+    def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        """The largest distance of an input of the group ``x`` (S, M, ...) from its clean one."""
+        delta = x.double() - self.clean.double()
+        return norm(delta.flatten(0, 1), self.p).view(len(x), self.members).amax(1)
+
+    def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        """Whether all inputs lie in ball and box, without slack, and share their perturbation.
+
+        That they share it can be told up to rounding in the dtype of either. ``witness`` (S, ...)
+        is the perturbation; it matters with ``clip`` only, and is found from ``x`` if left out.
+        """
+        inside = (x >= self.edges[0]) & (x <= self.edges[1])
+        inside = inside.flatten(1).all(1) & (self.distance(x) <= self.radius)
+        wide, clean = x.double(), self.clean.double()
+        once = max(torch.finfo(dtype).eps for dtype in (self.clean.dtype, x.dtype))
+        slack = 4 * once * torch.maximum(wide.abs(), clean.abs()).amax(1)
+        if self.clip:
+            u = self._least(wide, slack / 2) if witness is None else witness.to(clean)
+            if u.shape != self.x0.shape:
+                return torch.zeros_like(inside)
+            inside &= norm(u, self.p) <= self.radius
+            gap = (wide - torch.clamp(clean + u.unsqueeze(1), *self.edges)).abs().amax(1)
+        else:
+            delta = wide - clean
+            gap = delta.amax(1) - delta.amin(1)
+        return inside & (gap <= slack).flatten(1).all(1)
+
+    def scaled(self, factor: Tensor) -> Self:
+        radius = self.radius * factor
+        return replace(self, radius=radius.floor() if self.p == 0 else radius)
+
+    def seal(self, u: Tensor) -> Tensor:
+        u = self.inner.seal(u)
+        for attempt in range(8):
+            distance = self.distance(self.decode(u))
+            over = ~(distance <= self.radius)
+            if not bool(over.any()):
+                return u
+            # The sum of input and perturbation was rounded outwards.
+            shrink = self.radius / distance.clamp_min(1e-300) * (1 - 1e-7 * 8**attempt)
+            factor = torch.where(over, shrink, 1.0).clamp_(0, 1)
+            u = toward_zero(u.double() * per_example(factor, u), u.dtype)
+        over = ~(self.distance(self.decode(u)) <= self.radius)
+        return torch.where(per_example(over, u), 0.0, u)
+
+    def witness(self, u: Tensor) -> Tensor:
+        return u

@@ -1,0 +1,182 @@
+"""Transforms as text: ``rot:30``, ``crop:0.6..1``, ``sometimes(flh,0.8)``; ``+`` composes."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import ClassVar
+
+from torch import Tensor
+
+from hauberk.data.importing import import_object
+from hauberk.errors import InputError
+from hauberk.maths.rng import Draws
+from hauberk.transforms.base import Function, Transform, apply, check_function, is_random
+from hauberk.transforms.combined import Compose, Sometimes
+from hauberk.transforms.geometry import CropResize, RandomCropResize, RandomRotate, Rotate
+from hauberk.transforms.jpeg import JPEG
+from hauberk.transforms.pixels import Brightness, FlipH, FlipV, Gamma, Identity
+from hauberk.transforms.through import StraightThrough
+
+GRAMMAR = (
+    "ori, flh, flv, bri:SHIFT, bri:SHIFT,clip, gam:GAMMA, crop:SIZE, crop:LOW..HIGH, rot:DEGREES, "
+    "rot:LOW..HIGH, jpeg:QUALITY, sometimes(TRANSFORM,P), through(TRANSFORM), your own callable as "
+    "package.module:name or file.py:name, or several of these joined with '+'"
+)
+_POSITIVE = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
+_NUMBER = re.compile(rf"[+-]?{_POSITIVE}(?:/[0-9]{{1,9}})?")
+_WRAPPED = re.compile(r"([a-z]+)\s*\((.*)\)", re.IGNORECASE | re.DOTALL)
+
+
+def transform(notation: str) -> Transform:
+    """Read a transform's notation; ``str(transform)`` writes it back.
+
+    A callable of one's own, ``package.module:name`` or ``file.py:name``, is one from images (B, C,
+    H, W) to images; naming it runs its module's code. What it does is seen by
+    :func:`hauberk.transforms.check`, not here.
+
+    Raises:
+        InputError: if the text is no transform; the message lists the known words.
+    """
+    if not isinstance(notation, str):
+        raise InputError(f"a transform as text was expected, not {notation!r}: write {GRAMMAR}")
+    parts = [_read(part) for part in _split(notation, "+")]
+    return parts[0] if len(parts) == 1 else Compose(*parts)
+
+
+@dataclass(frozen=True)
+class Imported(Transform):
+    """A callable of the user's, and the place ``name`` that it came from, which tells it apart."""
+
+    function: Function = field(compare=False, repr=False)
+    name: str
+
+    shape_matters: ClassVar[bool] = False
+
+    @property
+    def random(self) -> bool:
+        return is_random(self.function)
+
+    def apply(self, x: Tensor, draws: Draws | None, draw: int | Tensor) -> Tensor:
+        return apply(self.function, x, draws, draw)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _read(part: str) -> Transform:
+    """One transform, not a composition."""
+    part = part.strip()
+    wrapped = _WRAPPED.fullmatch(part)
+    if wrapped is not None:
+        return _wrapped(wrapped[1].lower(), wrapped[2], part)
+    word, colon, argument = part.partition(":")
+    word = word.strip().lower()
+    if word in _WORDS:
+        argument = argument.strip().lower().replace(" ", "")
+        if colon and not argument:
+            raise InputError(f"transform '{part}' ends in ':': write {GRAMMAR}")
+        return _WORDS[word](argument, part)
+    if not colon:
+        raise InputError(f"unknown transform '{part}': write {GRAMMAR}")
+    found = import_object(part, "transform", known=GRAMMAR)
+    if isinstance(found, Transform):
+        return found
+    check_function(f"transform '{part}':", found)
+    assert callable(found)
+    return Imported(found, part)
+
+
+def _wrapped(word: str, inside: str, part: str) -> Transform:
+    if word == "through":
+        return StraightThrough(transform(inside))
+    if word != "sometimes":
+        raise InputError(f"unknown transform '{part}': write {GRAMMAR}")
+    *inner, p = _split(inside, ",")
+    if not inner:
+        raise InputError(f"transform '{part}' lacks a probability: write sometimes({inside},0.8)")
+    return Sometimes(transform(",".join(inner)), _number(p.strip(), part))
+
+
+def _plain(make: Callable[[], Transform]) -> Callable[[str, str], Transform]:
+    def read(argument: str, part: str) -> Transform:
+        if argument:
+            raise InputError(f"transform '{part}' takes no number: write {GRAMMAR}")
+        return make()
+
+    return read
+
+
+def _brightness(argument: str, part: str) -> Transform:
+    shift, comma, clip = argument.partition(",")
+    if comma and clip != "clip":
+        raise InputError(f"transform '{part}' is not understood: write {GRAMMAR}")
+    return Brightness(_number(shift, part), clip=bool(comma))
+
+
+def _gamma(argument: str, part: str) -> Transform:
+    return Gamma(_number(argument, part))
+
+
+def _crop(argument: str, part: str) -> Transform:
+    ends = _range(argument, part)
+    return CropResize(*ends) if len(ends) == 1 else RandomCropResize(*ends)
+
+
+def _rotation(argument: str, part: str) -> Transform:
+    ends = _range(argument, part)
+    return Rotate(*ends) if len(ends) == 1 else RandomRotate(*ends)
+
+
+def _jpeg(argument: str, part: str) -> Transform:
+    quality = _number(argument, part)
+    # Pillow takes whole numbers; another one is shown to the user as it is.
+    return JPEG(int(quality) if quality.is_integer() else quality)  # type: ignore[arg-type]
+
+
+_WORDS: dict[str, Callable[[str, str], Transform]] = {
+    "ori": _plain(Identity),
+    "flh": _plain(FlipH),
+    "flv": _plain(FlipV),
+    "bri": _brightness,
+    "gam": _gamma,
+    "crop": _crop,
+    "rot": _rotation,
+    "jpeg": _jpeg,
+}
+
+
+def _number(text: str, part: str) -> float:
+    """A number or a fraction."""
+    text = text.strip().lower()
+    try:
+        if _NUMBER.fullmatch(text) is None:
+            raise ValueError
+        top, _, bottom = text.partition("/")
+        return float(Fraction(top) / Fraction(bottom or 1))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise InputError(
+            f"transform '{part}': '{text}' is no finite number: write {GRAMMAR}"
+        ) from None
+
+
+def _range(text: str, part: str) -> list[float]:
+    """One number, or the two ends of ``low..high``."""
+    low, dots, high = text.partition("..")
+    return [_number(end, part) for end in ((low, high) if dots else (low,))]
+
+
+def _split(text: str, mark: str) -> Iterable[str]:
+    """The pieces between the marks that stand outside of parentheses."""
+    pieces, depth = [""], 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            break
+        if sign == mark and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += sign
+    if depth:
+        raise InputError(f"the parentheses of transform '{text}' do not match: write {GRAMMAR}")
+    return pieces

@@ -1,0 +1,239 @@
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hauberk import models
+from hauberk.errors import InputError
+
+MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
+SMALL = [models.ModelA, models.ModelB, models.ModelC, models.ModelD]
+LARGE = [models.ModelE, models.ModelF, models.ModelG, models.ModelH]
+EVERY = [(m, s) for m in SMALL for s in (MNIST, CIFAR)] + [(m, CIFAR) for m in LARGE]
+
+
+def name(value):
+    return value.__name__ if isinstance(value, type) else "x".join(map(str, value))
+
+
+def build(factory, shape, classes=10, seed=0):
+    torch.manual_seed(seed)
+    if factory in SMALL:
+        return factory(channels=shape[0], size=shape[1], classes=classes).eval()
+    return factory(classes=classes).eval()
+
+
+def size(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def fc(a, b):
+    return a * b + b
+
+
+def conv(a, b, k, bias=True):
+    return a * b * k * k + b * bias
+
+
+def bn(channels):
+    return 2 * channels
+
+
+@pytest.mark.parametrize(("factory", "shape"), EVERY, ids=name)
+def test_shape_determinism_and_dtype(factory, shape):
+    model = build(factory, shape)
+    x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = model(x)
+        assert logits.shape == (1, 10)
+        assert torch.equal(model(x), logits)
+        precise = model.double()(x.double())
+    assert precise.dtype == torch.float64
+    torch.testing.assert_close(precise.float(), logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("factory", "shape"), EVERY, ids=name)
+def test_gradient_reaches_the_input_and_every_parameter(factory, shape):
+    model = build(factory, shape)
+    n = 4 if factory in SMALL else 1
+    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1)).requires_grad_(True)
+    model(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten(1).abs().sum(1).gt(0).all()
+    assert [key for key, p in model.named_parameters() if not p.grad.abs().sum() > 0] == []
+
+
+@pytest.mark.parametrize("factory", SMALL + LARGE, ids=name)
+def test_state_dict_round_trip(factory):
+    shape = MNIST if factory in SMALL else CIFAR
+    one, two = build(factory, shape), build(factory, shape, seed=1)
+    x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = one(x)
+        assert not torch.equal(two(x), expected)
+        two.load_state_dict(one.state_dict())
+        assert torch.equal(two(x), expected)
+
+
+@pytest.mark.parametrize("factory", SMALL, ids=name)
+def test_examples_do_not_influence_each_other(factory):
+    model = build(factory, MNIST).double()
+    x = torch.rand(3, *MNIST, dtype=torch.float64)
+    alone = torch.cat([model(x[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(model(x), alone)
+
+
+@pytest.mark.parametrize("factory", SMALL, ids=name)
+def test_empty_batch_and_two_classes(factory):
+    model = build(factory, (2, 17, 17), classes=2)
+    assert model(torch.zeros(0, 2, 17, 17)).shape == (0, 2)
+    assert model(torch.rand(3, 2, 17, 17)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("factory", LARGE, ids=name)
+def test_empty_batch_and_two_classes_of_the_large(factory):
+    with torch.no_grad():
+        assert build(factory, CIFAR, classes=2)(torch.zeros(0, *CIFAR)).shape == (0, 2)
+
+
+def test_parameters_of_the_small_networks():
+    for channels, side, a, b, c, d in (
+        (1, 28, 125_898, 700_810, 44_426, 421_642),
+        (3, 32, 418_762, 701_386, 62_006, 545_098),
+    ):
+        shape = (channels, side, side)
+        layers = fc(channels * side**2, 128) + fc(128, 128) + fc(128, 64) + fc(64, 10)
+        assert size(build(models.ModelA, shape)) == layers == a
+        layers = conv(channels, 32, 3) + conv(32, 64, 3) + conv(64, 128, 3)
+        layers += 4 * conv(128, 128, 3) + conv(128, 128, 1) + conv(128, 10, 1)
+        assert size(build(models.ModelB, shape)) == layers == b
+        last = {28: 4, 32: 5}[side]
+        layers = conv(channels, 6, 5) + conv(6, 16, 5)
+        layers += fc(16 * last**2, 120) + fc(120, 84) + fc(84, 10)
+        assert size(build(models.ModelC, shape)) == layers == c
+        layers = conv(channels, 32, 3) + conv(32, 64, 3) + fc(64 * (side // 4) ** 2, 128)
+        assert size(build(models.ModelD, shape)) == layers + fc(128, 10) == d
+
+
+def test_parameters_of_vgg16():
+    widths = [3, 64, 64, 128, 128, *[256] * 3, *[512] * 6]
+    total = sum(conv(a, b, 3) + bn(b) for a, b in pairwise(widths))
+    model = models.ModelE()
+    assert size(model) == total + fc(512, 10) == 14_728_266
+    keys = model.state_dict().keys()
+    assert {"features.0.weight", "features.41.running_var", "classifier.bias"} <= keys
+
+
+def test_parameters_of_resnet50():
+    total = conv(3, 64, 3, False) + bn(64) + fc(2048, 10)
+    inner = 64
+    for width, depth in ((64, 3), (128, 4), (256, 6), (512, 3)):
+        outer = 4 * width
+        total += conv(inner, outer, 1, False) + bn(outer)
+        for _ in range(depth):
+            total += conv(inner, width, 1, False) + conv(width, width, 3, False)
+            total += conv(width, outer, 1, False) + 2 * bn(width) + bn(outer)
+            inner = outer
+    model = models.ModelF()
+    assert size(model) == total == 23_520_842
+    assert {"layer4.0.shortcut.1.bias", "layer3.5.conv3.weight"} <= model.state_dict().keys()
+
+
+def test_parameters_of_wide_resnet():
+    total = conv(3, 16, 3, False) + bn(640) + fc(640, 10)
+    for inner, outer in ((16, 160), (160, 320), (320, 640)):
+        for a in (inner, *[outer] * 4):
+            total += bn(a) + conv(a, outer, 3, False) + bn(outer) + conv(outer, outer, 3, False)
+    assert size(models.ModelG()) == total == 45_901_914
+
+
+def test_parameters_of_googlenet():
+    def layer(a, b, k):
+        return conv(a, b, k) + bn(b)
+
+    total = layer(3, 192, 3) + fc(1024, 10)
+    for i, one, r3, three, r5, five, pool in (
+        (192, 64, 96, 128, 16, 32, 32),
+        (256, 128, 128, 192, 32, 96, 64),
+        (480, 192, 96, 208, 16, 48, 64),
+        (512, 160, 112, 224, 24, 64, 64),
+        (512, 128, 128, 256, 24, 64, 64),
+        (512, 112, 144, 288, 32, 64, 64),
+        (528, 256, 160, 320, 32, 128, 128),
+        (832, 256, 160, 320, 32, 128, 128),
+        (832, 384, 192, 384, 48, 128, 128),
+    ):
+        total += layer(i, one, 1) + layer(i, r3, 1) + layer(r3, three, 3) + layer(i, r5, 1)
+        total += layer(r5, five, 3) + layer(five, five, 3) + layer(i, pool, 1)
+    model = models.ModelH()
+    assert size(model) == total == 6_166_250
+    assert {"pre_layers.0.bias", "b4.b3.6.weight", "a5.b4.1.bias"} <= model.state_dict().keys()
+
+
+def test_all_cnn_has_no_relu_after_its_strided_convolutions_and_halves_three_times():
+    model = build(models.ModelB, MNIST)
+    negative, sides = set(), []
+
+    def look(key):
+        def hook(_, inputs, output):
+            if (inputs[0] < 0).any():
+                negative.add(key)
+            sides.append(output.shape[-1])
+
+        return hook
+
+    for i in range(1, 10):
+        getattr(model, f"conv{i}").register_forward_hook(look(f"conv{i}"))
+    model(torch.rand(4, *MNIST))
+    assert negative == {"conv4", "conv7"}
+    assert sides == [28, 28, 14, 14, 14, 7, 7, 7, 4]
+
+
+@pytest.mark.parametrize(("factory", "rate"), [(models.ModelB, 0.5), (models.ModelD, 0.25)])
+def test_dropout_is_of_the_published_rate_and_in_training_only(factory, rate):
+    model = build(factory, MNIST)
+    x = torch.rand(2, *MNIST)
+    assert model.dropout.p == rate
+    assert torch.equal(model(x), model(x))
+    model.train()
+    assert not torch.equal(model(x), model(x))
+
+
+def test_wide_resnet_shortcuts_pool_and_pad_and_start_activated():
+    model = build(models.ModelG, CIFAR).double()
+    x = torch.rand(1, *CIFAR, dtype=torch.float64)
+    for key, weight in model.named_parameters():
+        if "conv" in key and key != "conv.weight":
+            torch.nn.init.zeros_(weight)
+    with torch.no_grad():
+        stem = model.conv(x)
+        reached = model.stage3(model.stage2(model.stage1(stem)))
+        # Statistics of a new BatchNorm are 0 and 1, so it divides by sqrt(1 + eps) only.
+        active = F.leaky_relu(stem / math.sqrt(1 + 1e-3), 0.1)
+        pooled = F.avg_pool2d(active, 4)
+    before = 72 + 80 + 160
+    torch.testing.assert_close(reached[:, before : before + 16], pooled)
+    assert reached.shape == (1, 640, 8, 8)
+    assert reached.abs().sum() == reached[:, before : before + 16].abs().sum()
+
+
+@pytest.mark.parametrize("factory", SMALL, ids=name)
+def test_refuses_what_cannot_be_built(factory):
+    for wrong in ({"channels": 0}, {"size": 0}, {"classes": 1}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            factory(**wrong)
+
+
+def test_smallest_sizes_are_the_smallest_that_work():
+    for factory, least in ((models.ModelC, 16), (models.ModelD, 4), (models.ModelB, 1)):
+        assert build(factory, (1, least, least))(torch.rand(1, 1, least, least)).shape == (1, 10)
+        with pytest.raises(InputError, match="size"):
+            factory(size=least - 1)
+
+
+@pytest.mark.parametrize("factory", LARGE, ids=name)
+def test_large_networks_refuse_one_class(factory):
+    with pytest.raises(InputError, match="classes"):
+        factory(classes=1)

@@ -1,0 +1,445 @@
+"""One perturbation for a group: against slow float64 references and against its definition."""
+
+from itertools import combinations
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hauberk import InputError
+from hauberk.attacks import APGD, PGD
+from hauberk.engine.state import Problem, Told
+from hauberk.maths.patches import window
+from hauberk.maths.rng import Draws
+from hauberk.threats import L0, L1, L2, Ball, Box, Linf, Lp, RotationTranslation, Shared
+
+BALLS = [L0(3), L1(1.5), Lp(1.5, 0.9), L2(0.7), Linf(0.2)]
+BOXES = [(0.0, 1.0), (-1.0, 3.0), (100.0, 101.0)]
+EACH_BALL = pytest.mark.parametrize("ball", BALLS, ids=str)
+EACH_BOX = pytest.mark.parametrize("box", BOXES, ids=str)
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+def groups(s=4, m=3, shape=(6,), box=(0.0, 1.0), dtype=torch.float64, seed=0):
+    """Random groups (s, m, ...), of which every fourth number lies at an end of the box."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((s, m, *shape))
+    x = np.where(rng.random(x.shape) < 0.25, x.round(), x)
+    return torch.tensor(x * (box[1] - box[0]) + box[0], dtype=dtype)
+
+
+def normal(*shape, seed=1, dtype=torch.float64):
+    return torch.tensor(np.random.default_rng(seed).normal(size=shape), dtype=dtype)
+
+
+def draws(n, seed=0):
+    return Draws.of(seed, torch.arange(n))
+
+
+# The projection.
+
+
+def room(x, box, clip=False):
+    """What a group (M, d) allows its perturbation, by the definition."""
+    low, high = box[0] - x, box[1] - x
+    return (low.min(0), high.max(0)) if clip else (low.max(0), high.min(0))
+
+
+def reference(a, p, eps, lo, hi):
+    """The projection of one perturbation (d,) on ball and bounds, in float64."""
+    if p == 0:
+        best, least = None, inf
+        clipped = np.clip(a, lo, hi)
+        for kept in combinations(range(len(a)), min(int(eps), len(a))):
+            point = np.zeros_like(a)
+            point[list(kept)] = clipped[list(kept)]
+            gap = ((a - point) ** 2).sum()
+            best, least = (point, gap) if gap < least else (best, least)
+        return best
+    if p == inf:
+        return np.clip(a, np.maximum(lo, -eps), np.minimum(hi, eps))
+
+    def at(price):
+        size = np.abs(a)
+        if p == 1:
+            size = size - price
+        elif p == 1.5:  # v + price * sqrt(v) = |a|
+            size = ((np.sqrt(price**2 + 4 * size) - price) / 2) ** 2
+        else:
+            size = size / (1 + price)
+        return np.clip(np.sign(a) * np.maximum(size, 0), lo, hi)
+
+    def size(price):
+        return (np.abs(at(price)) ** p).sum() ** (1 / p)
+
+    low, high = 0.0, 1e6
+    if size(low) <= eps:
+        return at(low)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(middle) > eps else (low, middle)
+    return at(high)
+
+
+@EACH_BALL
+@EACH_BOX
+@pytest.mark.parametrize("clip", [False, True])
+def test_projection_is_the_nearest_point_of_all_boxes(ball, box, clip):
+    x = groups(s=8, m=2, box=box)
+    a = normal(8, 6)
+    found = Shared(ball, clip).at(x, Box(*box)).project_(a.clone())
+    for row, point, near in zip(x.numpy(), a.numpy(), found.numpy(), strict=True):
+        exact = reference(point, ball.p, ball.eps, *room(row, box, clip))
+        np.testing.assert_allclose(near, exact, atol=1e-10)
+
+
+@EACH_BALL
+@DTYPES
+def test_a_group_of_one_is_the_ball(ball, dtype):
+    x = groups(s=6, m=1, shape=(2, 4, 4), dtype=dtype)
+    region, alone = Shared(ball).at(x), ball.at(x[:, 0])
+    u = normal(6, 2, 4, 4, dtype=dtype)
+    found = region.decode(region.project_(u.clone()))
+    close = {"atol": 1e-6, "rtol": 0} if dtype == torch.float32 else {"atol": 1e-12, "rtol": 0}
+    torch.testing.assert_close(found[:, 0], alone.project_(x[:, 0] + u), **close)
+    grad = normal(6, 2, 4, 4, seed=2, dtype=dtype)
+    start = region.project_(u * 0.1)
+    stepped = region.decode(region.project_(region.ascent(start, grad, 0.1)))
+    expected = alone.project_(alone.ascent(region.decode(start)[:, 0], grad, 0.1))
+    torch.testing.assert_close(stepped[:, 0], expected, **close)
+
+
+def test_boxes_one_after_another_are_not_the_projection():
+    # One feature may not rise in the second input: its share of the ball belongs to the other.
+    x = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]], dtype=torch.float64)
+    a = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    naive = a.clone()
+    for member in x.unbind(1):
+        naive = L2(0.5).at(member).project_(member + naive) - member
+    found = Shared(L2(0.5)).at(x).project_(a.clone())
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.5]], dtype=torch.float64))
+    torch.testing.assert_close(naive, torch.tensor([[0.0, 0.125**0.5]], dtype=torch.float64))
+    assert (a - found).norm() < (a - naive).norm() - 0.05
+
+
+@EACH_BALL
+def test_project_finds_the_nearest_group(ball):
+    x, y = groups(s=5, m=3), groups(s=5, m=3, seed=4)
+    shared = Shared(ball)
+    near = shared.project(x, y)
+    assert shared.contains(x, near).all()
+    region = shared.at(x)
+    gap = (near - y).square().flatten(1).sum(1)
+    for seed in range(20):
+        u = region.project_(near[:, 0] - x[:, 0] + 0.1 * normal(5, 6, seed=seed))
+        assert ((region.decode(u) - y).square().flatten(1).sum(1) >= gap - 1e-7).all()
+    assert shared.project(x.float(), y.float()).dtype == torch.float32
+    with pytest.raises(InputError, match="knows no nearest"):
+        Shared(ball, clip=True).project(x, y)
+
+
+# Decoding.
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_decode_adds_one_perturbation_to_all(clip):
+    x = torch.tensor([[[0.5, 0.9], [0.2, 0.0]]], dtype=torch.float64)
+    region = Shared(Linf(0.3), clip).at(x)
+    u = region.project_(torch.tensor([[0.3, 0.3]], dtype=torch.float64)).requires_grad_()
+    up = 0.3 if clip else 0.1
+    assert u[0].tolist() == pytest.approx([0.3, up])
+    decoded = region.decode(u)
+    expected = torch.tensor([[[0.8, 1.0], [0.5, up]]], dtype=torch.float64)
+    torch.testing.assert_close(decoded, expected, atol=1e-15, rtol=0)
+    (grad,) = torch.autograd.grad(decoded[0, 0].sum() + 2 * decoded[0, 1].sum(), u)
+    # Clipped, the second feature of the first input no longer moves.
+    assert grad.tolist() == [[3.0, 2.0 if clip else 3.0]]
+
+
+@EACH_BOX
+def test_the_repair_of_roundings_leaves_the_gradient(box):
+    x = groups(s=50, m=2, box=box)
+    region = Shared(Linf(10.0)).at(x, Box(*box))
+    u = region.project_(torch.full((50, 6), 10.0, dtype=torch.float64)).requires_grad_()
+    decoded = region.decode(u)
+    assert ((decoded >= box[0]) & (decoded <= box[1])).all()
+    assert torch.equal(torch.autograd.grad(decoded.sum(), u)[0], torch.full_like(u, 2.0))
+    assert torch.equal(region.decode(region.start()), x)
+
+
+# Sealing and judging.
+
+
+@EACH_BALL
+@EACH_BOX
+@DTYPES
+@pytest.mark.parametrize("clip", [False, True])
+def test_sealed_points_are_inside(ball, box, dtype, clip):
+    x = groups(s=40, m=4, shape=(1, 5, 5), box=box, dtype=dtype)
+    shared = Shared(ball, clip)
+    region = shared.at(x, Box(*box))
+    for u in (
+        region.project_(normal(40, 1, 5, 5, dtype=dtype) * 3),
+        normal(40, 1, 5, 5, dtype=dtype),
+        region.random(draws(40), 0),
+        region.coarse(draws(40), 0),
+        region.start(),
+    ):
+        u = region.seal(u)
+        decoded, witness = region.decode(u), region.witness(u)
+        assert shared.contains(x, decoded, witness, box).all()
+        assert shared.contains(x, decoded, None, box).all()
+        assert (region.distance(decoded) <= ball.eps).all()
+        assert decoded.dtype == dtype
+        assert torch.equal(region.seal(u), u)
+    far = region.seal(region.project_(normal(40, 1, 5, 5, dtype=dtype) * 9))
+    if box == (-1.0, 3.0) and ball.p != 0:  # strictness costs next to nothing
+        norm = torch.linalg.vector_norm(far.double().flatten(1), ord=ball.p, dim=1)
+        free = Shared(ball, clip).at(x, Box(-inf, inf)).project_(far.clone() * 4)
+        size = torch.linalg.vector_norm(free.double().flatten(1), ord=ball.p, dim=1)
+        assert (norm <= size * (1 + 1e-6)).all()
+        assert (size > ball.eps * 0.99999).all()
+
+
+def test_seal_where_a_sum_rounds_out_of_the_ball():
+    # In steps of 2^-24, as numbers from 0.5 to 1 are rounded, the nearest to 0.3 lies above it.
+    x = torch.linspace(0.5, 0.69, 400).view(1, 4, 100)
+    region = Shared(Linf(0.3)).at(x)
+    u = region.project_(torch.ones(1, 100))
+    assert not region.contains(region.decode(u)).all()
+    sealed = region.seal(u)
+    assert region.contains(region.decode(sealed)).all()
+    assert (sealed > 0.3 * (1 - 1e-5)).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("eps", [0.0, 1e-12, 1e-7, 3e-7])
+def test_seal_of_a_radius_below_the_rounding(eps, dtype):
+    x = groups(s=20, m=3, box=(100.0, 101.0), dtype=dtype)
+    for ball in (Linf(eps), L2(eps), L1(eps)):
+        shared = Shared(ball)
+        region = shared.at(x, Box(100.0, 101.0))
+        u = region.seal(region.project_(normal(20, 6, dtype=dtype)))
+        assert shared.contains(x, region.decode(u), u, (100.0, 101.0)).all()
+
+
+@EACH_BALL
+@pytest.mark.parametrize("clip", [False, True])
+def test_contains_asks_for_one_perturbation(ball, clip):
+    x = groups(s=6, m=3, shape=(8,)) * 0.5 + 0.25
+    shared = Shared(ball, clip)
+    region = shared.at(x)
+    u = region.seal(region.random(draws(6), 0) * 0.5)
+    decoded = region.decode(u)
+    assert region.contains(decoded, u).all()
+    bent = decoded.clone()
+    bent[:, 1] = x[:, 1]  # each is in the ball, but they differ
+    assert (region.distance(bent) <= ball.eps).all()
+    assert not region.contains(bent, u).any()
+    assert not region.contains(bent).any()
+    bent = decoded.clone()
+    bent[:, 1] += (decoded - x)[:, 1] * -1e-9
+    assert not region.contains(bent, u).any()
+    if clip:
+        assert not region.contains(decoded, u * 0.9).any()
+        assert not region.contains(decoded, u[:, :3]).any()
+    assert not region.contains(decoded + torch.nan, u).any()
+    tight = shared.scaled(1e-3 if ball.p else 0).at(x)
+    assert not tight.contains(decoded, u).any()
+    assert not shared.at(x, Box(0.26, 0.74)).contains(decoded - 0.25, u).any()
+
+
+def test_a_clipped_perturbation_must_itself_be_in_the_ball():
+    x = torch.tensor([[[1.0, 0.5], [0.9, 0.5]]], dtype=torch.float64)
+    shared = Shared(L1(0.3), clip=True)
+    y = torch.tensor([[[1.0, 0.7], [1.0, 0.7]]], dtype=torch.float64)
+    # 0.1 in the first feature explains it all.
+    assert shared.contains(x, y).all()
+    torch.testing.assert_close(
+        shared.at(x).encode(y), torch.tensor([[0.1, 0.2]], dtype=torch.float64)
+    )
+    # So does 0.3, but that is too much; both inputs are as near as before.
+    assert not shared.contains(x, y, torch.tensor([[0.3, 0.2]], dtype=torch.float64)).any()
+    # No perturbation leads here: one input moves up, the other stays where it could move.
+    y = torch.tensor([[[1.0, 0.5], [0.95, 0.6]]], dtype=torch.float64)
+    assert not shared.contains(x, y).any()
+
+
+def test_narrowed_points_are_judged_in_their_own_rounding():
+    x = groups(s=4, m=3).to(torch.float16)
+    shared = Shared(L2(0.7))
+    near = shared.project(x, groups(s=4, m=3, seed=5).to(torch.float16))
+    assert near.dtype == torch.float16
+    assert shared.contains(x, near).all()
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_encode_reads_the_perturbation_back(clip):
+    x = groups(s=4, m=3)
+    region = Shared(Linf(0.2), clip).at(x)
+    u = region.project_(normal(4, 6))
+    again = region.encode(region.decode(u))
+    torch.testing.assert_close(region.decode(again), region.decode(u), atol=1e-12, rtol=0)
+    assert (again.abs() <= u.abs() + 1e-12).all()
+
+
+def test_distance_is_the_largest_of_the_members():
+    x = torch.zeros(2, 2, 2, dtype=torch.float64)
+    y = torch.tensor([[[0.3, 0.4], [0.1, 0.1]], [[0.0, 0.0], [0.0, 0.2]]], dtype=torch.float64)
+    expected = {0: [2, 1], 1: [0.7, 0.2], 2: [0.5, 0.2], inf: [0.4, 0.2]}
+    for p, sizes in expected.items():
+        assert Shared(Ball(p, 1)).distance(x, y).tolist() == pytest.approx(sizes)
+        assert Shared(Ball(p, 1)).distance(x.float(), y).dtype == torch.float64
+
+
+# The rest of a region.
+
+
+@EACH_BALL
+def test_rows_are_taken_and_joined(ball):
+    x = groups(s=5, m=2, shape=(1, 4, 4))
+    whole = Shared(ball).at(x)
+    u, grad = normal(5, 1, 4, 4), normal(5, 1, 4, 4, seed=2)
+    pieces = [whole.take(torch.tensor(rows)) for rows in ([0, 1], [2, 3, 4])]
+    for region in (pieces[0].join(pieces[1]), whole.take(torch.arange(5))):
+        for do in (
+            lambda r: r.project_(u.clone()),
+            lambda r: r.project_(r.ascent(r.project_(u.clone()), grad, r.reach * 0.1)),
+            lambda r: r.random(draws(5), 3),
+            lambda r: r.coarse(draws(5), 3),
+            lambda r: r.decode(u),
+            lambda r: r.scaled(torch.full((5,), 0.5)).project_(u.clone()),
+        ):
+            assert torch.equal(do(region), do(whole))
+    one = whole.take(torch.tensor([3]))
+    torch.testing.assert_close(one.project_(u[3:4].clone()), whole.project_(u.clone())[3:4])
+    assert one.members == 2
+
+
+@EACH_BALL
+@pytest.mark.parametrize("clip", [False, True])
+def test_an_empty_batch(ball, clip):
+    x = groups(s=0, m=3, shape=(1, 4, 4))
+    region = Shared(ball, clip).at(x)
+    u = region.start()
+    assert u.shape == (0, 1, 4, 4)
+    assert region.decode(u).shape == (0, 3, 1, 4, 4)
+    for found in (region.project_(u), region.ascent(u, u, 0.1), region.seal(u)):
+        assert found.shape == u.shape
+    assert region.random(draws(0), 0).shape == u.shape
+    assert region.contains(region.decode(u), u).shape == (0,)
+
+
+@EACH_BALL
+def test_windows_are_painted_in_place(ball):
+    x = groups(s=5, m=2, shape=(1, 6, 6))
+    region = Shared(ball).at(x)
+    side = torch.full((5,), 3)
+    new, old = (window(draws(5, seed), 0, side, 6, 6) for seed in (1, 2))
+    u = region.coarse(draws(5), 0)
+    painted = region.project_(region.paint(u, new, old, side, draws(5), torch.zeros(5).long()))
+    assert not torch.equal(painted, u)
+    sealed = region.seal(painted)
+    assert region.contains(region.decode(sealed), sealed).all()
+
+
+def test_random_features_reach_all_that_the_boxes_allow():
+    x = groups(s=200, m=2, shape=(9,), box=(-1.0, 3.0))
+    region = Shared(L0(4)).at(x, Box(-1.0, 3.0))
+    u = region.random(draws(200), 0)
+    assert ((u >= region.lo) & (u <= region.hi)).all()
+    assert ((u != 0).sum(1) <= 4).all()
+    assert ((u < 0).any() and (u > 0).any()).item()
+
+
+def test_notation_members_and_flags():
+    shared = Shared(Linf(0.2))
+    assert (str(shared), repr(shared)) == ("shared(linf:0.2)", "Shared(Linf(0.2))")
+    assert str(Shared(L2(1), clip=True)) == "shared(l2:1, clip)"
+    assert shared.kind == "shared"
+    assert shared == Shared(Linf(0.2)) != Shared(Linf(0.2), clip=True)
+    assert shared.scaled(2) == Shared(Linf(0.4))
+    region = shared.at(groups())
+    assert region.members == 3
+    assert not region.direct
+    assert not region.sparse
+    assert Shared(L1(1)).at(groups()).sparse
+
+
+@pytest.mark.parametrize("threat", [RotationTranslation(), Shared(Linf(0.1)), Linf(1) | L2(1)])
+def test_only_balls_are_shared(threat):
+    with pytest.raises(InputError, match="only an lp ball"):
+        Shared(threat)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 0, 6)])
+def test_inputs_must_be_groups(shape):
+    with pytest.raises(InputError, match=r"groups are \(S, M, \.\.\.\)"):
+        Shared(Linf(0.1)).at(torch.zeros(shape))
+
+
+# Attacks move in it as in a ball.
+
+
+@EACH_BALL
+@pytest.mark.parametrize(
+    "attack", [PGD(steps=60, step_share=0.2), APGD(steps=20)], ids=["pgd", "apgd"]
+)
+def test_attacks_climb_a_linear_loss(ball, attack):
+    x = groups(s=4, m=3, shape=(12,))
+    shared = Shared(ball)
+    region = shared.at(x)
+    slope = normal(4, 12)
+    problem = Problem(
+        region=region, y=torch.zeros(4, dtype=torch.long), target=None, draws=draws(4)
+    )
+    state = attack.start(problem)
+    while attack.over(state) is None:
+        x_now = region.decode(state.u)
+        loss = (x_now * slope.unsqueeze(1)).flatten(1).sum(1)
+        told = Told(loss=loss, fooled=loss > inf, grad=3 * slope, any_fooled=False)
+        state = attack.step(problem, state, told)
+    sealed = region.seal(state.best.u)
+    assert region.contains(region.decode(sealed), sealed).all()
+    gained = state.best.loss - (x * slope.unsqueeze(1)).flatten(1).sum(1)
+    if ball.p in (2, inf):
+        best = region.project_(slope * 1e6)
+        assert (gained >= 0.95 * 3 * (best * slope).sum(1)).all()
+    assert (gained > 0).all()
+
+
+# Whatever the numbers.
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_sealed_projections_stay_inside_and_move_no_further_than_asked(data):
+    seed = data.draw(st.integers(0, 10**6))
+    s, m, d = (data.draw(st.integers(1, top)) for top in (3, 5, 7))
+    low = data.draw(st.sampled_from([0.0, -1.0, -255.0, 0.25, 1000.0]))
+    box = (low, low + data.draw(st.sampled_from([1.0, 1e-3, 255.0])))
+    p = data.draw(st.sampled_from([0, 1, 1.5, 2, 3, inf]))
+    eps = data.draw(st.sampled_from([0, 1, 2] if p == 0 else [0.0, 1e-4, 0.1, 1.0, 50.0]))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
+    clip = data.draw(st.booleans())
+    x = groups(s, m, (d,), box, seed=seed).to(dtype)
+    x = x.clamp(*Box(*box).bounds(x))
+    shared = Shared(Ball(p, eps), clip)
+    region = shared.at(x, Box(*box))
+    a = normal(s, d, seed=seed, dtype=dtype) * data.draw(st.sampled_from([1e-3, 1.0, 1e3]))
+    near = region.project_(a.clone())
+    assert ((near >= region.lo) & (near <= region.hi)).all()
+    assert (near.double().sign() * a.double().sign() >= 0).all()
+    assert (near.abs() <= a.abs()).all()
+    again = region.project_(near.clone())
+    torch.testing.assert_close(again, near, rtol=1e-5, atol=0)
+    sealed = region.seal(near)
+    decoded = region.decode(sealed)
+    assert shared.contains(x, decoded, sealed, box).all()
+    assert shared.contains(x, decoded, None, box).all()
+    order = torch.randperm(m, generator=torch.Generator().manual_seed(seed))
+    other = shared.at(x[:, order], Box(*box))
+    assert torch.equal(other.project_(a.clone()), near)
