@@ -6,7 +6,8 @@
 The paper trains for 50 epochs with Adam at a constant rate of 1e-3: `--paper`. Otherwise the rate
 rises over the first fifth of the training and falls to 0 after it, which needs fewer epochs. Batch
 128, no augmentation. Every epoch leaves a checkpoint: the same command continues an interrupted
-run, with the same result. Several runs, each with its own models, may share one folder.
+run, with the same result, and one with more `--epochs` trains a finished model on. Several runs,
+each with its own models, may share one folder.
 
 OUT gets {A,B,C,D}.safetensors, for `load_model("hauberk.models:ModelA", "OUT/A.safetensors")`,
 {A,B,C,D}.checkpoint.pt, and accuracies.json. The table has FGSM twice: on cross-entropy, as the
@@ -51,7 +52,7 @@ class Plan:
 
 PLANS = {
     "A": Plan(ModelA, 15, 2e-3, 98.20, 18.92),
-    "B": Plan(ModelB, 5, 1e-3, 99.49, 50.95),
+    "B": Plan(ModelB, 7, 1e-3, 99.49, 50.95),
     "C": Plan(ModelC, 20, 3e-3, 99.25, 63.23),
     "D": Plan(ModelD, 10, 2e-3, 99.33, 56.36),
 }
@@ -63,10 +64,10 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     train, test = (load_data(f"mnist:{part}", options.data_dir) for part in ("train", "test"))
     for name in options.models:
-        model = fit(name, train, options)
+        model, mine = fit(name, train, options)
         accuracies = evaluate(model, test)
         results = read_results(out)  # again each time: another run may have added to it
-        results[name] = {**accuracies, **settings(name, options)}
+        results[name] = {**accuracies, **mine}
         text = json.dumps(dict(sorted(results.items())), indent=2) + "\n"
         replace(out / "accuracies.json", text.encode())
     print(table(read_results(out)), flush=True)
@@ -99,8 +100,8 @@ def settings(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"epochs": options.epochs or plan.epochs, "peak": plan.peak, **rest}
 
 
-def fit(name: str, data: Dataset, options: argparse.Namespace) -> nn.Module:
-    """Train one model, from its checkpoint if there is one; in eval mode after."""
+def fit(name: str, data: Dataset, options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
+    """Train one model, from its checkpoint if there is one; in eval mode, and how it was made."""
     mine = settings(name, options)
     weights_file = options.out / f"{name}.safetensors"
     checkpoint = options.out / f"{name}.checkpoint.pt"
@@ -111,14 +112,16 @@ def fit(name: str, data: Dataset, options: argparse.Namespace) -> nn.Module:
     done = 0
     if checkpoint.exists():
         found = torch.load(checkpoint, weights_only=True)
-        if found["settings"] != mine:
+        done = found["epochs"]
+        leads_to = going_on(found["settings"], done, mine)
+        if leads_to is None:
             raise InputError(
                 f"{checkpoint} was made with {found['settings']}, not {mine}: "
                 "remove it, or give another --out"
             )
+        mine = leads_to
         model.load_state_dict(found["weights"])
         optimiser.load_state_dict(found["optimiser"])
-        done = found["epochs"]
         print(f"{name}: {done} of {mine['epochs']} epochs were done before", flush=True)
     began = time.perf_counter()
     for epoch in range(done, mine["epochs"]):
@@ -142,7 +145,19 @@ def fit(name: str, data: Dataset, options: argparse.Namespace) -> nn.Module:
             f"{now - start:.0f} s, {left:.0f} s left",
             flush=True,
         )
-    return model.eval()
+    return model.eval(), mine
+
+
+def going_on(before: dict[str, Any], done: int, mine: dict[str, Any]) -> dict[str, Any] | None:
+    """`mine`, with the lengths of finished runs that it goes on from; None if `before` differs."""
+    after = before.get("after", [])
+    expected = {key: value for key, value in before.items() if key != "after"}
+    if done == before["epochs"] < mine["epochs"]:
+        after = [*after, done]
+        expected["epochs"] = mine["epochs"]
+    if expected != mine:
+        return None
+    return {**mine, "after": after} if after else mine
 
 
 def one_epoch(

@@ -13,6 +13,7 @@ commands:
   evaluate   attack a model under several threats and report what stands
   radius     find the least perturbation of every example that fools the model
   patterns   draw what the perturbations of several solvers look like
+  minmax     fool several models or transformations by one perturbation: which is hardest?
   verify     judge the points of a finished run again, from disk
   demo       train and compare two small models on embedded data (a minute or two)
 
@@ -29,6 +30,12 @@ Then your own model, with inputs in [0, 1] and normalisation inside it:
   hauberk patterns --model my_package.nets:make_net --weights net.safetensors \\
       --data npz:test.npz --limit 50 --solver fab --out runs/patterns
 
+Several models at once, the worst case (min-max) beside the average; --group 10 makes one
+perturbation for every 10 images:
+  hauberk minmax --model nets.py:a --weights a.npz --model nets.py:b --weights b.npz \\
+      --data npz:test.npz --limit 200 --threat linf:8/255 --transform ori --transform rot:30 \\
+      --out runs/both
+
 words:
   --model    a callable that returns a torch.nn.Module (or a module): package.module:name
              or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN
@@ -42,6 +49,9 @@ words:
   --metric   linf, l2, l1, l0 or lP: what a radius is measured in; with --threat (balls) also the
              radius of their union, in units of their sizes
   --solver   best (to quote), or one method: fmn, ddn, fab, bisection, ...
+  --transform  what an image must survive: ori, flh, flv, bri:0.1, gam:1.3, crop:0.8, rot:30,
+             rot:-10..10, jpeg:75, sometimes(flh,0.8), joined by '+'; or wang2021:deterministic
+             or wang2021:stochastic for the seven of that paper
 
 exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 'hauberk COMMAND --help' lists a command's options.
@@ -71,7 +81,7 @@ def entry() -> None:
 
 
 def _run(argv: list[str]) -> int:
-    from hauberk import commands, commands_radius
+    from hauberk import commands, commands_minmax, commands_radius
 
     if not argv or argv[0] in ("-h", "--help"):
         print(ABOUT, end="")
@@ -85,6 +95,8 @@ def _run(argv: list[str]) -> int:
         return commands_radius.radius(args.radius)
     if args.command == "patterns":
         return commands_radius.patterns(args.patterns)
+    if args.command == "minmax":
+        return commands_minmax.minmax(args.minmax)
     return commands.demo(args.demo)
 
 
@@ -103,16 +115,6 @@ def _parser() -> Any:
 
     from hauberk.__about__ import __version__
 
-    def model_words(parser: Any) -> None:
-        parser.add_argument("--model", type=str, help="package.module:name or file.py:name")
-        parser.add_argument("--weights", type=str, default=None, help="state dict to load")
-        parser.add_argument("--data", type=str, default=None, help="e.g. mnist:test, npz:FILE")
-        parser.add_argument("--data-dir", type=str, default=None, help="folder of the data files")
-        parser.add_argument("--limit", type=int, default=None, help="use so many examples")
-        parser.add_argument("--offset", type=int, default=0, help="skip so many examples first")
-        parser.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1, ...")
-        parser.add_argument("--batch-size", type=int, default=None, help="chosen if left out")
-
     parser = ArgumentParser(prog="hauberk", exit_on_error=False)
     parser.add_argument("--version", action="version", version=f"hauberk {__version__}")
     commands = parser.add_subcommands(required=False, dest="command")
@@ -122,7 +124,7 @@ def _parser() -> Any:
         exit_on_error=False,
     )
     evaluate.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
-    model_words(evaluate)
+    _model_words(evaluate)
     evaluate.add_argument(
         "--threat",
         action="append",
@@ -151,7 +153,7 @@ def _parser() -> Any:
         exit_on_error=False,
     )
     radius.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
-    model_words(radius)
+    _model_words(radius)
     radius.add_argument("--metric", action="append", help="linf, l2, l1, l0 or lP; repeat")
     radius.add_argument(
         "--threat",
@@ -177,7 +179,7 @@ def _parser() -> Any:
         description="Draw what the perturbations of several solvers look like.",
         exit_on_error=False,
     )
-    model_words(patterns)
+    _model_words(patterns)
     patterns.add_argument(
         "--solver",
         action="append",
@@ -194,11 +196,20 @@ def _parser() -> Any:
     patterns.add_argument("--out", type=str, default=None, help="folder for the pictures")
     commands.add_subcommand("patterns", patterns, help="draw what perturbations look like")
 
+    minmax = ArgumentParser(
+        description="Fool several models or transformations by one perturbation (min-max).",
+        exit_on_error=False,
+    )
+    minmax.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    _model_words(minmax, several=True)
+    _minmax_words(minmax)
+    commands.add_subcommand("minmax", minmax, help="one perturbation against several domains")
+
     verify = ArgumentParser(
         description="Judge the points of a run again, from disk.", exit_on_error=False
     )
     verify.add_argument("run", type=str, help="the run's folder")
-    model_words(verify)
+    _model_words(verify)
     commands.add_subcommand("verify", verify, help="judge a run's points again")
 
     demo = ArgumentParser(
@@ -208,6 +219,52 @@ def _parser() -> Any:
     demo.add_argument("--seed", type=int, default=0, help="of all random numbers")
     commands.add_subcommand("demo", demo, help="train and compare two small models")
     return parser
+
+
+def _model_words(parser: Any, several: bool = False) -> None:
+    """The words for model and data, alike in all commands."""
+    many: dict[str, Any] = {"action": "append"} if several else {"type": str}
+    more = "; repeat" if several else ""
+    parser.add_argument("--model", help=f"package.module:name or file.py:name{more}", **many)
+    parser.add_argument("--weights", default=None, help=f"state dict to load{more}", **many)
+    parser.add_argument("--data", type=str, default=None, help="e.g. mnist:test, npz:FILE")
+    parser.add_argument("--data-dir", type=str, default=None, help="folder of the data files")
+    parser.add_argument("--limit", type=int, default=None, help="use so many examples")
+    parser.add_argument("--offset", type=int, default=0, help="skip so many examples first")
+    parser.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--batch-size", type=int, default=None, help="chosen if left out")
+
+
+def _minmax_words(parser: Any) -> None:
+    parser.add_argument("--name", action="append", help="names of the models, in order; repeat")
+    parser.add_argument(
+        "--threat", action="append", help="linf:8/255, l2:0.5, ...; repeat for one point in each"
+    )
+    parser.add_argument(
+        "--transform", action="append", help="rot:30, flh, wang2021:stochastic, ...; repeat"
+    )
+    parser.add_argument("--group", type=int, default=None, help="images that share a perturbation")
+    parser.add_argument("--by-class", action="store_true", help="groups of one class each")
+    parser.add_argument("--gamma", default="3", help="pull towards equal weights, 0 to inf")
+    parser.add_argument("--beta", default="1/50", help="step of the weights, 0 to inf")
+    parser.add_argument("--attack", type=str, default="pgd", help="pgd, apgd, momentum or msd")
+    parser.add_argument("--steps", type=int, default=20, help="of the attack")
+    parser.add_argument("--step-size", default=None, help="in the threat's unit: 0.01, 2/255")
+    parser.add_argument("--rule", type=str, default=None, help="steepest or gradient")
+    parser.add_argument("--loss", type=str, default="cw", help="cw, margin, ce, ... of each domain")
+    parser.add_argument(
+        "--random-start", type=bool, default=None, help="true or false; the attack's own"
+    )
+    parser.add_argument("--draws", type=int, default=1, help="passes for a random transform")
+    parser.add_argument("--judge-draws", type=int, default=10, help="fresh draws that decide")
+    parser.add_argument(
+        "--all-steps", action="store_true", help="every example costs the same: none leaves early"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    parser.add_argument("--box", type=float, nargs=2, default=[0.0, 1.0], help="valid range: LO HI")
+    parser.add_argument("--out", type=str, default=None, help="folder for ledger, table and plots")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--dry-run", action="store_true", help="print the cost and stop")
 
 
 def _show_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:

@@ -215,6 +215,16 @@ def test_seal_where_a_sum_rounds_out_of_the_ball():
     assert (sealed > 0.3 * (1 - 1e-5)).all()
 
 
+def test_seal_gives_up_where_all_that_is_left_is_rounding():
+    # Between 2^23 and 2^24 there are no numbers but integers: 0.66 to 0.99 all round up to 1.
+    x = torch.full((2, 2, 3), 2.0**23)
+    box = (0.0, 2.0**24)
+    region = Shared(Linf(0.99)).at(x, Box(*box))
+    sealed = region.seal(region.project_(torch.ones(2, 3)))
+    assert torch.equal(sealed, torch.zeros(2, 3))
+    assert region.contains(region.decode(sealed)).all()
+
+
 @DTYPES
 @pytest.mark.parametrize("eps", [0.0, 1e-12, 1e-7, 3e-7])
 def test_seal_of_a_radius_below_the_rounding(eps, dtype):

@@ -177,6 +177,10 @@ class Combined(Objective):
     def samples(self) -> int:
         return sum(part.draws for part in self.parts)
 
+    def passes(self, victim: Victim) -> int:
+        owners = [self._victims.get(id(part.model), victim) for part in self.parts]
+        return sum(part.draws * own.draws for part, own in zip(self.parts, owners, strict=True))
+
     @contextmanager
     def held(self, victim: Victim) -> Iterator[None]:
         """The domains' models in eval mode, and frozen, for the time of the block."""
@@ -249,7 +253,7 @@ class Combined(Objective):
             stacks = [torch.cat(shown)] if owner.plain and len(shown) > 1 else shown
             answers = [owner.logits(stack, self.soften) for stack in stacks]
             if torch.is_grad_enabled() and owner is not victim:
-                owner.backwards += sum(map(len, answers))
+                owner.backwards += owner.draws * sum(map(len, answers))
             if len(answers) < len(shown):
                 answers = list(answers[0].split(list(map(len, shown))))
             for n, answer in zip(numbers, answers, strict=True):

@@ -59,10 +59,11 @@ def attack(
         raise InputError(f"{threat} is a threat to groups: an attack on it takes no targets")
     x, y = x.detach().to(victim.device), y.to(victim.device)
     ids = torch.arange(len(x)) if ids is None else ids
+    run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
     victim.top_label = int(y.max()) if len(y) else 0
     try:
-        with victim.held(), attack.objective.held(victim), torch.no_grad():
-            run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
+        # The run's own objective: an attack makes a new one at every look.
+        with victim.held(), run.objective.held(victim), torch.no_grad():
             if warm is not None:
                 run.warm = warm.to(x.device)
                 everywhere = torch.ones(warm.shape[:2], dtype=torch.bool)
@@ -187,10 +188,11 @@ class _Run:
         streams: tuple[int | Tensor, ...] = (self.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
         y = self.y[index]
-        if self.members > 1 and y.dim() == 1:
-            y = y.unsqueeze(1).expand(-1, self.members)
+        region = self.threat.at(self.x[index], self.box).vary(variant)
+        if region.members is not None and y.dim() == 1:
+            y = y.unsqueeze(1).expand(-1, region.members)
         problem = Problem(
-            region=self.threat.at(self.x[index], self.box).vary(variant),
+            region=region,
             y=y,
             target=target,
             draws=Draws.of(self.seed, self.ids[index], *streams),
@@ -265,7 +267,7 @@ class _Run:
 
     def count(self, forwards: int, backwards: int) -> None:
         """Passes of every seat in the batch."""
-        each = max(self.objective.samples * self.members, self.victim.draws)
+        each = self.objective.passes(self.victim) * self.members
         self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
 
     def tell(
@@ -380,7 +382,7 @@ class _Run:
             each=self.each,
             report=self.report,
             weights=None if self.path is None else self.path.last(),
-            path=None if self.path is None else self.path.values[:, : self.path.longest],
+            path=None if self.path is None else self.path.told(),
         )
 
 

@@ -30,7 +30,7 @@ class Average(Combined):
     """The mean of the domains' losses: ensemble PGD, expectation over transformations."""
 
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
-        return losses.mean(1), state.w
+        return _sum(state.w, losses), state.w
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Fixed(Combined):
             raise InputError(f"{len(self.weights)} weights for {losses.shape[1]} domains")
         w = losses.new_tensor(self.weights)
         w = (w / w.sum()).expand_as(losses)
-        return (w * losses).sum(1), w
+        return _sum(w, losses), w
 
 
 @dataclass(frozen=True)
@@ -119,3 +119,9 @@ class MinMax(Combined):
         if self.gamma == 0:
             return torch.zeros_like(g).scatter_(1, g.argmin(1, keepdim=True), 1.0)
         return project_simplex(even - g.double() / self.gamma).to(g.dtype)
+
+
+def _sum(w: Tensor, losses: Tensor) -> Tensor:
+    """``sum_i w_i G_i``, NaN left out: such a domain is fooled, and hides what the others do."""
+    unknown = (losses.isnan() | (w == 0)).all(1)
+    return torch.where(unknown, torch.nan, (w * losses).nansum(1))

@@ -38,8 +38,12 @@ class Objective:
 
     @property
     def samples(self) -> int:
-        """Passes that one evaluation of one point takes."""
+        """Rows of logits that one evaluation of one input takes."""
         return 1
+
+    def passes(self, victim: Victim) -> int:
+        """Passes that one evaluation of one input on ``victim`` counts as."""
+        return max(self.samples, victim.draws)
 
     @contextmanager
     def held(self, victim: Victim) -> Iterator[None]:

@@ -55,6 +55,16 @@ class Path(Rows):
         where = (self.count - 1).clamp_min(0).view(-1, 1, 1)
         return self.values.gather(1, where.expand(-1, 1, self.values.shape[2])).squeeze(1)
 
+    def told(self) -> Tensor:
+        """All that was told, ``(S, T, K)``, T the evaluations of the row that has most."""
+        return self.values[:, : _most(self.count)]
+
+    def take(self, index: Tensor) -> Self:
+        taken = super().take(index)
+        # Else T would grow with the queue: seats are taken again before all have left.
+        taken.longest = _most(taken.count)
+        return taken
+
     def join(self, other: Self) -> Self:
         size = max(self.values.shape[1], other.values.shape[1])
         values = torch.cat((self._padded(size), other._padded(size)))
@@ -67,3 +77,7 @@ class Path(Rows):
 
     def _padded(self, size: int) -> Tensor:
         return pad(self.values, (0, 0, 0, size - self.values.shape[1]), value=torch.nan)
+
+
+def _most(count: Tensor) -> int:
+    return int(count.max()) if len(count) else 0

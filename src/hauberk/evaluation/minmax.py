@@ -1,5 +1,6 @@
 """Attack several domains at once by one perturbation, and say what the domain weights tell."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.msd import MSD
-from hauberk.attacks.pgd import PGD
 from hauberk.engine.domains import Combined, Domain, product
 from hauberk.engine.expectation import seeded
-from hauberk.engine.minmax import Average, MinMax
+from hauberk.engine.minmax import Average, Fixed, MinMax
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.evaluation.evaluate import _ids, facts_of
@@ -29,10 +30,13 @@ from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
 from hauberk.threats.shared import Shared
+from hauberk.threats.union import Whole
 from hauberk.transforms.base import is_random
 
 BLOCK = 200
 """Perturbations that are written down together."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What objectives can be called: their names are those of files."""
 
 Models = nn.Module | Victim | Sequence[nn.Module | Victim] | Mapping[str, nn.Module | Victim]
 
@@ -79,7 +83,7 @@ def minmax(
         group: so many images share one perturbation (universal perturbations), in order, or
             ``by_class``. What does not fill a group is left out.
         gamma, beta: of :class:`~hauberk.engine.minmax.MinMax`.
-        attack: any gradient attack, whose loss the domains combine; 20 steps of PGD on the margin
+        attack: any gradient attack, whose loss the domains combine; 50 steps of APGD on the margin
             up to 50 by default.
         objectives: what to compare, by name, instead of ``average`` and ``minmax``.
         draws: passes over which the loss of a random transformation is averaged.
@@ -101,7 +105,7 @@ def minmax(
             raise InputError(f"{name} is {value}: give 1 or more")
     bounds = Box.of(box)
     threat = read_threat(threat) if isinstance(threat, str) else threat
-    method = PGD(loss="cw", steps=20) if attack is None else attack
+    method = APGD(loss="cw", steps=50) if attack is None else attack
     if isinstance(method.loss, Combined):
         raise InputError("the attack's loss combines domains already: give it a plain loss")
     named, x, y, warned = _models(models, images, labels, bounds, seed, batch_size)
@@ -115,7 +119,11 @@ def minmax(
             "minmax": MinMax(domains, gamma, beta, toward=toward, loss=method.loss),
         }
     else:
-        objectives = {name: replace(o, domains=domains) for name, o in objectives.items()}
+        objectives = _chosen(objectives, method, domains, bound, group)
+    if group is None and by_class:
+        raise InputError("by_class makes groups: give group=, the number of images in each")
+    if group is not None and method.targets:
+        raise InputError(f"{bound} is a threat to groups: an attack on it takes no targets")
     if group is not None:
         index = groups(y, group, by_class)
         x, y, names = x[index], y[index], names[index]
@@ -345,9 +353,32 @@ def _bound(threat: Threat, attack: Attack, group: int | None, named: Mapping[str
         raise InputError(f"{threat} needs groups: give group=, the number of images in each")
     if group is not None:
         return threat if isinstance(threat, Shared) else Shared(threat)
-    if len(threat.parts) > 1 and not isinstance(attack, MSD) and not isinstance(threat, Each):
-        return Each(*threat.parts)
-    return threat
+    if len(threat.parts) == 1 or isinstance(threat, Each):
+        return threat
+    return Whole(threat) if isinstance(attack, MSD) else Each(*threat.parts)
+
+
+def _chosen(
+    objectives: Mapping[str, Combined], attack: Attack, domains: list[Domain], threat: Threat,
+    group: int | None,
+) -> dict[str, Combined]:  # fmt: skip
+    """The caller's objectives on the run's domains, refused while nothing is written yet."""
+    members = group or (len(threat.parts) if isinstance(threat, Each) else 1)
+    if not objectives:
+        raise InputError("no objective: give at least one by name, or leave objectives out")
+    for name, objective in objectives.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InputError(f"objective {name!r}: make its name of letters, digits, '-' and '_'")
+        if not isinstance(objective, Combined):
+            raise InputError(f"objective {name} is {objective!r}: give MinMax(), Average(), ...")
+        weights = objective.weights if isinstance(objective, Fixed) else None
+        if weights is not None and len(weights) != len(domains) * members:
+            raise InputError(
+                f"objective {name} has {len(weights)} weights: give {len(domains) * members}, "
+                "one for each domain"
+            )
+        replace(attack, loss=objective)  # refuses a loss that knows no targets
+    return {name: replace(o, domains=domains) for name, o in objectives.items()}
 
 
 def _told(objective: Combined) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -175,8 +176,10 @@ def _parts(values: Tensor, members: int) -> Tensor:
 
 
 def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side:
-    keys = store.keys(f"{name}-")
+    # Not those of another objective whose name goes on after a dash.
+    keys = [key for key in store.keys(f"{name}-") if key.rpartition("-")[0] == name]
     blocks = [store.tensors(key) for key in keys]
+    rows = [store.part(key) for key in keys]
     longest = max(block["path"].shape[1] for block in blocks)
     paths = [
         torch.nn.functional.pad(b["path"], (0, 0, 0, longest - b["path"].shape[1]), value=torch.nan)
@@ -189,7 +192,7 @@ def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side
         weights=torch.cat([block["weights"] for block in blocks]),
         path=torch.cat(paths),
         delta=torch.cat([block["witness"] for block in blocks]) if grouped else None,
-        rows=store.rows(f"{name}-"),
+        rows={column: np.concatenate([r[column] for r in rows]) for column in rows[0]},
         names=parts,
         members=members,
     )

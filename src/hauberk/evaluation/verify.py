@@ -7,6 +7,7 @@ from torch import nn
 
 from hauberk.engine.expectation import Averaged
 from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
 from hauberk.evaluation.checks import Checks, Data, Point
 from hauberk.evaluation.ledger import Ledger
 
@@ -71,13 +72,17 @@ def verify(
 
     Raises:
         InputError: if there is no ledger, or its manifest cannot be read or does not say which
-            threats and box it is about.
+            threats and box it is about; for a min-max run.
     """
     ledger = Ledger.open(path)
     if ledger.manifest.get("kind") == "radius":
         from hauberk.evaluation import radii_verify
 
         return radii_verify.verify(path, model, data=data, batch_size=batch_size)
+    if ledger.manifest.get("kind") == "minmax":
+        raise InputError(
+            "a min-max run is judged when it is made; run it again with --resume to see its table"
+        )
     victim = victim_of(ledger, model, batch_size)
     check = Checks(ledger, victim, data)
     blocks = {key.removeprefix("clean-") for key in ledger.keys("clean-")}
