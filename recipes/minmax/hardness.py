@@ -7,9 +7,9 @@
 Groups of five test images of one digit share a perturbation, which min-max makes fool them all, in
 20 steps along the raw gradient of size 1/6. OUT gets, in Markdown, the final weights under four
 norms beside the C&W distance and the least linf eps of every image, and how they correlate with
-them, next to what the paper's printed tables give; `--share` shrinks all threats. `--more` groups of each digit (0 for none) then
-tell what the size of the threat, gamma, beta and averaging do to that. OUT with the suffix .png
-shows it, .json has all numbers of the first part.
+them, next to what the paper's printed tables give; `--share` shrinks all threats. `--more` groups
+of each digit (0 for none) then tell what the size of the threat, gamma, beta and averaging do to
+that. OUT with the suffix .png shows the first part, .json has all its numbers.
 """
 
 import argparse
@@ -173,8 +173,8 @@ def title(options: argparse.Namespace, found: Hardness) -> list[str]:
         f"{g} groups of {m} test images of one digit, seed {options.seed}; 20 steps of PGD along "
         f"the raw gradient times 1/6 from the clean images, gamma {options.gamma:g}, beta "
         f"{options.beta:g}. Distances: C&W (nine rounds, Adam at 0.05) and `best` in linf, "
-        f"{options.budget} passes per image each, {lost} not found (inf). Clean accuracy on these images: "
-        f"{percent(float(found.correct.double().mean()))}.",
+        f"{options.budget} passes per image each, {lost} not found (inf). Clean accuracy on "
+        f"these images: {percent(float(found.correct.double().mean()))}.",
         "",
         "## Weights and distances",
         "",

@@ -130,11 +130,15 @@ def _number(name: str, given: Any) -> float:
 
 def _attack(options: Any) -> "Attack":
     from hauberk.attacks import APGD, MSD, PGD, MomentumIterative
+    from hauberk.evaluation.minmax import default_attack
 
     kinds: dict[str, type[Attack]] = {
         "pgd": PGD, "apgd": APGD, "momentum": MomentumIterative, "msd": MSD,
     }  # fmt: skip
-    kind = kinds.get(options.attack)
+    if options.attack is None and options.step_size is options.rule is options.random_start:
+        # Without a word more: hb.minmax's own choice.
+        return default_attack(len(_several(options.threat)) > 1, options.loss, options.steps)
+    kind = kinds.get(options.attack or "pgd")
     if kind is None:
         raise InputError(f"unknown attack '{options.attack}': choose one of {', '.join(kinds)}")
     given = {

@@ -8,12 +8,13 @@ from scipy.optimize import minimize
 from torch import nn
 
 from hauberk import InputError
-from hauberk.attacks import APGD, MSD, PGD, MomentumIterative
+from hauberk.attacks import APGD, MSD, PGD, MomentumIterative, Square
 from hauberk.engine.ensembles import Vote
+from hauberk.engine.expectation import Averaged
 from hauberk.engine.minmax import Average, Domain, Fixed, MinMax, product
 from hauberk.engine.victim import Victim
 from hauberk.maths.losses import LOSSES
-from hauberk.threats import L1, L2, Box, Linf, Union
+from hauberk.threats import L1, L2, Box, Linf, RotationTranslation, Union
 from hauberk.threats.shared import Shared
 from hauberk.transforms import FlipH, RandomRotate
 
@@ -140,9 +141,10 @@ def test_the_saddle_of_quadratic_losses(threat, gamma, beta):
     c = centres()
     domains = [Near(row) for row in c]
     x = torch.tensor([[0.0] * 4, [0.4, -0.3, 0.2, 0.1]], dtype=torch.float64)
+    step, steps = (0.2, 120) if gamma else (0.1, 250)  # without the pull, in narrowing circles
     attack = PGD(
-        loss=MinMax(domains, gamma, beta, loss=second), rule="gradient", step_size=0.1, steps=250,
-        random_start=False,
+        loss=MinMax(domains, gamma, beta, loss=second), rule="gradient", step_size=step,
+        steps=steps, random_start=False,
     )  # fmt: skip
     found = attack(domains[0], x, torch.zeros(2, dtype=torch.int64), threat, box=WIDE, stop=False)
     for row in range(2):
@@ -160,7 +162,7 @@ def test_two_centres_by_hand():
     """
     domains = [Near(torch.tensor([c, 0.0], dtype=torch.float64)) for c in (0.0, 1.0)]
     loss = MinMax(domains, gamma=2.0, beta=0.1, loss=second)
-    attack = PGD(loss=loss, rule="gradient", step_size=0.1, steps=300, random_start=False)
+    attack = PGD(loss=loss, rule="gradient", step_size=0.2, steps=150, random_start=False)
     x, y = torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
     free = attack(domains[0], x, y, L2(2.0), box=WIDE, stop=False)
     assert np.allclose(free.points, [[0.5, 0]], atol=1e-6)
@@ -191,8 +193,8 @@ def test_the_saddle_of_linear_losses(threat, beta):
     domains, gamma = [Linear(seed, features=5) for seed in (3, 4)], 2.0
     x, y = data(3, 5, model=domains[0])
     attack = PGD(
-        loss=MinMax(domains, gamma, beta, loss="margin"), rule="gradient", step_size=0.03,
-        steps=400, random_start=False,
+        loss=MinMax(domains, gamma, beta, loss="margin"), rule="gradient", step_size=0.05,
+        steps=250, random_start=False,
     )  # fmt: skip
     found = attack(domains[0], x, y, threat, box=WIDE, stop=False)
     q = {inf: 1, 2: 2, 1: inf}[threat.p]
@@ -256,7 +258,7 @@ one = pytest.mark.parametrize(
 @pytest.mark.parametrize("stop", [True, False])
 def test_one_domain_is_the_plain_attack_bit_for_bit(attack, threat, stop):
     model = Linear(classes=4)
-    x, y = data(10, classes=4, model=model)
+    x, y = data(5, classes=4, model=model)
     for loss in LOSSES:
         plain = replace(attack, loss=loss)(model, x, y, threat, stop=stop)
         for objective in (
@@ -270,6 +272,20 @@ def test_one_domain_is_the_plain_attack_bit_for_bit(attack, threat, stop):
             found = replace(attack, loss=objective)(model, x, y, threat, stop=stop)
             same(found, plain)
             assert bool((found.weights == 1).all())
+
+
+def test_one_domain_of_a_search_without_gradients_softened_or_warped():
+    x, y = data(4, features=36, classes=4)
+    images = x.view(4, 1, 6, 6)
+    model = nn.Sequential(Linear(features=36, classes=4), nn.ReLU())
+    for attack, threat in (
+        (Square(steps=12), Linf(0.1)),
+        (PGD(steps=4, soften=0.3), Linf(0.1)),
+        (PGD(steps=4), RotationTranslation(20, 1)),
+    ):
+        plain = replace(attack, loss="margin")(model, images, y, threat, stop=False)
+        found = replace(attack, loss=MinMax([model], loss="margin"))
+        same(found(model, images, y, threat, stop=False), plain)
 
 
 def test_one_domain_with_targets():
@@ -374,6 +390,24 @@ def test_draws_of_a_random_transform():
     assert model.backwards == 3 * 6 * 5
 
 
+class Noisy(Linear):
+    def forward(self, x):
+        return super().forward(x + 0.1 * torch.randn_like(x))
+
+
+def test_models_that_draw_count_all_their_draws():
+    counting = [Counting(Noisy(0)), Counting(Linear(1)), Counting(Noisy(2))]
+    victims = [Averaged(counting[0], 5), Victim(counting[1]), Averaged(counting[2], 3)]
+    x, y = data(4)
+    found = PGD(loss=MinMax(victims), steps=3)(victims[1], x, y, Linf(0.1), stop=False)
+    assert [model.forwards for model in counting] == [4 * 4 * n for n in (5, 1, 3)]
+    assert [model.backwards for model in counting] == [4 * 3 * n for n in (5, 1, 3)]
+    assert found.forwards.tolist() == [9 * 4] * 4
+    assert found.backwards.tolist() == [9 * 3] * 4
+    assert [victim.forwards for victim in victims] == [model.forwards for model in counting]
+    assert [victim.backwards for victim in victims] == [model.backwards for model in counting]
+
+
 # Weights
 
 
@@ -435,7 +469,7 @@ def test_they_go_to_the_domain_that_is_hardest_to_fool():
     for toward, sign in (("hard", 1), ("strong", -1)):
         for gamma, beta in ((2.0, 0.1), (2.0, inf), (2.0, 0.5), (0.3, 1.0), (0.0, 0.5), (0.0, inf)):
             loss = MinMax(models, gamma, beta, loss="margin", toward=toward)
-            found = PGD(loss=loss, steps=150)(models[0], x, y, Linf(0.1), stop=False)
+            found = PGD(loss=loss, steps=70)(models[0], x, y, Linf(0.1), stop=False)
             ends = onto_simplex(1 / 3 - sign * g / max(gamma, 1e-9))
             assert np.abs(found.weights.numpy() - ends).max() < 1e-6
             value = ends @ g + sign * gamma / 2 * ((ends - 1 / 3) ** 2).sum()
@@ -515,12 +549,12 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("add", [torch.nan, inf, -inf, 1e300, 1e25])
+@pytest.mark.parametrize("add", [torch.nan, inf, -inf, 1e300])
 @pytest.mark.parametrize("classes", [(0,), (0, 1, 2)])
 def test_a_domain_of_odd_logits(loss, add, classes):
     good = Linear(1, classes=3)
     odd = Odd(Linear(2, classes=3), add, classes)
-    x, y = data(6, classes=3, model=good)
+    x, y = data(4, classes=3, model=good)
     for objective in (
         MinMax([odd, good], loss=loss),
         MinMax([good, odd], 0.0, 0.1, loss=loss),
@@ -529,7 +563,7 @@ def test_a_domain_of_odd_logits(loss, add, classes):
         Fixed([odd, good], weights=(1, 2), loss=loss),
     ):
         for stop in (True, False):
-            found = PGD(loss=objective, steps=4)(good, x, y, Linf(0.2), stop=stop)
+            found = PGD(loss=objective, steps=3)(good, x, y, Linf(0.2), stop=stop)
             assert bool(found.points.isfinite().all())
             assert bool(Linf(0.2).at(x, Box()).contains(found.points).all())
             on_simplex(found.weights)
@@ -584,13 +618,13 @@ def test_models_of_several_dtypes():
         x, y = data(8, classes=3, model=models[0])
         x = x.to(dtype)
         for loss in LOSSES:
-            for attack in (PGD(steps=5), APGD(steps=5)):
-                attack = replace(attack, loss=MinMax(models, loss=loss))
-                found = attack(models[1], x, y, Linf(0.3))
-                assert found.points.dtype == dtype
-                on_simplex(found.weights, 1e-5)
-                wrong = wrong_by_hand(models, found.points, y)
-                assert torch.equal(found.fooled, wrong.all(0))
+            attack = (PGD if loss in ("ce", "cw") else APGD)(
+                steps=3, loss=MinMax(models, loss=loss)
+            )
+            found = attack(models[1], x, y, Linf(0.3))
+            assert found.points.dtype == dtype
+            on_simplex(found.weights, 1e-5)
+            assert torch.equal(found.fooled, wrong_by_hand(models, found.points, y).all(0))
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=4), APGD(steps=4)], ids=["pgd", "apgd"])
@@ -608,6 +642,19 @@ def test_few_examples_and_no_room(attack):
     on_simplex(still.path)
 
 
+class Half:
+    """Turns a share of the inputs into their negatives."""
+
+    random = True
+
+    def __init__(self, often):
+        self.often = often
+
+    def __call__(self, x, draws, number):
+        turned = draws.uniform(number, (1,), x.dtype) < self.often
+        return torch.where(turned, 1 - x, x)
+
+
 def test_votes_as_domains():
     one = Vote([Linear(s, classes=3) for s in range(3)])
     two = Vote([Linear(s, classes=3) for s in range(3, 6)])
@@ -618,6 +665,13 @@ def test_votes_as_domains():
         assert torch.equal(found.fooled, wrong_by_hand(domains, found.points, y).all(0))
         assert bool(found.fooled.any())
         on_simplex(found.weights)
+    # Behind a transform that draws, half of the draws must be wrong.
+    never = Domain(one, transform=Half(0.0), draws=3)
+    always = Domain(one, transform=Half(1.0), draws=3)
+    sure = PGD(steps=1, loss=Average([always]))(one, x, y, Linf(0.0))
+    assert torch.equal(sure.fooled, wrong_by_hand([one], 1 - x, y)[0])
+    plain = PGD(steps=1, loss=Average([never]))(one, x, y, Linf(0.0))
+    assert torch.equal(plain.fooled, wrong_by_hand([one], x, y)[0])
 
 
 def test_random_transforms_repeat_whatever_the_batch():

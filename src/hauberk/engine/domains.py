@@ -9,9 +9,10 @@ the others.
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,13 @@ class Domain:
         if callable(given):
             return cls(transform=given)
         raise InputError(f"{given!r} is no domain: give a model, a transformation or a Domain")
+
+    def but(self, **changes: Any) -> Self:
+        """The same domain, of the same kind, with some attributes changed."""
+        other = copy(self)
+        for name, value in changes.items():
+            object.__setattr__(other, name, value)
+        return other
 
     def inputs(self, x: Tensor, draws: Draws, number: Tensor) -> Tensor:
         """What the model is shown for inputs ``x`` (N, ...): ``(self.draws * N, ...)``.

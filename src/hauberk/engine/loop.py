@@ -196,6 +196,7 @@ class _Run:
             y=y,
             target=target,
             draws=Draws.of(self.seed, self.ids[index], *streams),
+            index=index,
         )
         if self.warm is not None and self.has_warm is not None:
             restart = number if target is None else torch.div(number, aims, rounding_mode="floor")

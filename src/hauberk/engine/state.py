@@ -23,6 +23,8 @@ class Problem(Rows):
         draws: each seat's own random numbers.
         warm: inputs ``(S, ...)`` to start from, which may lie outside the threat, for the seats
             whose ``has_warm`` (S,) is set; None for nobody. Only :meth:`begin` reads them.
+        index: each seat's row of the batch that the attack was called on, ``(S,)`` int64, to look
+            up what the caller knows of it; None where there is no batch.
     """
 
     region: Region
@@ -31,6 +33,7 @@ class Problem(Rows):
     draws: Draws
     warm: Tensor | None = field(default=None, repr=False)
     has_warm: Tensor | None = None
+    index: Tensor | None = None
 
     def begin(self, region: Region | None = None, random: bool = True) -> Tensor:
         """Where to start: the projected warm start, else a random point, or the clean input.

@@ -6,6 +6,7 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase as _Norm
 
 from hauberk.errors import InputError
 from hauberk.maths.losses import wrong
@@ -14,9 +15,9 @@ from hauberk.maths.losses import wrong
 class Victim:
     """A classifier wrapped for attack.
 
-    Inside ``with victim.held():`` the model is in eval mode and its parameters need no gradient;
-    afterwards every module's mode and every parameter's ``requires_grad`` are as they were. The
-    parameters' ``grad`` is never touched.
+    Inside ``with victim.held():`` the model is in eval mode (or as ``mode`` says) and its
+    parameters need no gradient; afterwards every module's mode and every parameter's
+    ``requires_grad`` are as they were. The parameters' ``grad`` is never touched.
 
     Attributes:
         forwards, backwards: passes so far (one example through the model once is one).
@@ -25,8 +26,11 @@ class Victim:
         top_label: largest label of the run; a model with too few classes for it is refused.
         draws: passes behind one set of logits (a stochastic model is averaged).
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
+        mode: ``eval``, or ``train`` for attacks that shall see train mode; running statistics are
+            left alone then.
     """
 
+    mode = "eval"
     plain = True
     draws = 1
 
@@ -55,9 +59,15 @@ class Victim:
         """Eval mode and frozen parameters for the time of the block; re-entrant."""
         modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
         modes = [(m, m.training) for m in modules]
+        norms = [(m, m.track_running_stats, m.momentum) for m in modules if isinstance(m, _Norm)]
         frozen = [p for m in modules[:1] for p in m.parameters() if p.requires_grad]
         try:
-            if any(training for _, training in modes):
+            if self.mode == "train" and modules:
+                self.model.train()
+                for norm, _, _ in norms:
+                    # Either alone leaves one kind of normalisation updating its statistics.
+                    norm.track_running_stats, norm.momentum = False, 0.0
+            elif any(training for _, training in modes):
                 self.model.eval()
             for p in frozen:
                 p.requires_grad_(False)
@@ -65,6 +75,8 @@ class Victim:
         finally:
             for module, training in modes:
                 module.training = training
+            for norm, tracks, momentum in norms:
+                norm.track_running_stats, norm.momentum = tracks, momentum
             for p in frozen:
                 p.requires_grad_(True)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.msd import MSD
+from hauberk.attacks.pgd import PGD
 from hauberk.engine.domains import Combined, Domain, product
 from hauberk.engine.expectation import seeded
 from hauberk.engine.minmax import Average, Fixed, MinMax
@@ -31,7 +32,7 @@ from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
 from hauberk.threats.shared import Shared
 from hauberk.threats.union import Whole
-from hauberk.transforms.base import is_random
+from hauberk.transforms.base import Transform, is_random
 
 BLOCK = 200
 """Perturbations that are written down together."""
@@ -48,6 +49,7 @@ def minmax(
     threat: Threat | str,
     *,
     transforms: Sequence[Callable[..., Tensor]] = (),
+    domains: Sequence[Domain] = (),
     group: int | None = None,
     by_class: bool = False,
     gamma: float = 3.0,
@@ -80,6 +82,8 @@ def minmax(
             the attack is MSD, which walks one perturbation through the whole union.
         transforms: what every perturbed image must survive, e.g. those of
             :func:`hauberk.transforms.wang2021`; none by default.
+        domains: further domains, of kinds of one's own (:class:`~hauberk.engine.domains.Domain`);
+            one without a model stands for all models.
         group: so many images share one perturbation (universal perturbations), in order, or
             ``by_class``. What does not fill a group is left out.
         gamma, beta: of :class:`~hauberk.engine.minmax.MinMax`.
@@ -103,23 +107,27 @@ def minmax(
     for name, value in (("draws", draws), ("judge_draws", judge_draws)):
         if value < 1:
             raise InputError(f"{name} is {value}: give 1 or more")
+    if by_class and group is None:
+        raise InputError("by_class makes groups of one class: give group=, the images in each")
     bounds = Box.of(box)
     threat = read_threat(threat) if isinstance(threat, str) else threat
-    method = APGD(loss="cw", steps=50) if attack is None else attack
+    method = default_attack(len(threat.parts) > 1) if attack is None else attack
     if isinstance(method.loss, Combined):
         raise InputError("the attack's loss combines domains already: give it a plain loss")
     named, x, y, warned = _models(models, images, labels, bounds, seed, batch_size)
     names = _ids(ids, len(x))
-    domains = _domains(named, transforms, x[:2], draws)
+    every = _domains(named, transforms, x[:2], draws) if transforms or not domains else []
+    every += _further(domains, named)
+    _distinct(every)
     bound = _bound(threat, method, group, named)
     toward: Literal["strong", "hard"] = "strong" if isinstance(bound, Each) else "hard"
     if objectives is None:
         objectives = {
-            "average": Average(domains, loss=method.loss),
-            "minmax": MinMax(domains, gamma, beta, toward=toward, loss=method.loss),
+            "average": Average(every, loss=method.loss),
+            "minmax": MinMax(every, gamma, beta, toward=toward, loss=method.loss),
         }
     else:
-        objectives = _chosen(objectives, method, domains, bound, group)
+        objectives = _chosen(objectives, method, every, bound, group)
     if group is None and by_class:
         raise InputError("by_class makes groups: give group=, the number of images in each")
     if group is not None and method.targets:
@@ -132,7 +140,7 @@ def minmax(
     facts = {
         "kind": "minmax",
         "threat": str(bound),
-        "parts": [str(domain) for domain in domains],
+        "parts": [str(domain) for domain in every],
         "models": list(named),
         "group": group,
         "by_class": by_class,
@@ -147,7 +155,7 @@ def minmax(
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
-    run = _Run(method, bound, domains, x, y, names, bounds, seed, judge_draws, stop, store)
+    run = _Run(method, bound, every, x, y, names, bounds, seed, judge_draws, stop, store)
     run.clean()
     total = len(objectives) * -(-len(x) // BLOCK)
     for number, (name, objective, start) in enumerate(
@@ -159,6 +167,13 @@ def minmax(
     result = MinMaxResult.read(store, list(objectives), index)
     store.write_summary(result.summary)
     return result
+
+
+def default_attack(several: bool, loss: str = "cw", steps: int = 50) -> Attack:
+    """APGD; for ``several`` threats at once PGD, since APGD's sparse steps are for l1 alone."""
+    if several:
+        return PGD(loss=loss, steps=steps, share=0.1)
+    return APGD(loss=loss, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -274,7 +289,7 @@ class _Run:
                         own = Draws(key=keys.split(place).key[rows].to(victim.device))
                         turn = torch.full_like(own.key, number)
                         x = flat[rows.to(flat.device)].to(victim.device)
-                        shown = replace(domain, draws=1).inputs(x, own, turn)
+                        shown = domain.but(draws=1).inputs(x, own, turn)
                         wants = labels[rows.to(labels.device)].to(victim.device)
                         parts.append(decide(victim, shown, wants)[1].cpu())
                 each.append(torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool))
@@ -335,16 +350,44 @@ def _domains(
 
     for transform in transforms:
         check(transform, few)
-    made = product(list(named.values()), transforms, draws)
+    shown: list[str] = []
+    for transform in transforms:
+        text = str(Domain(transform=transform))
+        if text in shown and not isinstance(transform, Transform):  # a second lambda, say
+            text = f"{text} {len(shown) + 1}"
+        shown.append(text)
+    shown *= len(named)
     owners = [name for name in named for _ in transforms]
-    shown = [str(Domain(transform=t)) for t in transforms] * len(named)
-    for text in shown[: len(transforms)]:
-        if shown[: len(transforms)].count(text) > 1:
-            raise InputError(f"transformation {text} is named twice: name each once")
     return [
-        replace(domain, name=f"{owner} {text}" if len(named) > 1 else text)
-        for domain, owner, text in zip(made, owners, shown, strict=True)
+        domain.but(name=f"{owner} {text}" if len(named) > 1 else text)
+        for domain, owner, text in zip(
+            product(list(named.values()), transforms, draws), owners, shown, strict=True
+        )
     ]
+
+
+def _further(domains: Sequence[Domain], named: Mapping[str, Victim]) -> list[Domain]:
+    """The user's own domains, on all models where they name none."""
+    made: list[Domain] = []
+    for domain in domains:
+        if not isinstance(domain, Domain):
+            raise InputError(f"{domain!r} is no Domain: pass models and transforms as such")
+        text = domain.name or type(domain).__name__
+        if domain.model is not None:
+            made.append(domain.but(model=Victim.of(domain.model), name=domain.name or str(domain)))
+            continue
+        made += [
+            domain.but(model=victim, name=f"{owner} {text}" if len(named) > 1 else text)
+            for owner, victim in named.items()
+        ]
+    return made
+
+
+def _distinct(domains: Sequence[Domain]) -> None:
+    names = [str(domain) for domain in domains]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"domain {name} is named twice: give each a name of its own")
 
 
 def _bound(threat: Threat, attack: Attack, group: int | None, named: Mapping[str, Any]) -> Threat:

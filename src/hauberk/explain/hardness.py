@@ -63,8 +63,8 @@ def hardness(
 
     Each group of images of one class shares one perturbation, which min-max makes fool them all:
     the image that resists most gets the most weight. Images that the model gets wrong may be among
-    them; their distances are 0. Weights say most where the threat is of the size of the images' own
-    distances: far beyond, all are fooled early, and far below, they only repeat the clean losses.
+    them; their distances are 0. In threats far beyond the images' own distances all are fooled
+    early and the weights tell little; far below, they only repeat the clean losses.
 
     Args:
         images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
@@ -156,7 +156,7 @@ class Hardness:
     Attributes:
         index: places of the images in the data, ``(G, M)``.
         labels: the class of each group, ``(G,)``.
-        weights: by threat, final domain weights ``(G, M)``.
+        weights: by threat, domain weights ``(G, M)``, the final ones or their mean.
         cw_l2: l2 distance to an error by ``l2_solver`` (C&W), ``(G, M)``: 0 for images that are
             wrong anyway, inf where none was found; eps_linf: the same in linf.
         images: ``(G, M, ...)``.

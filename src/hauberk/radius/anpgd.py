@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass, field
 from math import inf
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.radius.base import Solver, gauge, meet
-from hauberk.threats.base import Region
+from hauberk.threats.base import Region, Threat
 
 
 @dataclass(kw_only=True)
@@ -36,9 +39,9 @@ class ANPGD(Solver):
 
     Args:
         steps: of PGD, with step length ``2.5 eps / steps``.
-        eps: radius of the ball; the distance of a warm start takes its place, and PGD begins there.
-            None: 1.5 times the distance to the linearised boundary, and PGD begins at the clean
-            input.
+        eps: radius of the ball, or radii ``(B,)``, one for each example of the batch; the distance
+            of a warm start takes its place, and PGD begins there. None: 1.5 times the distance to
+            the linearised boundary, and PGD begins at the clean input.
         eps_max: largest length tried; None doubles it until the model is fooled.
         random_start: begin at a random point of the ball.
         share: in l1, the share of features that a step moves.
@@ -50,7 +53,7 @@ class ANPGD(Solver):
     loss: str = "soft_margin"
     steps: int = 40
     bisections: int = 10
-    eps: float | None = None
+    eps: float | Tensor | None = None
     eps_max: float | None = None
     random_start: bool = True
     share: float = 0.01
@@ -59,9 +62,14 @@ class ANPGD(Solver):
         super().__post_init__()
         if self.bisections < 0:
             raise InputError(f"bisections is {self.bisections}: give 0 or more")
-        for name, length in (("eps", self.eps), ("eps_max", self.eps_max)):
+        each = isinstance(self.eps, Tensor)
+        for name, length in (("eps", None if each else self.eps), ("eps_max", self.eps_max)):
             if length is not None and not 0 < length < inf:
                 raise InputError(f"{name} is {length}: give a number above 0, or leave it out")
+        if isinstance(self.eps, Tensor) and not bool(
+            ((self.eps > 0) & (self.eps < inf)).all() and self.eps.dim() == 1
+        ):
+            raise InputError("eps must hold one number above 0 for each example, (B,)")
         if not 0 < self.share <= 1:
             raise InputError(f"share is {self.share}: shares of coordinates lie in (0, 1]")
 
@@ -73,10 +81,19 @@ class ANPGD(Solver):
         last = self.steps + self.bisections
         return state.t.count > last if state.t.most > last else None
 
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+        if isinstance(self.eps, Tensor) and len(self.eps) != len(x):
+            raise InputError(f"{len(self.eps)} radii eps for {len(x)} examples: give one for each")
+        return super().run(victim, threat, x, y, **options)
+
     def start(self, problem: Problem) -> State:
         region = gauge(problem)
         u = region.start()
-        radius = u.new_full((len(u),), self.eps or 1.0)
+        if isinstance(self.eps, Tensor):
+            assert problem.index is not None
+            radius = self.eps.to(u)[problem.index]
+        else:
+            radius = u.new_full((len(u),), self.eps or 1.0)
         warm = None
         if problem.warm is not None and problem.has_warm is not None:
             warm = region.project_(problem.warm.to(u, copy=True))

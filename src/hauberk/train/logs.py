@@ -1,0 +1,105 @@
+"""What a training adds up over an epoch, and tells while it runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        done: share of the optimiser steps done; doing: what now.
+        forwards, backwards: passes so far, of attacks and training together, in this process.
+    """
+
+    done: float
+    doing: str
+    forwards: int
+    backwards: int
+
+
+class Tally:
+    """Sums over the minibatches of an epoch; tensors stay on the device until they are read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._device = device
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin an epoch."""
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self.forwards = self.backwards = 0
+        self.seconds = self.attacking = 0.0
+
+    def add(self, name: str, value: Tensor, count: int) -> None:
+        """Take in a scalar that is a mean over ``count`` examples."""
+        old = self._sums.get(name)
+        new = value.detach().to(self._device, self._dtype) * count
+        self._sums[name] = new if old is None else old + new
+        self._counts[name] = self._counts.get(name, 0) + count
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain numbers; one look at the device."""
+        sums = torch.stack(list(self._sums.values())).tolist() if self._sums else []
+        return {
+            "sums": dict(zip(self._sums, sums, strict=True)),
+            "counts": dict(self._counts),
+            "forwards": self.forwards,
+            "backwards": self.backwards,
+            "seconds": self.seconds,
+            "attacking": self.attacking,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` told."""
+        self._sums = {
+            k: torch.tensor(v, dtype=self._dtype, device=self._device)
+            for k, v in state["sums"].items()
+        }
+        self._counts = dict(state["counts"])
+        self.forwards, self.backwards = state["forwards"], state["backwards"]
+        self.seconds, self.attacking = state["seconds"], state["attacking"]
+
+
+def means(states: list[dict[str, Any]]) -> dict[str, float]:
+    """Means over the examples of all processes, by name."""
+    names = dict.fromkeys(name for state in states for name in state["sums"])
+    found = {}
+    for name in names:
+        total = sum(state["sums"].get(name, 0.0) for state in states)
+        found[name] = total / max(1, sum(state["counts"].get(name, 0) for state in states))
+    return found
+
+
+class Board:
+    """TensorBoard files beside the run; does nothing without that package."""
+
+    def __init__(self, out: Path | None, epoch: int) -> None:
+        self._writer: Any = None
+        if out is None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=epoch + 1)
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """The numbers of one epoch."""
+        if self._writer is not None:
+            for name, value in record.items():
+                self._writer.add_scalar(name, value, record["epoch"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self._writer is not None:
+            self._writer.close()

@@ -1,0 +1,88 @@
+"""Data of a training: split, checked and identified before anything starts."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.data.dataset import Dataset
+from hauberk.engine.inputs import check
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
+from hauberk.threats.base import Box
+
+Data = Dataset | tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Examples on the CPU, ``x`` (N, ...) in the model's dtype, ``y`` (N,), ``ids`` (N,) for the
+    user."""
+
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def describe(self) -> dict[str, Any]:
+        """Name, size and a digest of the bytes."""
+        digest = hashlib.sha256()
+        for tensor in (self.x, self.y):
+            digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        return {"name": self.name, "shape": list(self.x.shape), "sha256": digest.hexdigest()}
+
+    def part(self, start: int, stop: int | None) -> "Material":
+        """Examples ``start`` to ``stop``."""
+        return Material(self.x[start:stop], self.y[start:stop], self.ids[start:stop], self.name)
+
+
+def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> list[Material]:
+    """Training and validation examples; `InputError` for what cannot be trained on."""
+    train = _material(data, box, model, "data")
+    if not isinstance(validation, int):
+        held = _material(validation, box, model, "validation")
+        if held.x.shape[1:] != train.x.shape[1:]:
+            raise InputError(
+                f"validation inputs have shape {tuple(held.x.shape[1:])}, training inputs "
+                f"{tuple(train.x.shape[1:])}: give both alike"
+            )
+    else:
+        if not 0 <= validation < max(1, len(train)):
+            raise InputError(
+                f"validation is {validation} of {len(train)} examples: "
+                "give fewer than there are, and 0 or more"
+            )
+        held, train = train.part(0, validation), train.part(validation, None)
+    if not len(train):
+        raise InputError("there are no examples to train on: give at least one")
+    _check_classes(model, train, held)
+    return [train, held]
+
+
+def _material(data: Data, box: Box, model: nn.Module, name: str) -> Material:
+    if isinstance(data, Dataset):
+        x, y, ids, name = data.images, data.labels, data.ids, data.name
+    else:
+        x, y = data
+        ids = torch.arange(len(y))
+    x, y = check(x.detach().cpu(), y.detach().cpu(), box)
+    dtype = Victim(model).dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"the model is in {dtype}: train it in float32 with precision='bf16-mixed'"
+        )
+    return Material(x.to(dtype), y, ids.cpu(), name)
+
+
+def _check_classes(model: nn.Module, *parts: Material) -> None:
+    victim = Victim(model)
+    for part in parts:
+        if len(part):
+            victim.top_label = max(victim.top_label, int(part.y.max()))
+    with victim.held():
+        victim.predict(parts[0].x[:1])

@@ -1,0 +1,73 @@
+"""Optimisers by name, and the moving average of the weights."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.errors import InputError
+
+Maker: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+NAMES = ("adam", "sgd")
+
+
+def make_optimiser(
+    which: str | Maker,
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """``adam``, ``sgd``, or what a function of the parameters returns; `InputError` otherwise."""
+    trained = [p for p in parameters if p.requires_grad]
+    if not trained:
+        raise InputError(
+            "nothing to train: no parameter of the model needs a gradient; "
+            "call model.requires_grad_(True) or unfreeze some"
+        )
+    if which == "adam":
+        return torch.optim.Adam(trained, lr=learning_rate, weight_decay=weight_decay)
+    if which == "sgd":
+        return torch.optim.SGD(
+            trained, lr=learning_rate, momentum=momentum, weight_decay=weight_decay,
+            nesterov=nesterov,
+        )  # fmt: skip
+    if callable(which):
+        made = which(trained)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise InputError(
+                f"the optimiser function returned a {type(made).__name__}: "
+                "return a torch.optim.Optimizer"
+            )
+        return made
+    raise InputError(
+        f"unknown optimiser {which!r}: choose {' or '.join(NAMES)}, or give a function of the "
+        "parameters"
+    )
+
+
+class Average:
+    """Exponential moving average of a model: ``a <- decay * a + (1 - decay) * w`` each step.
+
+    Floating buffers (running statistics) are averaged alike; other entries are copied. It starts
+    at the initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights as they are now."""
+        averages: list[Tensor] = []
+        weights: list[Tensor] = []
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.state[name])
+                weights.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(averages, weights, 1 - self.decay)

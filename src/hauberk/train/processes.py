@@ -1,0 +1,168 @@
+"""Device, precision and processes of a training, on lightning-fabric.
+
+Every process holds a share of each global minibatch. Gradients, running statistics and losses are
+averaged by one sum over the processes after the backward pass, weighted by their counts, so that
+several processes walk the path of one.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.errors import InputError
+from hauberk.train.target import Target
+
+
+def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
+    """Run ``python ARGUMENTS`` in ``devices`` processes of this machine; the exit code.
+
+    For one machine; on several, start torchrun on each with its own rendezvous options.
+    """
+    if nodes > 1:
+        raise InputError(
+            f"nodes is {nodes}: start the same command on each machine with torchrun "
+            "--nnodes --nproc-per-node --rdzv-endpoint"
+        )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc-per-node={devices}", *arguments]
+    return subprocess.run(command, check=False).returncode
+
+
+class Processes:
+    """The processes that train together; one alone unless torchrun or ``fabric run`` began them.
+
+    Attributes:
+        rank, world: number of this process, and how many there are.
+        device: where this process computes.
+    """
+
+    def __init__(
+        self, device: str | torch.device | None, devices: int, nodes: int, precision: str,
+        home: torch.device,
+    ) -> None:  # fmt: skip
+        world = _world(devices, nodes)
+        from lightning_fabric import Fabric
+
+        wanted = torch.device(device) if device is not None else home
+        if wanted.type not in ("cpu", "cuda", "mps"):
+            raise InputError(f"unknown device {str(wanted)!r}: choose cpu, cuda, cuda:1 or mps")
+        if wanted.type == "cuda" and not torch.cuda.is_available():
+            raise InputError("there is no CUDA device here: choose device='cpu'")
+        if world == 1:
+            on = [wanted.index or 0] if wanted.type == "cuda" else 1
+            self.fabric: Any = Fabric(accelerator=wanted.type, devices=on, precision=precision)  # type: ignore[arg-type]
+        else:
+            from lightning_fabric.strategies.ddp import DDPStrategy
+
+            # Its own averaging is kept off: it knows no uneven shares, no second forward pass and
+            # no process without examples.
+            self.fabric = Fabric(
+                accelerator=wanted.type, devices=world // nodes, num_nodes=nodes,
+                precision=precision, strategy=DDPStrategy(broadcast_buffers=False),  # type: ignore[arg-type]
+            )  # fmt: skip
+        self.fabric.launch()
+        self.rank, self.world = int(self.fabric.global_rank), int(self.fabric.world_size)
+        self.device: torch.device = self.fabric.device
+        self.half = precision == "bf16-mixed"
+
+    def share(self, rows: Tensor) -> Tensor:
+        """This process's part of a global minibatch; may be empty."""
+        return rows.tensor_split(self.world)[self.rank]
+
+    def apart(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
+        """For the forward and backward passes: gradients stay those of this process."""
+        if self.world == 1:
+            return nullcontext()
+        found: AbstractContextManager[Any] = self.fabric.no_backward_sync(wrapped)
+        return found
+
+    def average(self, model: nn.Module, loss: Tensor, weight: float) -> Tensor:
+        """Gradients, floating buffers and loss as weighted means over the processes."""
+        if self.world == 1:
+            return loss
+        trained = [p for p in model.parameters() if p.requires_grad]
+        buffers = [b for b in model.buffers() if b.is_floating_point()]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+        parts = [t.detach() for t in (*grads, *buffers, loss)]
+        dtype = max((t.dtype for t in parts), key=lambda d: torch.finfo(d).bits)
+        # A process without examples may hold NaN in them: it has nothing to say.
+        flat = torch.cat([t.reshape(-1).to(dtype) for t in parts])
+        flat = flat * weight if weight else torch.zeros_like(flat)
+        torch.distributed.all_reduce(flat)
+        done = list(flat.split([t.numel() for t in parts]))
+        for p, mean in zip(trained, done, strict=False):
+            p.grad = mean.view_as(p).to(p.dtype)
+        for buffer, mean in zip(buffers, done[len(trained) :], strict=False):
+            buffer.copy_(mean.view_as(buffer))
+        mean_loss: Tensor = done[-1].view(()).to(loss.dtype)
+        return mean_loss
+
+    def spread(self, memory: dict[str, Tensor], rows: Tensor) -> None:
+        """Give every process the rows of a strategy's memory that the others wrote."""
+        if self.world == 1 or not memory:
+            return
+        shares = rows.tensor_split(self.world)
+        for table in memory.values():
+            mine = table[shares[self.rank].to(table.device)]
+            mine = mine.to(torch.uint8) if table.dtype == torch.bool else mine
+            sent = mine.new_zeros(len(shares[0]), *mine.shape[1:])
+            sent[: len(mine)] = mine
+            got = [torch.empty_like(sent) for _ in shares]
+            torch.distributed.all_gather(got, sent)
+            for part, ids in zip(got, shares, strict=True):
+                table[ids.to(table.device)] = part[: len(ids)].to(table.dtype)
+
+    def gather(self, value: Any) -> list[Any]:
+        """A plain value of each process, in order."""
+        if self.world == 1:
+            return [value]
+        got: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(got, value)
+        return got
+
+    def from_first(self, value: Any) -> Any:
+        """The value that the first process holds; an exception there is raised everywhere."""
+        if self.world > 1:
+            value = self.fabric.broadcast(value)
+        if isinstance(value, Exception):
+            raise value
+        return value
+
+    def victim(self, model: nn.Module, mode: str) -> Target:
+        """The bare model for attacks, in the precision of the training."""
+        victim = Target(model, autocast=self.device.type if self.half else None)
+        victim.mode = mode
+        return victim
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """Leave torch's global random numbers as they were."""
+        on = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=on):
+            yield
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Random numbers of the model itself (dropout) depend on seed, step and process alone."""
+    told = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=7).digest()
+    torch.manual_seed(int.from_bytes(told, "little"))
+
+
+def _world(devices: int, nodes: int) -> int:
+    if devices < 1 or nodes < 1:
+        raise InputError(f"devices is {devices} and nodes {nodes}: give 1 or more of each")
+    begun = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_available() else 1
+    begun = begun if "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if devices * nodes not in (1, begun):
+        raise InputError(
+            f"{devices * nodes} processes are wanted but {begun} run: start the script with "
+            f"torchrun --nproc-per-node={devices}" + (f" --nnodes={nodes}" if nodes > 1 else "")
+        )
+    return begun

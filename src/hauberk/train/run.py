@@ -1,0 +1,260 @@
+"""One training from its first step to its last."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.__about__ import __version__
+from hauberk.engine.victim import Victim
+from hauberk.errors import InputError, TrainingError
+from hauberk.threats.base import Box
+from hauberk.train.checkpoint import Folder
+from hauberk.train.config import Settings
+from hauberk.train.finish import Epochs
+from hauberk.train.loader import Loader
+from hauberk.train.logs import Progress, Tally
+from hauberk.train.material import Data, split
+from hauberk.train.optimisers import Average, make_optimiser
+from hauberk.train.processes import Processes, seed_step
+from hauberk.train.strategy import Batch, Strategy
+from hauberk.train.trainer import Trained
+
+LOOK_EVERY = 20
+"""Steps between looks at the losses on a device where looking means waiting."""
+
+
+class Run:
+    """Everything of one call of :func:`hauberk.train.fit`."""
+
+    def __init__(
+        self, model: nn.Module, data: Data, strategy: Strategy, settings: Settings, *,
+        validation: int | Data, box: Box, device: str | torch.device | None, devices: int,
+        nodes: int, compile: bool, channels_last: bool,
+    ) -> None:  # fmt: skip
+        if not isinstance(model, nn.Module):
+            raise InputError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+        self.model, self.strategy, self.settings, self.box = model, strategy, settings, box
+        train, held = split(data, validation, box, model)
+        if settings.patience is not None and not len(held):
+            raise InputError("patience needs validation examples: give validation=")
+        settings.augmentation.check(train.x)
+        home, dtype = Victim(model).device, train.x.dtype
+        if settings.precision == "bf16-mixed" and dtype != torch.float32:
+            raise InputError(f"the model is in {dtype}: bf16-mixed wants float32, so call .float()")
+        # 32-true leaves everything as it is, float64 too.
+        self.processes = Processes(device, devices, nodes, settings.precision, home)
+        if settings.minibatch < self.processes.world:
+            raise InputError(
+                f"minibatch is {settings.minibatch} for {self.processes.world} processes: "
+                "give at least one example to each"
+            )
+        self.device = self.processes.device
+        self.ids = train.ids
+        self.config = {
+            "hauberk_version": ".".join(__version__.split(".")[:2]),
+            **settings.describe(),
+            "strategy": strategy.describe(),
+            "box": str(box),
+            "data": train.describe(),
+            "validation": held.describe(),
+            "model": {k: list(v.shape) for k, v in model.state_dict().items()},
+        }
+        model.to(self.device)
+        if channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = make_optimiser(
+            settings.optimiser, model.parameters(), settings.learning_rate, settings.momentum,
+            settings.weight_decay, settings.nesterov,
+        )  # fmt: skip
+        fast: Any = torch.compile(model) if compile else model
+        self.wrapped = self.processes.fabric.setup_module(fast)
+        self.victim = self.processes.victim(fast, settings.attack_mode)
+        self.loader = Loader(
+            train.x, train.y, settings.minibatch, settings.augmentation, box, settings.seed,
+            self.device, channels_last,
+        )  # fmt: skip
+        some = slice(0, 4)
+        strategy.check(train.x[some].to(self.device), train.y[some].to(self.device), box)
+        self.memory = strategy.begin(len(train), self.device)
+        if any(len(table) != len(train) for table in self.memory.values()):
+            raise InputError(
+                f"{type(strategy).__name__}.begin made a table without a row for each of "
+                f"{len(train)} examples"
+            )
+        self.average = Average(model, settings.ema) if settings.ema else None
+        self.step, self.total = 0, settings.epochs * self.loader.steps
+        self.rates = settings.rates
+        self.tally = Tally(self.device)
+        self.pending: list[tuple[int, Tensor]] = []
+        self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
+        self.epochs = Epochs(self, held)
+        self.on_step: Callable[[Progress], None] | None = None
+
+    def tell(
+        self,
+        progress: Callable[[Progress], None] | None,
+        on_epoch: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        """Whom to call, in the first process."""
+        if self.processes.rank == 0:
+            self.on_step, self.epochs.on_epoch = progress, on_epoch
+
+    def open(
+        self, out: str | Path | None, resume: bool, every_minutes: float, spec: str | None
+    ) -> None:
+        """Take the folder, and go on from its checkpoint if there is one."""
+        if resume and out is None:
+            raise InputError("resume needs the folder of the run: give out=")
+        if not every_minutes > 0:
+            raise InputError(f"every_minutes is {every_minutes}: give more than 0")
+        self.every, self.saved = 60 * every_minutes, time.monotonic()
+        self.folder: Folder | None = None
+        self.out = None if out is None else Path(out)
+        found: Any = None
+        if self.out is not None and self.processes.rank == 0:
+            try:
+                self.folder = Folder(self.out, self.config, resume)
+                found = self.folder.load()
+            except InputError as error:
+                found = error
+        found = self.processes.from_first(found)
+        if found is not None:
+            self.restore(found)
+        elif self.folder is not None:
+            self.folder.begin(self.model, spec)
+            self.save()
+        self.epochs.open()
+
+    def close(self) -> None:
+        """Free the folder, whatever ended the run."""
+        self.epochs.close()
+        if self.folder is not None:
+            self.folder.close()
+
+    def __call__(self) -> Trained:
+        """Train to the end."""
+        with self.processes.seeded():
+            while self.step < self.total and not self.epochs.over:
+                self.epoch(self.step // self.loader.steps)
+        return self.epochs.finish()
+
+    def epoch(self, epoch: int) -> None:
+        """The rest of an epoch, and what follows it."""
+        self.model.train()
+        self.wrapped.train()
+        for index in range(self.step % self.loader.steps, self.loader.steps):
+            begun, attacked = time.perf_counter(), self.victim.seconds
+            self.advance(epoch, index)
+            self.tally.seconds += time.perf_counter() - begun
+            self.tally.attacking += self.victim.seconds - attacked
+            if self.step % self.loader.steps and time.monotonic() - self.saved >= self.every:
+                self.save()
+            if self.on_step is not None:
+                done = self.epochs.passes(self.tally)
+                what = f"epoch {epoch + 1}/{self.settings.epochs}"
+                self.on_step(Progress(self.step / self.total, what, *done))
+        self.look()
+        self.epochs.ended(epoch)
+        self.save()
+
+    def advance(self, epoch: int, index: int) -> None:
+        """One optimiser step."""
+        rows = self.loader.rows(epoch, index)
+        mine = self.processes.share(rows)
+        seed_step(self.settings.seed, self.step, self.processes.rank)
+        self.optimiser.zero_grad(set_to_none=True)
+        value = torch.zeros((), device=self.device)
+        if len(mine):
+            x, y, ids = self.loader.take(mine, epoch)
+            batch = Batch(
+                model=self.wrapped, victim=self.victim, x=x, y=y, ids=ids, step=self.step,
+                epoch=epoch, progress=self.step / self.total, seed=self.settings.seed,
+                box=self.box,
+            )  # fmt: skip
+            before = self.victim.forwards, self.victim.backwards
+            with self.processes.apart(self.wrapped):
+                loss = self.strategy.loss(batch, self.memory)
+                self.processes.fabric.backward(loss.value)
+            value = loss.value.detach()
+            self.tally.forwards += self.victim.forwards - before[0] + loss.forwards
+            self.tally.backwards += self.victim.backwards - before[1] + loss.backwards
+            for name, log in loss.logs.items():
+                self.tally.add(name, log, len(mine))
+        value = self.processes.average(self.model, value, len(mine) / len(rows))
+        self.pending.append((self.step, value))
+        if len(self.pending) >= self.look_every:
+            self.look()
+        if self.processes.rank == 0:  # the mean over all is known to each
+            self.tally.add("loss", value, len(rows))
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        if self.settings.schedule is not None:
+            rate = self.rates.at(self.step, self.loader.steps)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.model)
+        self.processes.spread(self.memory, rows)
+        self.step += 1
+
+    def look(self) -> None:
+        """Stop if a loss since the last look was not finite; waits for the device."""
+        if not self.pending:
+            return
+        steps, losses = zip(*self.pending, strict=True)
+        self.pending = []
+        for step, value in zip(steps, torch.stack(losses).tolist(), strict=True):
+            if not abs(value) < float("inf"):
+                self.fail(f"the loss is {value}", step)
+
+    def fail(self, what: str, step: int) -> None:
+        """Say where a training broke, and what is left of it."""
+        epoch, index = divmod(step, self.loader.steps)
+        ids = self.ids[self.loader.rows(epoch, index).cpu()].tolist()
+        some = ", ".join(map(str, ids[:8])) + (f" and {len(ids) - 8} more" if ids[8:] else "")
+        kept = f"; {self.out} keeps the checkpoint before" if self.out is not None else ""
+        raise TrainingError(
+            f"{what} at step {step + 1} (epoch {epoch + 1}, examples {some}){kept}: "
+            "lower the learning rate, or clip the gradient (clip=1.0)",
+            ids,
+        )
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a folder and all is finite."""
+        self.saved = time.monotonic()
+        if self.folder is None:
+            return
+        self.look()
+        floats = [t for t in self.model.state_dict().values() if t.is_floating_point()]
+        if not bool(torch.stack([t.isfinite().all() for t in floats]).all()):
+            self.fail("a weight of the model is NaN or infinite", self.step - 1)
+        self.folder.save(
+            {
+                "step": self.step,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": None if self.average is None else self.average.state,
+                "memory": self.memory,
+                "tally": self.tally.state(),
+                "epochs": self.epochs.state(),
+            }
+        )
+
+    def restore(self, found: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.step = found["step"]
+        self.model.load_state_dict(found["model"])
+        self.optimiser.load_state_dict(found["optimiser"])
+        if self.average is not None:
+            for name, value in found["average"].items():
+                self.average.state[name].copy_(value)
+        for name, table in found["memory"].items():
+            self.memory[name].copy_(table)
+        if self.processes.rank == 0:
+            self.tally.restore(found["tally"])
+        self.epochs.restore(found["epochs"])
