@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import hauberk as hb
-from hauberk.attacks import PGD
+from hauberk.attacks import APGD
 from hauberk.cli import ABOUT, main
 from hauberk.data import load_data
 
@@ -88,7 +88,7 @@ def test_two_models_end_to_end(place, capsys, trained):
     data = load_data("digits:test", limit=12)
     same = hb.minmax(
         dict(zip(("good", "poor"), trained, strict=True)), data.images, data.labels, "linf:0.1",
-        attack=PGD(loss="cw", steps=5), seed=3, ids=data.ids,
+        attack=APGD(loss="cw", steps=5), seed=3, ids=data.ids,
     )  # fmt: skip
     rows = rows_of(run / "weights.csv")
     assert [int(row["id"]) for row in rows] == data.ids.tolist()
@@ -209,7 +209,8 @@ def test_several_threats_get_a_perturbation_each(place, capsys):
             ["--rule", "gradient", "--step-size", "1/50", "--random-start", "false"],
             {"attack": "PGD", "rule": "gradient", "step_size": 0.02, "random_start": False},
         ),
-        (["--gamma", "0", "--beta", "inf", "--all-steps"], {"attack": "PGD", "random_start": True}),
+        (["--gamma", "0", "--beta", "inf", "--all-steps"], {"attack": "APGD", "steps": 5}),
+        (["--threat", "l2:0.5"], {"attack": "PGD", "share": 0.1}),
     ],
 )
 def test_the_attack_is_the_one_that_was_named(place, capsys, words, told):

@@ -182,7 +182,7 @@ def main() -> None:
 INTRO = """# Min-max against average
 
 The tables of Wang et al. 2021 ("Adversarial Attack Generation Empowered by Min-Max Optimization")
-in shape, made by `python recipes/minmax/tables.py --data-dir DIR`. Accuracies and success rates (ASR)
+in shape, made by `python recipes/minmax/tables.py --data-dir DIR`. Accuracies, success rates (ASR)
 in per cent, as the judge found them; lift: relative gain of min-max over average; passes: forwards
 and backwards for one perturbation, of at most the same number for both. Models A to D were trained
 by `recipes/minmax/train_models.py`, not by the paper's authors, so figures differ from theirs.

@@ -52,7 +52,7 @@ class Plan:
 
 PLANS = {
     "A": Plan(ModelA, 15, 2e-3, 98.20, 18.92),
-    "B": Plan(ModelB, 7, 1e-3, 99.49, 50.95),
+    "B": Plan(ModelB, 10, 1e-3, 99.49, 50.95),
     "C": Plan(ModelC, 20, 3e-3, 99.25, 63.23),
     "D": Plan(ModelD, 10, 2e-3, 99.33, 56.36),
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hauberk.evaluation.radii import radius
     from hauberk.evaluation.radii_result import Radii, RadiiSet
     from hauberk.evaluation.result import Result
+    from hauberk.evaluation.universal import Universal, universal
     from hauberk.evaluation.verify import verify
     from hauberk.threats import (
         L0,
@@ -46,6 +47,7 @@ _HOME = {
     **dict.fromkeys(["Average", "Domain", "Fixed", "MinMax"], "engine.minmax"),
     "minmax": "evaluation.minmax",
     "MinMaxResult": "evaluation.minmax_result",
+    **dict.fromkeys(["Universal", "universal"], "evaluation.universal"),
     **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
     **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii_result"),
     "Attack": "attacks",
@@ -60,9 +62,9 @@ __all__ = [
     "L0", "L1", "L2", "Affine", "Attack", "Average", "Box", "Domain", "Each", "FiniteSet",
     "Fixed", "HauberkWarning", "InputError", "Linf", "Lp", "Measured", "Metric", "MinMax",
     "MinMaxResult", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
-    "RotationTranslation", "Shared", "Threat", "Union", "__version__", "attacks", "bridges",
-    "data", "evaluate", "explain", "minmax", "models", "radius", "threat", "transforms",
-    "verify",
+    "RotationTranslation", "Shared", "Threat", "Union", "Universal", "__version__", "attacks",
+    "bridges", "data", "evaluate", "explain", "minmax", "models", "radius", "threat",
+    "transforms", "universal", "verify",
 ]  # fmt: skip
 
 

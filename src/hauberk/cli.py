@@ -247,7 +247,9 @@ def _minmax_words(parser: Any) -> None:
     parser.add_argument("--by-class", action="store_true", help="groups of one class each")
     parser.add_argument("--gamma", default="3", help="pull towards equal weights, 0 to inf")
     parser.add_argument("--beta", default="1/50", help="step of the weights, 0 to inf")
-    parser.add_argument("--attack", type=str, default="pgd", help="pgd, apgd, momentum or msd")
+    parser.add_argument(
+        "--attack", type=str, default=None, help="pgd, apgd, momentum or msd; chosen if left out"
+    )
     parser.add_argument("--steps", type=int, default=50, help="of the attack")
     parser.add_argument("--step-size", default=None, help="in the threat's unit: 0.01, 2/255")
     parser.add_argument("--rule", type=str, default=None, help="steepest or gradient")

@@ -489,6 +489,39 @@ def test_strong_stops_at_one_domain_that_is_fooled_and_hard_at_all():
         assert found.forwards.tolist() == [2 if fooled else 8] * 2
 
 
+def test_strong_stops_at_one_image_of_a_group_and_hard_at_all():
+    model = Constant(1.0, 0.0)
+    x, y = data(4)[0].view(2, 2, 6), torch.tensor([[0, 1], [0, 0]])
+    for toward, fooled, cost in (("strong", [True, False], [2, 8]), ("hard", [False] * 2, [8, 8])):
+        loss = MinMax([model], toward=toward)
+        found = PGD(loss=loss, steps=3)(model, x, y, Shared(Linf(0.1)))
+        assert found.fooled.tolist() == fooled
+        assert found.forwards.tolist() == cost
+
+
+def test_the_step_of_a_group_weighs_its_images_in_their_order():
+    """Of linear margins: the images of the first domain come first, then those of the second."""
+    models, w = [Linear(0), Linear(1)], torch.tensor([1.0, 2, 3, 4, 5, 6]) / 21
+    x, y = data(6)
+    x, y = x.view(2, 3, 6), torch.tensor([[0, 1, 0], [1, 1, 0]])
+    attack = PGD(
+        loss=Fixed(models, weights=w.tolist(), loss="margin"), steps=1, rule="gradient",
+        step_size=0.01, random_start=False,
+    )  # fmt: skip
+    for model in models:
+        model.asked.clear()
+    found = attack(models[0], x, y, Shared(Linf(0.3)), box=WIDE, stop=False)
+    last = models[1].asked[-1].view(2, 3, 6)
+    slopes = torch.stack([(m.w[:, 1] - m.w[:, 0]).detach() for m in models])
+    signs = 1 - 2 * y.double()
+    step = 0.01 * torch.einsum("dm,gm,df->gf", w.view(2, 3).double(), signs, slopes)
+    torch.testing.assert_close(last, x + step.unsqueeze(1), rtol=0, atol=1e-9)
+    assert found.weights.shape == (2, 6)
+    each = [LOSSES["margin"](m(found.points.flatten(0, 1)), y.flatten()) for m in models]
+    value = (torch.stack([g.view(2, 3) for g in each], 1).flatten(1) * w).sum(1)
+    torch.testing.assert_close(found.loss, value, rtol=0, atol=1e-6, check_dtype=False)
+
+
 def several(toward="hard"):
     """Three models that have much in common, so that some examples are right in all."""
     models = [Linear(s, classes=4) for s in range(3)]
@@ -615,7 +648,7 @@ def test_models_of_several_dtypes():
     models = [Linear(s, classes=3, dtype=d) for s, d in enumerate([torch.float64, torch.bfloat16])]
     models.append(Linear(3, classes=3, dtype=torch.float32))
     for dtype in (torch.float32, torch.float64):
-        x, y = data(8, classes=3, model=models[0])
+        x, y = data(2, classes=3, model=models[0])
         x = x.to(dtype)
         for loss in LOSSES:
             attack = (PGD if loss in ("ce", "cw") else APGD)(
@@ -672,6 +705,39 @@ def test_votes_as_domains():
     assert torch.equal(sure.fooled, wrong_by_hand([one], 1 - x, y)[0])
     plain = PGD(steps=1, loss=Average([never]))(one, x, y, Linf(0.0))
     assert torch.equal(plain.fooled, wrong_by_hand([one], x, y)[0])
+
+
+class Listening(Half):
+    """Writes down the random numbers that it is given."""
+
+    def __call__(self, x, draws, number):
+        self.heard = [*getattr(self, "heard", []), draws.uniform(number, (1,), x.dtype)]
+        return super().__call__(x, draws, number)
+
+
+def test_domains_draws_evaluations_and_examples_have_numbers_of_their_own():
+    model, ears = Linear(), [Listening(0.5), Listening(0.5)]
+    x, y = data(4)
+    domains = [Domain(transform=ear, draws=3) for ear in ears]
+    PGD(loss=MinMax(domains), steps=5)(model, x, y, Linf(0.1), stop=False)
+    heard = torch.cat([numbers for ear in ears for numbers in ear.heard])
+    assert heard.numel() == 2 * 6 * 3 * 4
+    assert len(heard.unique()) == heard.numel()
+
+
+def test_equal_draws_are_one():
+    """The mean loss, and its gradient: not their sum."""
+    model = Linear(classes=3)
+    x, y = data(5, classes=3)
+    for loss in ("ce", "cw"):
+        found = []
+        for draws in (1, 4):
+            domains = [Domain(transform=Half(1.0), draws=draws), Domain()]
+            objective = MinMax(domains, beta=0.1, loss=loss)
+            attack = PGD(loss=objective, steps=5, rule="gradient", step_size=0.01)
+            found.append(attack(model, x, y, L2(0.5), stop=False))
+        torch.testing.assert_close(found[0].points, found[1].points, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found[0].path, found[1].path, rtol=0, atol=1e-12)
 
 
 def test_random_transforms_repeat_whatever_the_batch():

@@ -1,5 +1,6 @@
 """AMPGD: weights per example, kept, restored, moved towards the strongest threat."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -11,7 +12,7 @@ import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.engine.victim import Victim
 from hauberk.maths.simplex import project_simplex
-from hauberk.threats import Box, Shared
+from hauberk.threats import Box, Each, Shared, Union
 from hauberk.train.ampgd import AMPGD
 from hauberk.train.strategy import Batch
 
@@ -74,7 +75,13 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
     threats = [hb.Linf(0.2), hb.L2(0.3), hb.L1(0.9)]
     shares = [0.4, 0.3, 0.5]
     strategy = AMPGD(
-        threats, steps=5, beta=beta, gamma=gamma, step_shares=shares, share=1.0, random_start=False
+        Union(*threats),
+        steps=5,
+        beta=beta,
+        gamma=gamma,
+        step_shares=shares,
+        share_moved=1.0,
+        random_start=False,
     )
     ids = torch.tensor([3, 9, 0, 5, 8, 2, 6])
     memory = strategy.begin(11, CPU)
@@ -95,7 +102,11 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
 def test_weights_lie_on_the_simplex_and_go_to_the_strongest_threat():
     model, (x, y) = linear(), data()
     strategy = AMPGD(
-        [hb.Linf(0.02), hb.Linf(0.3), hb.L2(0.05)], steps=4, beta=0.2, gamma=0.0, random_start=False
+        Union(hb.Linf(0.02), hb.Linf(0.3), hb.L2(0.05)),
+        steps=4,
+        beta=0.2,
+        gamma=0.0,
+        random_start=False,
     )
     memory = strategy.begin(len(x), CPU)
     assert torch.equal(memory["w"], torch.full((7, 3), 1 / 3))
@@ -113,7 +124,7 @@ def test_weights_lie_on_the_simplex_and_go_to_the_strongest_threat():
 def test_weights_begin_where_the_last_visit_left_them():
     # Equal losses everywhere: each step takes the weights nearer to equal ones by beta gamma.
     model, (x, y) = Constant(), data()
-    strategy = AMPGD([hb.Linf(0.1), hb.L2(0.2)], steps=3, beta=0.25, gamma=0.8)
+    strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.2)), steps=3, beta=0.25, gamma=0.8)
     memory = {"w": torch.tensor([[0.9, 0.1]]).repeat(7, 1)}
     for visit in (1, 2):
         strategy.loss(batch(model, x, y, step=visit), memory)
@@ -124,9 +135,9 @@ def test_weights_begin_where_the_last_visit_left_them():
 def test_a_threat_without_weight_still_moves():
     model, (x, y) = linear(), data()
     threats = [hb.Linf(0.2), hb.L2(0.4)]
-    strategy = AMPGD(threats, steps=3, beta=0.0, gamma=0.0, step_shares=(1.0, 1.0))
+    strategy = AMPGD(Union(*threats), steps=3, beta=0.0, gamma=0.0, step_shares=(1.0, 1.0))
     w = torch.tensor([[1.0, 0.0]]).repeat(7, 1).double()
-    found = strategy.attack(w)(model, x, y, strategy.each, box=BOX, stop=False)
+    found = strategy.attack(w)(model, x, y, Each(strategy.threat), box=BOX, stop=False)
     assert torch.equal(found.weights, w)
     for k, threat in enumerate(threats):
         # A linear model: one full step is the worst point, on the threat's edge.
@@ -148,13 +159,13 @@ def test_one_threat_is_plain_adversarial_training():
 
 def test_an_infinite_gamma_is_the_average_over_the_threats():
     model, (x, y) = linear(), data()
-    threats = hb.Linf(0.2) | hb.L2(0.4) | hb.L1(0.5)
-    strategy = AMPGD(threats, steps=6, gamma=inf, random_start=False)
+    threats = [hb.Linf(0.2), hb.L2(0.4), hb.L1(0.5)]
+    strategy = AMPGD(Union(*threats), steps=6, gamma=inf, random_start=False)
     memory = strategy.begin(7, CPU)
     found = strategy.loss(batch(model, x, y), memory)
     losses = []
-    for part, share in zip(threats.parts, strategy._shares(), strict=True):
-        pgd = PGD(steps=6, step_share=share, random_start=False, share=strategy.share)
+    for part, share in zip(threats, strategy.shares, strict=True):
+        pgd = PGD(steps=6, step_share=share, random_start=False, share=strategy.share_moved)
         points = pgd(model, x, y, part, box=BOX, stop=False).points
         losses.append(F.cross_entropy(model(points), y))
     torch.testing.assert_close(found.value, torch.stack(losses).mean())
@@ -163,10 +174,10 @@ def test_an_infinite_gamma_is_the_average_over_the_threats():
 
 def test_the_gradient_is_that_of_the_weighted_loss_at_fixed_points():
     model, (x, y) = linear(), data()
-    strategy = AMPGD([hb.Linf(0.1), hb.L2(0.4)], steps=3, beta=0.5)
+    strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.4)), steps=3, beta=0.5)
     memory = strategy.begin(7, CPU)
     run = batch(model, x, y)
-    found = run.attack(strategy.attack(memory["w"]), strategy.each)
+    found = run.attack(strategy.attack(memory["w"]), Each(strategy.threat))
     loss = strategy.loss(run, memory)
     got = torch.autograd.grad(loss.value, list(model.parameters()))
     by_threat = [F.cross_entropy(model(found.points[:, k]), y, reduction="none") for k in range(2)]
@@ -176,29 +187,44 @@ def test_the_gradient_is_that_of_the_weighted_loss_at_fixed_points():
 
 def test_passes_are_those_that_are_told():
     model, (x, y) = linear(), data()
-    strategy = AMPGD([hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)], steps=4)
+    strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)), steps=4)
     run = batch(model, x, y)
     memory = strategy.begin(7, CPU)
-    found = run.attack(strategy.attack(memory["w"]), strategy.each)
-    assert found.forwards.tolist() == [3 * 5] * 7
-    assert found.backwards.tolist() == [3 * 4] * 7
     loss = strategy.loss(run, memory)
+    assert (run.victim.forwards, run.victim.backwards) == (7 * 3 * 5, 7 * 3 * 4)
     assert (loss.forwards, loss.backwards) == (7 * 3, 7 * 3)
 
 
 def test_an_empty_batch_has_no_loss():
     model, (x, y) = linear(), data()
-    strategy = AMPGD([hb.Linf(0.1), hb.L2(0.4)], steps=2)
+    strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.4)), steps=2)
     loss = strategy.loss(batch(model, x[:0], y[:0]), strategy.begin(3, CPU))
     loss.value.backward()
     assert loss.value.item() == 0
 
 
+def test_threats_grow_and_a_clean_share_is_mixed_in():
+    model, (x, y) = linear(), data()
+    threats = Union(hb.Linf(0.2), hb.L2(0.4))
+    options = {"steps": 3, "beta": 0.3, "random_start": False}
+    clean = F.cross_entropy(model(x), y)
+    run = replace(batch(model, x, y), progress=0.25)
+
+    def loss(threat, now=run, **more):
+        strategy = AMPGD(threat, **options, **more)
+        return strategy.loss(now, strategy.begin(7, CPU)).value
+
+    half = loss(threats.scaled(0.5))
+    torch.testing.assert_close(loss(threats, grow=0.5), half)
+    torch.testing.assert_close(loss(threats, grow=0.5, clean=0.25), 0.75 * half + 0.25 * clean)
+    torch.testing.assert_close(loss(threats, replace(run, progress=0.0), grow=0.5), clean)
+
+
 def test_default_steps_are_the_papers_and_never_too_short_to_cross():
     threats = [hb.Linf(0.3), hb.L2(2.0), hb.L1(10.0)]
-    assert AMPGD(threats)._shares() == pytest.approx([1 / 30, 1 / 20, 0.08])
-    assert AMPGD(threats, steps=10)._shares() == pytest.approx([0.125] * 3)
-    assert AMPGD(threats, steps=1)._shares() == [1.0] * 3
+    assert AMPGD(Union(*threats)).shares == pytest.approx([1 / 30, 1 / 20, 0.08])
+    assert AMPGD(Union(*threats), steps=10).shares == pytest.approx([0.125] * 3)
+    assert AMPGD(Union(*threats), steps=1).shares == [1.0] * 3
 
 
 def test_training_lowers_the_loss_that_it_minimises():
@@ -208,7 +234,7 @@ def test_training_lowers_the_loss_that_it_minimises():
     x = (centres[y] + 0.08 * torch.randn(90, 3, generator=rng)).clamp(0, 1)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
-    strategy = AMPGD([hb.Linf(0.1), hb.L2(0.15)], steps=3)
+    strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.15)), steps=3)
     memory = strategy.begin(90, CPU)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
@@ -227,15 +253,15 @@ def test_training_lowers_the_loss_that_it_minimises():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: AMPGD([]), "at least one"),
-        (lambda: AMPGD([hb.Linf(0.1), hb.Linf(0.1)]), "named twice"),
-        (lambda: AMPGD([hb.Linf(0.1), Shared(hb.L2(0.1))]), "groups"),
-        (lambda: AMPGD([hb.Linf(0.1)], step_shares=(0.1, 0.2)), "one each"),
-        (lambda: AMPGD([hb.Linf(0.1)], step_shares=(0.0,)), "more than 0"),
-        (lambda: AMPGD([hb.Linf(0.1)], gamma=-1), "gamma"),
-        (lambda: AMPGD([hb.Linf(0.1)], beta=-1), "beta"),
-        (lambda: AMPGD([hb.Linf(0.1)], steps=0), "steps"),
-        (lambda: AMPGD([hb.Linf(0.1)], share=0.0), "share"),
+        (lambda: AMPGD(Union()), "at least one"),
+        (lambda: AMPGD(Union(hb.Linf(0.1), hb.Linf(0.1))), "named twice"),
+        (lambda: AMPGD(Union(hb.Linf(0.1), Shared(hb.L2(0.1)))), "groups"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), step_shares=(0.1, 0.2)), "one each"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), step_shares=(0.0,)), "more than 0"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), gamma=-1), "gamma"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), beta=-1), "beta"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), steps=0), "steps"),
+        (lambda: AMPGD(Union(hb.Linf(0.1)), share_moved=0.0), "share"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(make, says):
@@ -244,7 +270,7 @@ def test_what_cannot_be_trained_on_is_refused(make, says):
 
 
 def test_the_configuration_tells_all_of_it():
-    told = AMPGD([hb.Linf(0.1), hb.L2(1.0)], steps=3).describe()
+    told = AMPGD(Union(hb.Linf(0.1), hb.L2(1.0)), steps=3).describe()
     assert told["strategy"] == "AMPGD"
-    assert told["against"] == ["linf:0.1", "l2:1"]
+    assert told["threat"] == "linf:0.1 | l2:1"
     assert (told["steps"], told["beta"], told["gamma"]) == (3, 1 / 50, 1.0)

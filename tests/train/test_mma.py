@@ -51,8 +51,9 @@ def batch(model, x, y, *, ids=None, box=BOX, size=None, step=0):
 
 
 def fine(p, d_max, kind=MMA, **options):
+    """From the clean input: a random start keeps a few per cent of itself in the direction."""
     options = {"steps": 80, "bisections": 40, "eps_init": 0.3, "share": 0.25, **options}
-    return kind(Metric(p), d_max=d_max, **options)
+    return kind(Metric(p), d_max=d_max, random_start=False, **options)
 
 
 @pytest.mark.parametrize("p", [1, 2, inf])
@@ -71,9 +72,9 @@ def test_the_loss_is_the_papers_with_margins_in_closed_form(p, clean):
     each = F.cross_entropy(model(x), y, reduction="none")
     # At the boundary of two classes the cross-entropy is log 2.
     want = each[~right].sum() + clean * each[right].sum() + (1 - clean) * log(2) * kept.sum()
-    torch.testing.assert_close(loss.value, want / len(x), rtol=2e-3, atol=0)
+    torch.testing.assert_close(loss.value, want / len(x), rtol=1e-6, atol=0)
     capped = true.clamp(max=1.05 * d_max)
-    torch.testing.assert_close(memory["eps"][right].double(), capped[right], rtol=1e-2, atol=0)
+    torch.testing.assert_close(memory["eps"][right].double(), capped[right], rtol=1e-5, atol=0)
     assert torch.equal(memory["eps"][~right], torch.full((int((~right).sum()),), 0.3))
     assert float(loss.logs["margin"]) == pytest.approx(float(capped.mean()), rel=1e-2)
     assert float(loss.logs["small"]) == pytest.approx(float((capped < 0.05).double().mean()))
@@ -142,7 +143,8 @@ def test_margins_that_are_kept_have_a_floor_and_rows_go_by_id():
 
 
 def test_the_search_begins_at_the_margin_of_the_last_visit():
-    model, (x, y) = MLP((4, 8, 3)).double(), data()[0]
+    torch.manual_seed(0)
+    model, (x, _) = MLP((4, 8, 3)).double(), data()
     y = model(x).argmax(1)
     eps = torch.linspace(0.05, 1.5, len(x), dtype=torch.float64)
     together = ANPGD(steps=3, bisections=4, eps=eps)(model, x, y, "l2", box=BOX, batch_size=2)
@@ -198,10 +200,10 @@ def test_training_raises_the_margins_that_it_is_about():
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        return float(margins(model, x[:60], y[:60], steps=60).mean())
+        return float(margins(model, x[:60], y[:60], steps=50).mean())
 
     plain = train(None)
-    assert train(MMA(hb.L2(2.0), steps=5, bisections=5)) > 1.2 * plain
+    assert train(MMA(hb.L2(2.0), steps=5, bisections=5)) > 1.1 * plain
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_what_cannot_be_trained_on_is_refused(make, says):
 
 def test_a_ball_and_a_metric_with_d_max_are_the_same():
     assert MMA(hb.Linf(0.45)).threats == MMA(Metric(inf), d_max=0.45).threats == (hb.Linf(0.45),)
-    assert MMA(hb.L2(2.0)).describe()["against"] == "l2:2"
+    assert MMA(hb.L2(2.0)).describe()["threat"] == "l2:2"
     assert OMMA(hb.L2(2.0)).describe()["strategy"] == "OMMA"
 
 

@@ -15,7 +15,16 @@ from hauberk.errors import InputError
 from hauberk.threats import Affine, Measured
 from hauberk.threats.base import Box
 from hauberk.train import (
-    AVG, EAT, MAX, MSD, PGDLS, RAMP, TRADES, RandomNorm, Single, Standard,
+    AVG,
+    EAT,
+    MAX,
+    MSD,
+    PGDLS,
+    RAMP,
+    TRADES,
+    RandomNorm,
+    Single,
+    Standard,
 )  # fmt: skip
 from hauberk.train.eat import chances
 from hauberk.train.inner import divergence, usual_attack
@@ -81,7 +90,7 @@ def test_the_loss_is_cross_entropy_at_points_strictly_inside_the_threats(strateg
     found = loss_of(strategy, batch(model, x, y))
     each = [F.cross_entropy(model.model(points), y) for points in model.seen]
     assert torch.isclose(found.value, torch.stack(each).mean())
-    threats = strategy.threats
+    threats = strategy.inner
     if len(each) == len(threats):
         for threat, points in zip(threats, model.seen, strict=True):
             assert threat.contains(x, points).all()
@@ -109,7 +118,8 @@ def test_ordinary_inputs(strategy, case):
     model = Watched(model)
     strategy.check(x, y, changes.get("box", Box()))
     found = loss_of(strategy, batch(model, x, y, **changes))
-    assert found.value.dim() == 0 and found.value.isfinite()
+    assert found.value.dim() == 0
+    assert found.value.isfinite()
     found.value.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
     box = changes.get("box", Box())
@@ -132,7 +142,7 @@ def test_max_takes_each_example_from_the_attack_of_largest_loss():
     x, y = digits()
     model = Watched(net())
     # Sizes at which no threat is worst for all.
-    threat = hb.Linf(0.1) | hb.L2(0.6) | hb.L1(4)
+    threat = hb.Linf(0.1) | hb.L2(0.6) | hb.L1(2.5)
     strategy = MAX(threat, steps=3)
     given = batch(model, x, y)
     found = loss_of(strategy, given)
@@ -248,11 +258,11 @@ def test_random_norm_draws_hang_on_seed_step_and_ids_alone():
     assert len(each.unique()) == 3
     assert not torch.equal(each, by_example.drawn(replace(given, step=5)))
     assert not torch.equal(each, by_example.drawn(replace(given, seed=5)))
-    # The points of an example, too.
-    whole, part = Watched(net()), Watched(net())
-    loss_of(by_example, replace(given, model=whole))
-    by_example.loss(replace(some, model=part), {})
-    assert torch.allclose(whole.seen[0][rows], part.seen[0], atol=1e-6)
+    # The points of an example, too; in float64, for a near tie turns single precision elsewhere.
+    whole, part = Watched(net().double()), Watched(net().double())
+    loss_of(by_example, batch(whole, x.double(), y))
+    by_example.loss(batch(part, x[rows].double(), y[rows], ids=rows), {})
+    assert torch.allclose(whole.seen[0][rows], part.seen[0], atol=1e-12)
 
 
 def test_random_norm_by_example_keeps_each_in_its_own_threat():
@@ -270,10 +280,12 @@ def test_eat_draws_in_proportion_to_the_errors_that_it_has_seen():
     assert chances([torch.nan, 0.2]) == chances([0.0, 0.0]) == [0.5, 0.5]
     x, y = digits()
     strategy = EAT(BALLS, steps=2)
-    assert [str(t) for t in strategy.threats] == ["linf:0.1", "l1:1.5"]
+    assert [str(t) for t in strategy.inner] == ["linf:0.1", "l1:1.5"]
+    assert strategy.threats == BALLS.parts
     given = batch(net(), x, y)
     memory = strategy.begin(100, CPU)
-    assert memory["wrong"].shape == (100, 2) and memory["wrong"].isnan().all()
+    assert memory["wrong"].shape == (100, 2)
+    assert memory["wrong"].isnan().all()
     memory["wrong"][50:60] = torch.tensor([1.0, 0.0])
     found = strategy.loss(given, memory)
     assert found.logs["chance linf:0.1"] == 1
@@ -282,12 +294,12 @@ def test_eat_draws_in_proportion_to_the_errors_that_it_has_seen():
     assert memory["wrong"][: len(x), 1].isnan().all()
     assert memory["wrong"][60:].isnan().all()
     drawn = []
-    for step in range(200):
+    for step in range(120):
         table = {"wrong": torch.full((20, 2), torch.nan)}
         table["wrong"][10:] = torch.tensor([0.75, 0.25])
         strategy.loss(replace(given, step=step, x=x[:1], y=y[:1], ids=given.ids[:1]), table)
         drawn.append(bool(table["wrong"][0, 1].isnan()))
-    assert abs(sum(drawn) / 200 - 0.75) < 0.08
+    assert abs(sum(drawn) / 120 - 0.75) < 0.1
 
 
 def test_ramp_pairs_the_outputs_where_the_first_is_right():
@@ -304,9 +316,10 @@ def test_ramp_pairs_the_outputs_where_the_first_is_right():
     expected = both.amax(0).mean() + 2 * (p * (p / q).log()).sum(1).mean()
     assert torch.isclose(found.value, expected)
     wrong = loss_of(RAMP(LINF | L1, steps=2), batch(model, x, (model.model(x).argmax(1) + 1) % 10))
-    assert wrong.logs["divergence"] == 0 and wrong.value.isfinite()
-    assert RAMP(BALLS).threats == (LINF, L1)
-    assert RAMP(L2 | L1).threats == (L2, L1)
+    assert wrong.logs["divergence"] == 0
+    assert wrong.value.isfinite()
+    assert RAMP(BALLS).inner == (LINF, L1)
+    assert RAMP(L2 | L1).inner == (L2, L1)
 
 
 COSTS = (
@@ -332,13 +345,16 @@ def test_costs_in_passes(strategy, most):
 
 
 def test_usual_attacks():
-    assert usual_attack(LINF).steps == 50 and usual_attack(L2).steps == 100
+    assert usual_attack(LINF).steps == 50
+    assert usual_attack(L2).steps == 100
     assert {usual_attack(t, 7).steps for t in (LINF, L2, L1, Affine(LINF, L1))} == {7}
     assert usual_attack(hb.RotationTranslation(), 7).samples == 10
     strategy = AVG(BALLS, attacks={"l2": FEW}, steps=4)
-    assert strategy.attack_on(L2) is FEW and strategy.attack_on(LINF).steps == 4
+    assert strategy.attack_on(L2) is FEW
+    assert strategy.attack_on(LINF).steps == 4
     told = AVG(BALLS, attacks={"l2": FEW}).describe()
-    assert told["strategy"] == "AVG" and told["threat"] == "linf:0.1 | l2:0.5 | l1:1.5"
+    assert told["strategy"] == "AVG"
+    assert told["threat"] == "linf:0.1 | l2:0.5 | l1:1.5"
     assert told["attacks"]["l2:0.5"]["steps"] == 3
     assert RAMP(BALLS, attacks=APGD(loss="ce")).attack_on(L1) == APGD(loss="ce")
 
@@ -387,7 +403,7 @@ def test_a_threat_known_by_its_distance_takes_a_named_attack():
     assert (far(x, model.seen[0]) <= 0.5).all()
 
 
-def train(strategy, x, y, steps=120, size=64):
+def train(strategy, x, y, steps=80, size=48):
     model = net()
     memory = strategy.begin(len(x), CPU)
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
@@ -409,22 +425,23 @@ def robust(model, x, y, threat):
     return kept.float().mean().item()
 
 
-@pytest.fixture(scope="module")
-def undefended():
-    x, y = digits(1000)
-    return robust(train(Standard(), x, y), x[:200], y[:200], BALLS)
-
-
+WIDE = hb.Linf(0.15) | hb.L2(0.8) | hb.L1(3)
 TRAINED = (
-    Single(LINF, attack=FEW), PGDLS(LINF, attack=FEW), AVG(BALLS, steps=3), MAX(BALLS, steps=3),
-    MSD(BALLS, steps=4, step_linf=0.4, step_l2=0.4, step_l1=0.5, ranking="first_order"),
-    RandomNorm(BALLS, steps=4), EAT(BALLS, steps=4), RAMP(BALLS, steps=4, pairing=1.0),
-    TRADES(LINF, attack=PGD(steps=3)),
+    Single(WIDE.parts[0], attack=FEW), PGDLS(WIDE.parts[0], attack=FEW), AVG(WIDE, steps=3),
+    MAX(WIDE, steps=3), RandomNorm(WIDE, steps=3), EAT(WIDE, steps=3),
+    MSD(WIDE, steps=3, step_linf=0.4, step_l2=0.4, step_l1=0.5, ranking="first_order"),
+    RAMP(WIDE, steps=3, pairing=1.0), TRADES(WIDE.parts[0], attack=PGD(steps=3)),
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def undefended():
+    return train(Standard(), *digits(1000))
+
+
 @pytest.mark.parametrize("strategy", TRAINED, ids=named)
-def test_a_short_training_resists_the_union_better(strategy, undefended):
+def test_a_short_training_resists_its_threats(strategy, undefended):
     x, y = digits(1000)
-    reached = robust(train(strategy, x, y), x[:200], y[:200], BALLS)
-    assert reached > undefended + 0.1
+    model = train(strategy, x, y)
+    before, after = (robust(m, x[:200], y[:200], strategy.threat) for m in (undefended, model))
+    assert after > before + 0.12

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
 from hauberk.engine.domains import Weighing
 from hauberk.engine.minmax import MinMax
@@ -16,14 +17,15 @@ from hauberk.engine.state import Problem, State
 from hauberk.errors import InputError
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each, EachRegion
-from hauberk.train.strategy import Batch, Loss, Memory, Strategy
+from hauberk.train.inner import Adversarial
+from hauberk.train.strategy import Batch, Loss, Memory
 
 STEP_SHARES = {"linf": 0.01 / 0.3, "l2": 0.1 / 2, "l1": 0.8 / 10}
 """Steps in units of the radius, by kind of threat (Maini et al. 2020, MNIST)."""
 
 
-@dataclass(frozen=True)
-class AMPGD(Strategy):
+@dataclass(frozen=True, kw_only=True)
+class AMPGD(Adversarial):
     """Generalised adversarial training by alternating multi-step PGD (Wang et al. 2021, 4.4).
 
     Each example has weights on the K threats and one perturbation in each. In every minibatch the
@@ -38,83 +40,84 @@ class AMPGD(Strategy):
 
     The paper gives neither R, beta and gamma nor the steps. Here: R and the step shares are near
     those of Maini et al. on MNIST, beta is that of the paper's attacks, and at ``gamma=1`` a threat
-    whose loss is one nat above the other's has all the weight. Perturbations move along
-    the steepest step of their own threat, so that a weight of 0 freezes none.
+    whose loss is one nat above the others' has all the weight. Perturbations move along the
+    steepest step of their own threat, so that a weight of 0 freezes none.
 
     Args:
-        against: the threats, or a union of them.
+        threat: a union of the threats (or one).
         steps: R.
         beta: step of the weights; ``1 / gamma`` or more forgets the weights of the last visit.
         gamma: pull towards equal weights: 0 is the worst threat alone, inf the average of all.
         step_shares: steps of the perturbations, each in units of its threat's size, in the order
             of the threats; None: 1/30 for linf, 1/20 for l2 and other threats, 0.08 for l1, but
             ``1.25 / steps`` at least.
-        share: shares of features that a step in l1 or l0 moves, drawn between the two.
+        share_moved: shares of features that a step in l1 or l0 moves, drawn between the two.
         random_start: start from random points of the threats, else from the clean inputs.
 
     Raises:
         InputError: for threats that cannot be moved side by side, and for numbers out of range.
     """
 
-    against: Threat | Sequence[Threat]
     steps: int = 40
     beta: float = 1 / 50
     gamma: float = 1.0
     step_shares: Sequence[float] | None = None
-    share: float | tuple[float, float] = (5 / 784, 20 / 784)
+    share_moved: float | tuple[float, float] = (5 / 784, 20 / 784)
     random_start: bool = True
 
     def __post_init__(self) -> None:
-        parts = len(self.threats)
+        super().__post_init__()
+        parts = len(Each(self.threat).parts)
         if self.step_shares is not None and len(self.step_shares) != parts:
             raise InputError(f"{len(self.step_shares)} step_shares for {parts} threats: one each")
         if self.step_shares is not None and not all(0 < s < inf for s in self.step_shares):
             raise InputError(f"step_shares are {tuple(self.step_shares)}: give more than 0")
         self.attack(torch.full((0, parts), 1 / parts))
 
-    @property
-    def threats(self) -> Sequence[Threat]:
-        return self.each.parts
-
-    @property
-    def each(self) -> Each:
-        """The threats side by side."""
-        return Each(*([self.against] if isinstance(self.against, Threat) else self.against))
-
     def check(self, x: Tensor, y: Tensor, box: Box) -> None:
         super().check(x, y, box)
-        self.each.at(x[:1], box)
+        Each(self.threat).at(x[:1], box)
 
     def begin(self, examples: int, device: torch.device) -> Memory:
         parts = len(self.threats)
         return {"w": torch.full((examples, parts), 1 / parts, device=device)}
 
-    def loss(self, batch: Batch, memory: Memory) -> Loss:
-        table, names = memory["w"], [str(threat) for threat in self.threats]
+    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+        table = memory["w"]
         ids = batch.ids.to(table.device)
-        if not len(batch.x):
-            return Loss(0 * batch.model(batch.x).sum())
-        found = batch.attack(self.attack(table[ids].to(batch.x.device)), self.each)
+        before = batch.victim.backwards
+        found = batch.attack(self.attack(table[ids].to(batch.x.device)), Each(*threats))
         assert found.weights is not None
+        # The victim counts one backward for the K inputs that hang on one variable.
+        batch.victim.backwards = before + int(found.backwards.sum())
         w = found.weights.detach()
         table[ids] = w.to(table)
-        x = found.points.flatten(0, 1).to(batch.x.dtype)
-        y = batch.y.repeat_interleave(len(names))
-        each = F.cross_entropy(batch.model(x), y, reduction="none").view_as(w)
+        points = found.points.to(batch.x.dtype).unbind(1)
+        losses = [F.cross_entropy(batch.model(x), batch.y, reduction="none") for x in points]
         # A weight of 0 times an infinite loss would be NaN.
-        value = torch.where(w > 0, w * each, 0).sum(1).mean()
-        logs = {f"weight {name}": w[:, k].mean() for k, name in enumerate(names)}
-        return Loss(value, logs, forwards=len(x), backwards=len(x))
+        value = torch.where(w > 0, w * torch.stack(losses, 1), 0).sum(1).mean()
+        logs = {f"weight {threat}": w[:, k].mean() for k, threat in enumerate(self.threats)}
+        passes = w.numel()
+        return Loss(value, logs, forwards=passes, backwards=passes)
 
     def attack(self, w: Tensor) -> "SideBySide":
-        """The attack on :attr:`each` that begins at the weights ``w`` (B, K)."""
+        """The attack on ``Each(*threats)`` that begins at the weights ``w`` (B, K)."""
         objective = Resumed(gamma=self.gamma, beta=self.beta, toward="strong", loss="ce", begin=w)
         return SideBySide(
-            loss=objective, steps=self.steps, step_share=1.0, shares=tuple(self._shares()),
-            share=self.share, random_start=self.random_start,
+            loss=objective, steps=self.steps, step_share=1.0, shares=tuple(self.shares),
+            share=self.share_moved, random_start=self.random_start,
         )  # fmt: skip
 
-    def _shares(self) -> list[float]:
+    def attack_on(self, threat: Threat) -> Attack:
+        """What the perturbation of one threat goes through, whatever its weight."""
+        return PGD(
+            steps=self.steps, step_share=self.shares[list(self.threats).index(threat)],
+            share=self.share_moved, random_start=self.random_start,
+        )  # fmt: skip
+
+    @property
+    def shares(self) -> list[float]:
+        """Steps of the threats' perturbations, in units of their sizes."""
         if self.step_shares is not None:
             return list(self.step_shares)
         known = [STEP_SHARES.get(threat.kind, STEP_SHARES["l2"]) for threat in self.threats]

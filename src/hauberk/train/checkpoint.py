@@ -12,7 +12,6 @@
 import csv
 import io
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hauberk.data.importing import one_line
 from hauberk.errors import InputError
 from hauberk.evaluation.files import (
     LOCK,
@@ -92,9 +92,9 @@ class Folder:
             return None
         try:
             found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a corrupt file makes torch.load raise almost anything
             raise InputError(
-                f"{file} cannot be read ({str(error).splitlines()[0]}): restore it from a copy, "
+                f"{file} cannot be read ({one_line(error)}): restore it from a copy, "
                 "or start again with another out"
             ) from error
         return found

@@ -19,11 +19,11 @@ from hauberk.train.strategy import Batch, Loss, Memory, cross_entropy
 class EAT(Several):
     """Extreme-norm adversarial training (Croce & Hein 2022): batches in linf or in l1, by turns.
 
-    Of the threats only the linf and the l1 ball are trained on: their convex hull holds much of
-    the balls between. Each batch is attacked in one of them, drawn with a probability that is
-    proportional to its robust error. That is the share of training examples whose last attack in
-    it succeeded (memory ``wrong``: (N, 2), linf first, NaN for never); the authors count all
-    attacks since the start alike. Until both are known, one is as likely as the other.
+    Of the threats only the linf and the l1 ball are attacked (``inner``): their convex hull holds
+    much of the balls between. Each batch is attacked in one of them, drawn with a probability in
+    proportion to its robust error. That is the share of training examples whose last attack in it
+    succeeded (memory ``wrong``: (N, 2), linf first, NaN for never); the authors count all attacks
+    since the start alike. Until both are known, one is as likely as the other.
 
     Per example and step: the passes of one attack, and one each way; 23 with 10 steps.
 
@@ -38,10 +38,10 @@ class EAT(Several):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.threats
+        _ = self.inner
 
     @property
-    def threats(self) -> Sequence[Threat]:
+    def inner(self) -> Sequence[Threat]:
         return extremes(self.threat, "EAT")
 
     def usual(self, threat: Threat) -> Attack:
@@ -55,11 +55,11 @@ class EAT(Several):
         odds = chances(wrong.nanmean(0).tolist())
         draw = choice(batch, torch.zeros(1, dtype=torch.int64)).uniform(0, (), torch.float64)
         k = int(draw.item() >= odds[0])
-        found = batch.attack(self.attack_on(self.threats[k]), threats[k], stream=k)
+        found = batch.attack(self.attack_on(self.inner[k]), threats[k], stream=k)
         wrong[batch.ids.to(wrong.device), k] = found.fooled.to(wrong)
         logs = {
             f"chance {threat}": torch.tensor(chance, device=batch.x.device)
-            for threat, chance in zip(self.threats, odds, strict=True)
+            for threat, chance in zip(self.inner, odds, strict=True)
         }
         return cross_entropy(batch, found.points, **logs)
 

@@ -48,23 +48,27 @@ class Growing(Strategy):
     def threats(self) -> Sequence[Threat]:
         return self.threat.parts
 
+    @property
+    def inner(self) -> Sequence[Threat]:
+        """Those of :attr:`threats` that the attacks of the training search: all by default."""
+        return self.threats
+
     @abstractmethod
     def attack_on(self, threat: Threat) -> Attack:
-        """The inner attack on one of :attr:`threats`."""
+        """The inner attack on one of :attr:`inner`."""
 
     @abstractmethod
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
-        """The loss against the threats at their present size, which is not 0."""
+        """The loss against :attr:`inner`, at its present size, which is not 0."""
 
     def check(self, x: Tensor, y: Tensor, box: Box) -> None:
         for threat in self.threats:
             if threat.grouped:
                 raise InputError(f"{threat} is a threat to groups: train on threats to one input")
-            region = threat.at(x[:1], box)
-            if not bool(region.radius.isfinite().all()):
+            if not bool(threat.at(x[:1], box).radius.isfinite().all()):
                 raise InputError(f"{threat} has no size: give it a finite eps to train on it")
-            if len(x):
-                _try(self.attack_on(threat), threat, x[:1], y[:1], box)
+        for threat in self.inner if len(x) else ():
+            _try(self.attack_on(threat), threat, x[:1], y[:1], box)
 
     def loss(self, batch: Batch, memory: Memory) -> Loss:
         share = self.share(batch.progress)
@@ -72,14 +76,14 @@ class Growing(Strategy):
             return nothing(batch)
         if share <= 0:
             return cross_entropy(batch, batch.x)
-        return self.attacked(batch, memory, [grown(threat, share) for threat in self.threats])
+        return self.attacked(batch, memory, [grown(threat, share) for threat in self.inner])
 
     def share(self, progress: float) -> float:
         """Present size of the threats over their full one, at a share of the training done."""
         return min(1.0, progress / self.grow) if self.grow else 1.0
 
     def describe(self) -> dict[str, Any]:
-        used = {str(threat): self.attack_on(threat).describe() for threat in self.threats}
+        used = {str(threat): self.attack_on(threat).describe() for threat in self.inner}
         return {**super().describe(), "attacks": used}
 
 
@@ -158,8 +162,9 @@ def usual_attack(threat: Threat, steps: int | None = None) -> Attack:
     ``steps``, so many of 2.5 / steps, in l1 of 5 / steps. Warps and finite sets: always the worst
     of 10 random points (Tramèr & Boneh 2019).
 
-    In l1, 10 steps on 100 MNIST test images leave a standard network an accuracy of 33% at eps 10,
-    and an linf-trained one 90%; as many of Auto-PGD 45% and 92%, of sparse descent 58% and 98%.
+    In l1 at eps 10, 10 steps on 100 MNIST test images leave a standard network an accuracy of 33%
+    and an linf-trained one 91%; as many of Auto-PGD 47% and 82%, of sparse descent 65% and 98%.
+    Small networks trained with them at eps 6 kept 76%, 76% and 71% (one seed each).
 
     Raises:
         InputError: for a threat that is known only by its distance: name an attack.

@@ -1,7 +1,7 @@
 """MMA: push every example's own margin up to a threshold (Ding et al. 2020); OMMA without clean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Literal
 
@@ -23,7 +23,7 @@ SMALL = 0.05
 """Margins below it are counted in the logs (Ding et al. 2020, Figure 4)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MMA(Strategy):
     """Max-margin adversarial training (Ding et al. 2020, Algorithm 2).
 
@@ -36,7 +36,7 @@ class MMA(Strategy):
     (N,), the last margins.
 
     Args:
-        against: a ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
+        threat: a ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
         d_max: hinge threshold: margins beyond it are not raised further.
         clean: weight of the clean cross-entropy of examples that the model gets right.
         inner: ``anpgd``, or ``ddn`` (l2 only), which begins at no margin.
@@ -49,13 +49,14 @@ class MMA(Strategy):
             (the paper names it and gives no value); None: d_max / 100.
         eps_max: how far AN-PGD looks, in units of d_max. Where it finds nothing, the margin counts
             as this.
+        random_start: begin AN-PGD at a random point of the ball, else at the clean input.
         share: in l1, the share of features that a step moves.
 
     Raises:
         InputError: for a threat that is no lp ball with p >= 1, and for numbers out of range.
     """
 
-    against: Threat
+    threat: Threat = field(kw_only=False)
     d_max: float | None = None
     clean: float = 1 / 3
     inner: Literal["anpgd", "ddn"] = "anpgd"
@@ -65,15 +66,16 @@ class MMA(Strategy):
     eps_init: float | None = None
     eps_min: float | None = None
     eps_max: float = 1.05
+    random_start: bool = True
     share: float = 0.01
 
     def __post_init__(self) -> None:
-        if not isinstance(self.against, Ball | Metric) or self.against.p < 1:
+        if not isinstance(self.threat, Ball | Metric) or self.threat.p < 1:
             raise InputError(
                 f"{type(self).__name__} raises margins in an lp norm with p >= 1, not in "
-                f"{self.against}: give a ball such as Linf(0.45) or L2(2), or a Metric and d_max"
+                f"{self.threat}: give a ball such as Linf(0.45) or L2(2), or a Metric and d_max"
             )
-        if isinstance(self.against, Metric) == (self.d_max is None):
+        if isinstance(self.threat, Metric) == (self.d_max is None):
             raise InputError(
                 "give d_max with a Metric, and only then: a ball's radius is its d_max"
             )
@@ -93,13 +95,13 @@ class MMA(Strategy):
     @property
     def hinge(self) -> float:
         """d_max."""
-        return self.against.eps if isinstance(self.against, Ball) else self.d_max or 0.0
+        return self.threat.eps if isinstance(self.threat, Ball) else self.d_max or 0.0
 
     @property
     def metric(self) -> Metric:
         """What margins are measured in."""
-        assert isinstance(self.against, Ball | Metric)
-        return Metric(self.against.p)
+        assert isinstance(self.threat, Ball | Metric)
+        return Metric(self.threat.p)
 
     @property
     def threats(self) -> Sequence[Threat]:
@@ -169,11 +171,11 @@ class MMA(Strategy):
             return DDN(steps=self.steps, eps=self.eps_init or self.hinge / 4)
         return ANPGD(
             steps=self.steps, bisections=self.bisections, eps=self.hinge, eps_max=self.farthest,
-            share=self.share,
+            random_start=self.random_start, share=self.share,
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OMMA(MMA):
     """MMA without the clean loss of examples that the model gets right (Ding et al. 2020, 3.2)."""
 

@@ -6,6 +6,7 @@ several processes walk the path of one.
 """
 
 import hashlib
+import inspect
 import os
 import subprocess
 import sys
@@ -50,11 +51,7 @@ class Processes:
         world = _world(devices, nodes)
         from lightning_fabric import Fabric
 
-        wanted = torch.device(device) if device is not None else home
-        if wanted.type not in ("cpu", "cuda", "mps"):
-            raise InputError(f"unknown device {str(wanted)!r}: choose cpu, cuda, cuda:1 or mps")
-        if wanted.type == "cuda" and not torch.cuda.is_available():
-            raise InputError("there is no CUDA device here: choose device='cpu'")
+        wanted = home if device is None else _device(device)
         if world == 1:
             on = [wanted.index or 0] if wanted.type == "cuda" else 1
             self.fabric: Any = Fabric(accelerator=wanted.type, devices=on, precision=precision)  # type: ignore[arg-type]
@@ -62,10 +59,13 @@ class Processes:
             from lightning_fabric.strategies.ddp import DDPStrategy
 
             # Its own averaging is kept off: it knows no uneven shares, no second forward pass and
-            # no process without examples.
+            # no process without examples. Nor may a forward pass wait for other processes.
+            known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+            newer = "forward_sync_buffers" in known
+            quiet: Any = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
             self.fabric = Fabric(
                 accelerator=wanted.type, devices=world // nodes, num_nodes=nodes,
-                precision=precision, strategy=DDPStrategy(broadcast_buffers=False),  # type: ignore[arg-type]
+                precision=precision, strategy=DDPStrategy(**quiet),  # type: ignore[arg-type]
             )  # fmt: skip
         self.fabric.launch()
         self.rank, self.world = int(self.fabric.global_rank), int(self.fabric.world_size)
@@ -153,6 +153,19 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     """Random numbers of the model itself (dropout) depend on seed, step and process alone."""
     told = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=7).digest()
     torch.manual_seed(int.from_bytes(told, "little"))
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        wanted = torch.device(name)
+    except RuntimeError:
+        wanted = torch.device("meta")
+    if wanted.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"unknown device {str(name)!r}: choose cpu, cuda, cuda:1 or mps")
+    there = {"cpu": True, "cuda": torch.cuda.device_count() > (wanted.index or 0)}
+    if not there.get(wanted.type, torch.backends.mps.is_available()):
+        raise InputError(f"there is no device {str(name)!r} here: choose device='cpu'")
+    return wanted
 
 
 def _world(devices: int, nodes: int) -> int:

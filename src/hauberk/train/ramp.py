@@ -29,7 +29,7 @@ class RAMP(Several):
 
     Args:
         threat: two threats, the first of them the key one; or a union with a linf and an l1 ball,
-            which are taken, in that order.
+            which are attacked (``inner``), in that order.
         pairing: weight of the divergence; the authors' 5 for training from scratch on CIFAR-10.
         steps: of the usual attack, as in :class:`hauberk.train.RandomNorm`.
 
@@ -44,10 +44,10 @@ class RAMP(Several):
         super().__post_init__()
         if not self.pairing >= 0:
             raise InputError(f"pairing is {self.pairing}: give 0 or more")
-        _ = self.threats
+        _ = self.inner
 
     @property
-    def threats(self) -> Sequence[Threat]:
+    def inner(self) -> Sequence[Threat]:
         parts = self.threat.parts
         return parts if len(parts) == 2 else extremes(self.threat, "RAMP")
 
@@ -57,7 +57,7 @@ class RAMP(Several):
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
         points = [
             batch.attack(self.attack_on(named), threat, stream=stream).points
-            for stream, (named, threat) in enumerate(zip(self.threats, threats, strict=True))
+            for stream, (named, threat) in enumerate(zip(self.inner, threats, strict=True))
         ]
         key, other = (batch.model(x) for x in points)
         one, two = (F.cross_entropy(z, batch.y, reduction="none") for z in (key, other))

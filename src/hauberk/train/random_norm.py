@@ -29,7 +29,7 @@ class RandomNorm(Several):
 
     Args:
         steps: of the usual attack: Auto-PGD in balls (the authors' choice in l1 as well), but in l1
-            the steps of :func:`hauberk.train.inner.usual_attack`, which get further in so few.
+            the steps of :func:`hauberk.train.inner.usual_attack`, which did as well.
         per: draw for each ``batch``, as published, or for each ``example``.
     """
 
