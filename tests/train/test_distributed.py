@@ -26,15 +26,22 @@ from hauberk.train.trainer import fit
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted(Strategy):
+    until: int = 99
+
     @property
     def threats(self):
         return (hb.Linf(0.05),)
+
+    def describe(self):
+        return {"name": "weighted"}
 
     def begin(self, examples, device):
         seen = torch.zeros(examples, dtype=torch.bool)
         return {"last": torch.ones(examples, 2), "seen": seen}
 
     def loss(self, batch, memory):
+        if batch.step == self.until:
+            raise KeyboardInterrupt
         # The whole table decides, so every process must know all rows.
         scale = memory["last"].mean() + memory["seen"].float().mean()
         memory["seen"][batch.ids] = True
@@ -47,18 +54,30 @@ class Weighted(Strategy):
         return Loss(scale * losses.mean() + clean, logs, forwards=n, backwards=n)
 
 
-torch.manual_seed(int(os.environ.get("RANK", 0)))  # the first process's weights count
-found = fit(
-    MLP((64, 16, 10)), load_data("digits:train", limit=126), Weighted(), epochs=3, minibatch=15,
-    validation=20, validate_steps=3, ema=0.9, clip=1.0, learning_rate=0.01, out=sys.argv[1],
-    every_minutes=1e-9, optimiser="sgd",
-)
+def train(strategy, out, resume=False):
+    torch.manual_seed(int(os.environ.get("RANK", 0)))  # the first process's weights count
+    return fit(
+        MLP((64, 16, 10)), load_data("digits:train", limit=126), strategy, epochs=3, minibatch=15,
+        validation=20, validate_steps=3, ema=0.9, clip=1.0, learning_rate=0.01, out=out,
+        every_minutes=1e-9, optimiser="sgd", resume=resume,
+    )
+
+
+found = train(Weighted(), sys.argv[1])
+try:
+    train(Weighted(until=13), sys.argv[1] + "broken")
+except KeyboardInterrupt:
+    again = train(Weighted(), sys.argv[1] + "broken", resume=True)
 try:
     fit(MLP(), load_data("digits:train"), Weighted(), epochs=1, out=sys.argv[1])
 except InputError as error:
     refused = str(error)
 weights = {k: v.tolist() for k, v in found.model.state_dict().items()}
-told = {"history": found.history, "weights": weights, "refused": refused}
+resumed = {k: v.tolist() for k, v in again.model.state_dict().items()}
+told = {
+    "history": found.history, "weights": weights, "refused": refused, "resumed": resumed,
+    "losses": [record["loss"] for record in again.history],
+}
 with open(f"{sys.argv[2]}.{os.environ.get('RANK', 0)}", "w") as stream:
     json.dump(told, stream)
 """
@@ -96,6 +115,16 @@ def test_two_processes_give_the_losses_and_weights_of_one(told):
             for name in a:
                 if not name.startswith("seconds"):
                     assert b[name] == pytest.approx(a[name], abs=1e-5), name
+
+
+@pytest.mark.slow
+def test_broken_off_and_resumed_they_end_the_same(told):
+    for found in (found for group in told for found in group):
+        for name, value in found["weights"].items():
+            wanted = torch.tensor(value)
+            assert torch.allclose(torch.tensor(found["resumed"][name]), wanted, atol=1e-6)
+        wanted = [record["loss"] for record in found["history"]]
+        assert found["losses"] == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -226,6 +226,8 @@ class Combined(Objective):
             draws, seen = _of_members(draws, members), seen.repeat_interleave(members)
             target = None if target is None else target.repeat_interleave(members)
         logits, wrong = self._ask(victim, x, y, draws, seen)
+        if torch.is_grad_enabled():
+            victim.backwards -= victim.draws * seats  # which it will count for one domain
         times = [v.repeat(self.samples) for v in ((y,) if target is None else (y, target))]
         terms = self.terms(logits, *times)
         # Rows come as (domain, draw, seat, member); weights as (seat, domain, member).
@@ -260,7 +262,7 @@ class Combined(Objective):
             # In one forward, but for models that decide otherwise than by the argmax.
             stacks = [torch.cat(shown)] if owner.plain and len(shown) > 1 else shown
             answers = [owner.logits(stack, self.soften) for stack in stacks]
-            if torch.is_grad_enabled() and owner is not victim:
+            if torch.is_grad_enabled():
                 owner.backwards += owner.draws * sum(map(len, answers))
             if len(answers) < len(shown):
                 answers = list(answers[0].split(list(map(len, shown))))

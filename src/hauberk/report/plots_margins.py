@@ -60,7 +60,9 @@ def by_epoch(
                 continue
             values = run[epoch]
             colour = COLOURS[column % len(COLOURS)]
-            _bars(axes, values[np.isfinite(values)], edges, line=hinge, colour=colour)
+            _bars(axes, values[np.isfinite(values)], edges, colour=colour)
+            if hinge is not None:
+                axes.axvline(hinge, color="black", linestyle="--", linewidth=1)
             axes.text(
                 0.97, 0.93, _told(values, small), transform=axes.transAxes, ha="right", va="top",
                 fontsize=7,

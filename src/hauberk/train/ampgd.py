@@ -85,11 +85,8 @@ class AMPGD(Adversarial):
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
         table = memory["w"]
         ids = batch.ids.to(table.device)
-        before = batch.victim.backwards
         found = batch.attack(self.attack(table[ids].to(batch.x.device)), Each(*threats))
         assert found.weights is not None
-        # The victim counts one backward for the K inputs that hang on one variable.
-        batch.victim.backwards = before + int(found.backwards.sum())
         w = found.weights.detach()
         table[ids] = w.to(table)
         points = found.points.to(batch.x.dtype).unbind(1)

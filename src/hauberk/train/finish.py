@@ -153,6 +153,7 @@ class Epochs:
         chosen = None if self.best is None else self.best["weights"]
         run.model.load_state_dict(self.weights() if chosen is None else chosen)
         run.model.eval()
+        run.optimiser.zero_grad(set_to_none=True)
         picked = self.history[-1] if chosen is None else self.history[self.best["epoch"] - 1]  # type: ignore[index]
         summary = {
             "epochs": len(self.history),

@@ -183,7 +183,7 @@ class Run:
             self.tally.forwards += self.victim.forwards - before[0] + loss.forwards
             self.tally.backwards += self.victim.backwards - before[1] + loss.backwards
             for name, log in loss.logs.items():
-                self.tally.add(name, log, len(mine))
+                self.tally.add("logged loss" if name == "loss" else name, log, len(mine))
         value = self.processes.average(self.model, value, len(mine) / len(rows))
         self.pending.append((self.step, value))
         if len(self.pending) >= self.look_every:
