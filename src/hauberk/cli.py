@@ -4,7 +4,7 @@ import sys
 import warnings
 from typing import Any
 
-from hauberk.errors import HauberkWarning, InputError
+from hauberk.errors import HauberkWarning, InputError, TrainingError
 
 ABOUT = """\
 How robust is a PyTorch classifier against many kinds of perturbation at once?
@@ -15,6 +15,7 @@ commands:
   patterns   draw what the perturbations of several solvers look like
   minmax     fool several models or transformations by one perturbation: which is hardest?
   verify     judge the points of a finished run again, from disk
+  train      train a model that resists several threats at once
   demo       train and compare two small models on embedded data (a minute or two)
 
 Try first:
@@ -36,6 +37,11 @@ perturbation for every 10 images:
       --data npz:test.npz --limit 200 --threat linf:8/255 --transform ori --transform rot:30 \\
       --out runs/both
 
+Training, by one of 13 strategies (--dry-run tells the cost, --devices 4 takes so many GPUs):
+  hauberk train --model my_package.nets:make_net --data npz:train.npz --validation 1000 \\
+      --strategy max --set steps=10 --threat linf:0.1 --threat l2:0.5 --epochs 15 \\
+      --schedule 0:0,6:1e-3,15:0 --out runs/train
+
 words:
   --model    a callable that returns a torch.nn.Module (or a module): package.module:name
              or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN
@@ -53,6 +59,8 @@ words:
              rot:-10..10, jpeg:75, sometimes(flh,0.8), joined by '+'; or wang2021:deterministic
              or wang2021:stochastic for the seven of that paper
 
+  --strategy  max, trades, msd, mma, ... ('hauberk train --help'), or file.py:name of your own
+
 exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 'hauberk COMMAND --help' lists a command's options.
 """
@@ -67,6 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except TrainingError as error:
+        print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("hauberk: interrupted; finished parts are kept: go on with --resume", file=sys.stderr)
         return 1
@@ -81,7 +92,7 @@ def entry() -> None:
 
 
 def _run(argv: list[str]) -> int:
-    from hauberk import commands, commands_minmax, commands_radius
+    from hauberk import commands, commands_minmax, commands_radius, commands_train
 
     if not argv or argv[0] in ("-h", "--help"):
         print(ABOUT, end="")
@@ -97,6 +108,8 @@ def _run(argv: list[str]) -> int:
         return commands_radius.patterns(args.patterns)
     if args.command == "minmax":
         return commands_minmax.minmax(args.minmax)
+    if args.command == "train":
+        return commands_train.train(args.train, argv)
     return commands.demo(args.demo)
 
 
@@ -114,6 +127,7 @@ def _parser() -> Any:
     from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
     from hauberk.__about__ import __version__
+    from hauberk.commands_train_words import add_words
 
     parser = ArgumentParser(prog="hauberk", exit_on_error=False)
     parser.add_argument("--version", action="version", version=f"hauberk {__version__}")
@@ -212,6 +226,14 @@ def _parser() -> Any:
     _model_words(verify)
     commands.add_subcommand("verify", verify, help="judge a run's points again")
 
+    train = ArgumentParser(
+        description="Train a model that resists several threats at once.", exit_on_error=False
+    )
+    train.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    _model_words(train, sized=False)
+    add_words(train)
+    commands.add_subcommand("train", train, help="train a model against several threats")
+
     demo = ArgumentParser(
         description="Train and compare two small models on embedded data.", exit_on_error=False
     )
@@ -221,7 +243,7 @@ def _parser() -> Any:
     return parser
 
 
-def _model_words(parser: Any, several: bool = False) -> None:
+def _model_words(parser: Any, several: bool = False, sized: bool = True) -> None:
     """The words for model and data, alike in all commands."""
     many: dict[str, Any] = {"action": "append"} if several else {"type": str}
     more = "; repeat" if several else ""
@@ -232,7 +254,8 @@ def _model_words(parser: Any, several: bool = False) -> None:
     parser.add_argument("--limit", type=int, default=None, help="use so many examples")
     parser.add_argument("--offset", type=int, default=0, help="skip so many examples first")
     parser.add_argument("--device", type=str, default=None, help="cpu, cuda, cuda:1, ...")
-    parser.add_argument("--batch-size", type=int, default=None, help="chosen if left out")
+    if sized:
+        parser.add_argument("--batch-size", type=int, default=None, help="chosen if left out")
 
 
 def _minmax_words(parser: Any) -> None:

@@ -48,8 +48,9 @@ def minmax(options: Any) -> int:
             dict(zip(names, loaded, strict=True)) if names else loaded,
             data.images, data.labels, threat, transforms=transforms, group=options.group,
             by_class=options.by_class, gamma=gamma, beta=beta, attack=attack,
-            draws=options.draws, judge_draws=options.judge_draws, stop=not options.all_steps,
-            box=options.box, seed=options.seed, ids=data.ids, batch_size=options.batch_size,
+            draws=options.draws, judge_draws=options.judge_draws,
+            stop=False if options.all_steps else None, box=options.box, seed=options.seed,
+            ids=data.ids, batch_size=options.batch_size,
             out=options.out, resume=options.resume, progress=progress,
             manifest=_recorded(pairs, options),
         )  # fmt: skip
@@ -257,11 +258,13 @@ def _dry_run(
         told = ", ".join(f"{name} {count}" for name, count in zip(named, classes, strict=True))
         raise InputError(f"the models differ in their number of classes ({told}): choose others")
     many = len(models) * max(1, len(transforms)) * balls
-    print(f"{n} examples, {many} domains ({', '.join(named)}), {options.attack} under {threat}:")
+    told = f"{many} domains ({', '.join(named)}), {type(attack).__name__} under {threat}"
+    print(f"{n} examples, {told}:")
     for side in ("average", "minmax"):
         print(f"{side}: at most {passes} passes per example")
+    whole = options.all_steps or any(transform.random for transform in transforms)
     print(f"together about {minutes(2 * seconds)}"
-          + ("" if options.all_steps else "; examples that are fooled leave early"))  # fmt: skip
+          + ("" if whole else "; examples that are fooled leave early"))  # fmt: skip
     return 0
 
 

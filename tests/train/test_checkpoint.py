@@ -163,6 +163,16 @@ def test_the_files_of_a_run(tmp_path):
     load_model("hauberk.models.mlp:MLP", found.paths["last"])
 
 
+def test_a_model_compiled_before_is_trained_and_loads_as_what_it_was_made_from(tmp_path):
+    digits = load_data("digits:train", limit=40)
+    model = MLP()
+    compiled = torch.compile(model, backend="eager")
+    found = fit(compiled, digits, Clean(), epochs=1, out=tmp_path)
+    assert "model: hauberk.models.mlp:MLP" in found.paths["model"].read_text()
+    again = load_model("hauberk.models.mlp:MLP", found.paths["best"])
+    assert torch.equal(again(digits.images), model(digits.images))
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, whole):
     run(net(), tmp_path)
     events = []

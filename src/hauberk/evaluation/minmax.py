@@ -33,6 +33,7 @@ from hauberk.evaluation.store import Memory
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
+from hauberk.transforms.base import is_random
 
 BLOCK = 200
 """Perturbations that are written down together."""
@@ -54,7 +55,7 @@ def minmax(
     objectives: Mapping[str, Combined] | None = None,
     draws: int = 1,
     judge_draws: int = 10,
-    stop: bool = True,
+    stop: bool | None = None,
     box: Box | Sequence[Any] = (0.0, 1.0),
     seed: int = 0,
     ids: Tensor | None = None,
@@ -89,7 +90,7 @@ def minmax(
         draws: passes over which the loss of a random transformation is averaged.
         judge_draws: fresh draws of random transformations that the judge decides by.
         stop: leave an example as soon as all its domains are fooled; otherwise every example costs
-            the same.
+            the same. Off by default for random transformations, which one draw may flatter.
         box, seed, ids, batch_size, out, resume, manifest: as :func:`hauberk.evaluate` has them.
         progress: called after each block with a :class:`Step`.
 
@@ -115,6 +116,8 @@ def minmax(
     every = domains_of(named, transforms, x[:2], draws) if transforms or not domains else []
     every += further(domains, named)
     distinct(every)
+    if stop is None:
+        stop = not any(d.transform is not None and is_random(d.transform) for d in every)
     bound = bound_to(threat, method, group, named)
     toward: Literal["strong", "hard"] = "strong" if isinstance(bound, Each) else "hard"
     if objectives is None:

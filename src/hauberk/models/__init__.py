@@ -14,14 +14,17 @@ from hauberk.models.kwsmall import (
 )
 from hauberk.models.loading import load_model, load_weights
 from hauberk.models.mlp import MLP
-from hauberk.models.mnist import LeNet5, MadryCNN, SmallCNN
+from hauberk.models.mnist import LeNet5, LeNet5Wide, MadryCNN, SmallCNN
+from hauberk.models.preact import PreActResNet18
 from hauberk.models.resnet import ResNet4B, ResNet20A
 from hauberk.models.wang2021 import ModelA, ModelB, ModelC, ModelD
+from hauberk.models.wide import WideResNet, wrn_28_4, wrn_28_10, wrn_34_10
 
 __all__ = [
     "MLP",
     "KWSmall",
     "LeNet5",
+    "LeNet5Wide",
     "MadryCNN",
     "ModelA",
     "ModelB",
@@ -31,13 +34,18 @@ __all__ = [
     "ModelF",
     "ModelG",
     "ModelH",
+    "PreActResNet18",
     "ResNet4B",
     "ResNet20A",
     "SmallCNN",
+    "WideResNet",
     "cnn_a_cifar10",
     "kwsmall_cifar10",
     "kwsmall_mnist",
     "load_model",
     "load_weights",
     "madry_tiny",
+    "wrn_28_4",
+    "wrn_28_10",
+    "wrn_34_10",
 ]

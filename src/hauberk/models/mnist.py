@@ -8,7 +8,7 @@ class LeNet5(nn.Module):
     """Advertorch's LeNet5: conv 32 3x3, pool, conv 64 3x3, pool, FC 200, FC 10.
 
     648,226 parameters. Fits advertorch's `mnist_lenet5_*.pt`. Networks of the same name differ:
-    that of MMA training (Ding 2020) has FC 1024 in place of FC 200.
+    that of MMA training (Ding 2020) is :class:`LeNet5Wide`.
     """
 
     def __init__(self) -> None:
@@ -73,3 +73,11 @@ class MadryCNN(nn.Module):
         x = F.relu(self.fc1(x.flatten(1)))
         logits: Tensor = self.fc2(x)
         return logits
+
+
+class LeNet5Wide(MadryCNN):
+    """The "LeNet5" of MMA training (Ding 2020, appendix C): conv 32, conv 64, FC 1024, FC 10.
+
+    3,274,634 parameters. The paper gives no kernel size; with 5x5, as in the LeNet-5 of 1998, it
+    is the network of :class:`MadryCNN`.
+    """

@@ -29,3 +29,49 @@ class Normalised(nn.Module):
     def normalise(self, x: Tensor) -> Tensor:
         """`(x - mean) / std` for `x` of shape (B, C, H, W)."""
         return (x - self.mean) / self.std
+
+
+class Prepared(Normalised):
+    """A module that normalises its input per channel, per image, or not at all."""
+
+    per_image: bool = False
+    per_channel: bool = False
+
+    def set_preparation(
+        self, mean: Sequence[float], std: Sequence[float], per_image: bool, channels: int = 3
+    ) -> None:
+        """Choose: `per_image`; or per channel, if `mean` and `std` are given; or nothing.
+
+        Raises `InputError` for both, for other than one value a channel, and a `std` of 0 or less.
+        """
+        self.per_image, self.per_channel = per_image, bool(len(mean) or len(std))
+        if not self.per_channel:
+            return
+        if per_image:
+            raise InputError("per_image with mean and std: normalise per image or per channel")
+        if len(mean) != channels:
+            raise InputError(
+                f"mean={tuple(mean)} for {channels} channels: give one value a channel"
+            )
+        self.set_normalisation(mean, std)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The input (B, C, H, W) as the first layer wants it."""
+        if self.per_image:
+            return standardise(x)
+        return self.normalise(x) if self.per_channel else x
+
+
+def standardise(x: Tensor) -> Tensor:
+    """`(x - mean) / max(std, 1 / sqrt(d))` of each input in (B, ...), over all its d features.
+
+    Mean and standard deviation are the input's own, over all pixels and channels; the bound keeps
+    images of one colour finite. Source: Ding et al. 2020, appendix C.
+    """
+    if not x.numel():
+        return x
+    flat = x.flatten(1)
+    centred = flat - flat.mean(1, keepdim=True)
+    # Bounded before the root: the slope of a root at 0 is infinite.
+    variance = centred.square().mean(1, keepdim=True).clamp_min(1 / flat.shape[1])
+    return (centred / variance.sqrt()).view_as(x)

@@ -134,6 +134,7 @@ class Folder:
 
 def loading(model: nn.Module, spec: str | None) -> dict[str, Any]:
     """What ``model.yaml`` says: the import path of the model, if it is known, and the weights."""
+    model = getattr(model, "_orig_mod", model)  # what a compiled model was made from
     if spec is None and not type(model).__module__.startswith("__"):
         spec = _spec(model)
     return {"model": spec, "class": type(model).__qualname__, "weights": "best.safetensors"}

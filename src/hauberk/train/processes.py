@@ -37,7 +37,7 @@ def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
 
 
 class Processes:
-    """The processes that train together; one alone unless torchrun or ``fabric run`` began them.
+    """The processes that train together; one alone unless torchrun began them.
 
     Attributes:
         rank, world: number of this process, and how many there are.

@@ -71,7 +71,8 @@ class Run:
             settings.weight_decay, settings.nesterov,
         )  # fmt: skip
         fast: Any = torch.compile(model) if compile else model
-        self.wrapped = self.processes.fabric.setup_module(fast)
+        # A model that was compiled before the library was imported cannot be compiled again.
+        self.wrapped = self.processes.fabric.setup_module(fast, _reapply_compile=compile)
         self.victim = self.processes.victim(fast, settings.attack_mode)
         self.loader = Loader(
             train.x, train.y, settings.minibatch, settings.augmentation, box, settings.seed,
@@ -92,6 +93,7 @@ class Run:
         self.pending: list[tuple[int, Tensor]] = []
         self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
         self.epochs = Epochs(self, held)
+        self.folder: Folder | None = None
         self.on_step: Callable[[Progress], None] | None = None
 
     def tell(
@@ -112,7 +114,6 @@ class Run:
         if not every_minutes > 0:
             raise InputError(f"every_minutes is {every_minutes}: give more than 0")
         self.every, self.saved = 60 * every_minutes, time.monotonic()
-        self.folder: Folder | None = None
         self.out = None if out is None else Path(out)
         found: Any = None
         if self.out is not None and self.processes.rank == 0:
@@ -255,6 +256,6 @@ class Run:
                 self.average.state[name].copy_(value)
         for name, table in found["memory"].items():
             self.memory[name].copy_(table)
-        if self.processes.rank == 0:
+        if self.processes.rank == 0:  # what others had added up in this epoch is lost to its logs
             self.tally.restore(found["tally"])
         self.epochs.restore(found["epochs"])

@@ -94,7 +94,7 @@ def fit(
             the run in it (or begins it), ``every_minutes`` a checkpoint is written, and each epoch.
         device: where to train; where the model is by default. devices, nodes: processes on each of
             so many machines, begun with ``torchrun``; each takes its share of every minibatch.
-            Batch normalisation sees a process's own share.
+            Batch normalisation and dropout see a process's own share.
         precision: ``32-true`` or ``bf16-mixed`` (attacks too); float64 models stay in float64.
         progress, on_epoch: called after each step with :class:`Progress`, and after each epoch with
             its record, in the first process.
@@ -117,8 +117,8 @@ def fit(
         devices=devices, nodes=nodes, compile=compile, channels_last=channels_last,
     )  # fmt: skip
     run.tell(progress, on_epoch)
-    run.open(out, resume, every_minutes, model_spec)
     try:
+        run.open(out, resume, every_minutes, model_spec)
         return run()
     finally:
         run.close()

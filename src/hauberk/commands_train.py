@@ -1,0 +1,259 @@
+"""What ``hauberk train`` does, from parsed options."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from hauberk.commands import minutes, recorded
+from hauberk.commands_strategy import several, strategy_of
+from hauberk.commands_train_words import circumstances, settings_of
+from hauberk.errors import InputError, TrainingError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hauberk.data import Dataset
+    from hauberk.train import Strategy, Trained
+
+_ERRORS = "HAUBERK_TRAIN_ERRORS"
+"""Where the processes of ``--devices`` leave what went wrong; set for them alone."""
+
+
+def train(options: Any, argv: Sequence[str]) -> int:
+    """``hauberk train``; ``argv`` is the command line, for the processes of ``--devices``."""
+    told = os.environ.get(_ERRORS)
+    if told is None:
+        return _train(options, argv)
+    try:
+        return _train(options, argv)
+    except (InputError, TrainingError) as error:
+        kind = "input" if isinstance(error, InputError) else "training"
+        file = Path(told, f"{time.time_ns()}-{os.getpid()}")
+        file.write_text(f"{kind}:{error}", encoding="utf-8")
+        return 1
+    except KeyboardInterrupt:
+        return 1
+
+
+def _train(options: Any, argv: Sequence[str]) -> int:
+    from hauberk.evaluation.files import put, to_json
+    from hauberk.report.progress import shown
+
+    # What costs nothing to find out comes before model and data are loaded.
+    words = circumstances(options)
+    strategy = strategy_of(
+        options.strategy, several(options.threat), several(options.set), options.d_max
+    )
+    settings = settings_of(options)
+    begun = "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" in os.environ
+    if options.devices * options.nodes > 1 and not begun and not options.dry_run:
+        return _launch(argv, options.devices, options.nodes)
+    if begun:
+        _hush()
+    model, data, held = _load(options)
+    if options.dry_run:
+        return _dry_run(model, data, held, strategy, settings, words, options)
+    # Lines for people go where the progress is not in the way, and into a pipe if there is one.
+    stream = None if sys.stdout.isatty() else sys.stdout
+    with shown() as progress:
+        found = _fit(
+            model, data, strategy, settings, **words, validation=held, out=options.out,
+            resume=options.resume, every_minutes=options.every_minutes, devices=options.devices,
+            nodes=options.nodes, progress=progress, model_spec=options.model,
+            on_epoch=_lines(options.epochs, lambda line: print(line, file=stream, flush=True)),
+        )  # fmt: skip
+    if int(os.environ.get("RANK", "0")) == 0 or not begun:
+        put(Path(options.out, "command.json"), to_json(recorded(options)))
+        _print(found, strategy, options)
+    return 0
+
+
+def _hush() -> None:
+    """Keep fabric from telling on stderr how it starts."""
+    import logging
+
+    import lightning_fabric  # noqa: F401  # it sets the level when it is imported
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def _fit(
+    model: "nn.Module", data: "Dataset", strategy: "Strategy", settings: dict[str, Any],
+    **rest: Any,
+) -> "Trained":  # fmt: skip
+    from hauberk.train import fit
+
+    try:
+        return fit(model, data, strategy, **settings, **rest)
+    except TrainingError as error:
+        raise TrainingError(str(error).replace("clip=1.0", "--clip 1"), error.ids) from error
+
+
+def _load(options: Any) -> "tuple[nn.Module, Dataset, int | Dataset]":
+    """The model, the training data, and the examples to validate on."""
+    import torch
+
+    from hauberk.data import load_data
+    from hauberk.models.loading import load_model
+
+    data = load_data(options.data, options.data_dir, limit=options.limit, offset=options.offset)
+    held: int | Dataset = options.validation
+    if options.validation_data:
+        limit = options.validation or None
+        held = load_data(options.validation_data, options.data_dir, limit=limit)
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the weights that training begins from hang on the seed too
+        torch.manual_seed(options.seed)
+        model = load_model(options.model, options.weights)
+    return model, data, held
+
+
+def _lines(epochs: int, tell: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
+    """What is told after each epoch."""
+    begun = time.monotonic()
+    first: list[int] = []
+
+    def line(record: dict[str, Any]) -> None:
+        first.append(record["epoch"])
+        each = (time.monotonic() - begun) / len(first)
+        left = each * (epochs - record["epoch"])
+        told = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4g}"]
+        told.append(f"rate {record['learning_rate']:.3g}")
+        told += [f"{name} {share:.1%}" for name, share in _accuracies(record).items()]
+        told.append(f"{record['forwards'] + record['backwards']:,} passes")
+        tell(", ".join([*told, f"about {_time(left)} left" if left else "done"]))
+
+    return line
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2g} seconds" if seconds < 9.5 else minutes(seconds)
+
+
+def _accuracies(record: dict[str, Any]) -> dict[str, float]:
+    return {k.removeprefix("valid_"): v for k, v in record.items() if k.startswith("valid_")}
+
+
+def _print(found: "Trained", strategy: "Strategy", options: Any) -> None:
+    """A short table, and what to do next."""
+    s = found.summary
+    rows = {"epochs": str(s["epochs"]), "selected": f"epoch {s['selected']} ({s['select']})"}
+    rows |= {f"accuracy {name}": f"{share:.1%}" for name, share in _accuracies(s).items()}
+    if not _accuracies(s):
+        rows["selected"] += ": no examples to validate on, --validation gives some"
+    rows["passes"] = f"{s['forwards']:,} forwards, {s['backwards']:,} backwards"
+    parts = {kind: s[f"seconds_{kind}"] for kind in ("attack", "training", "validation")}
+    told = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in parts.items())
+    rows["seconds"] = f"{sum(parts.values()):.1f} ({told})"
+    rows["weights"] = str(found.paths["best"])
+    rows["folder"] = f"{options.out} (history.csv, summary.json, config.json, ...)"
+    wide = max(map(len, rows))
+    print("\n".join(f"{name:{wide}}  {value}" for name, value in rows.items()))
+    print(f"\nevaluate it:\n  {_next(found, strategy, options)}")
+
+
+def _next(found: "Trained", strategy: "Strategy", options: Any) -> str:
+    """The command that evaluates the weights."""
+    data = str(options.validation_data or "DATA")
+    if options.data.endswith(":train"):
+        data = options.data.removesuffix("train") + "test"
+    argv = ["hauberk", "evaluate", "--model", options.model, "--weights", str(found.paths["best"])]
+    argv += ["--data", data]
+    for word in ("data_dir", "device"):
+        if getattr(options, word) is not None:
+            argv += [f"--{word.replace('_', '-')}", getattr(options, word)]
+    if [float(b) for b in options.box] != [0.0, 1.0]:
+        argv += ["--box", *map(str, options.box)]
+    threats = [str(part) for threat in strategy.threats for part in threat.parts]
+    for threat in dict.fromkeys(threats or ["linf:8/255"]):
+        argv += ["--threat", threat]
+    return shlex.join([*argv, "--out", str(Path(options.out, "evaluation"))])
+
+
+def _dry_run(
+    model: "nn.Module", data: "Dataset", held: "int | Dataset", strategy: "Strategy",
+    settings: dict[str, Any], words: dict[str, Any], options: Any,
+) -> int:  # fmt: skip
+    """The cost of an epoch, from the second of two minibatches; nothing is written."""
+    from hauberk.data import Dataset
+    from hauberk.train.config import Settings
+
+    def part(of: "Dataset", start: int, many: int) -> "Dataset":
+        some = slice(start, start + many)
+        return Dataset(of.images[some], of.labels[some], of.ids[some], of.name, of.classes)
+
+    minibatch = Settings(**settings).minibatch
+    first = held if isinstance(held, int) else 0
+    if first >= len(data):
+        raise InputError(f"--validation {first} leaves no example of {len(data)}: give fewer")
+    watched = part(data, 0, first) if isinstance(held, int) else held
+    some, few = part(data, first, minibatch), part(watched, 0, minibatch)
+    full: Any = strategy
+    if "grow" in {f.name for f in fields(full)}:
+        full = replace(full, grow=0.0)  # the threats at their full size, as they will be
+    ends: list[float] = []
+    settings = settings | {"epochs": 2, "patience": None}
+    found = _fit(
+        model, some, full, settings, **words, validation=few if len(few) else 0,
+        on_epoch=lambda record: ends.append(time.monotonic()),
+    )  # fmt: skip
+    record = found.history[1]
+    validating = record["seconds_validation"] * len(watched) / max(1, len(few))
+    n = len(data) - first
+    each = (record["forwards"] + record["backwards"]) / len(some)
+    training = (ends[1] - ends[0] - record["seconds_validation"]) * n / len(some)
+    print(f"{n} examples in {-(-n // minibatch)} minibatches, {len(watched)} to validate on:")
+    print(f"an epoch costs {each:.4g} passes per example and about {_time(training)}, "
+          f"validation about {_time(validating)}")  # fmt: skip
+    alone = " in one process" if options.devices * options.nodes > 1 else ""
+    print(f"{options.epochs} epochs: about {_time((training + validating) * options.epochs)}"
+          f"{alone}")  # fmt: skip
+    return 0
+
+
+_LAUNCH = """
+import logging, sys
+from torch.distributed.run import main
+logging.disable(logging.ERROR)
+try:
+    main(sys.argv[1:])
+except BaseException as error:
+    if type(error).__name__ in ("ChildFailedError", "SignalException", "KeyboardInterrupt"):
+        sys.exit(1)
+    raise
+"""
+"""torchrun without its own report of a process that ends with an error: it has told already."""
+
+
+def _launch(argv: Sequence[str], devices: int, nodes: int) -> int:
+    """This command in several processes of this machine; their errors are raised here."""
+    if nodes > 1:
+        raise InputError(
+            f"--nodes is {nodes}: start this command on each machine with torchrun "
+            f"--nnodes={nodes} --nproc-per-node={devices} --rdzv-backend=c10d "
+            "--rdzv-endpoint=HOST:PORT -m hauberk train ..."
+        )
+    with TemporaryDirectory() as folder:
+        env = {**os.environ, _ERRORS: folder}
+        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+        command = [sys.executable, "-c", _LAUNCH, "--standalone", f"--nproc-per-node={devices}"]
+        process = subprocess.Popen([*command, "-m", "hauberk", *argv], env=env)
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        left = sorted(Path(folder).iterdir())
+        if left:
+            kind, _, text = left[0].read_text(encoding="utf-8").partition(":")
+            raise InputError(text) if kind == "input" else TrainingError(text)
+        return 1 if code else 0

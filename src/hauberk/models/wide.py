@@ -1,0 +1,108 @@
+"""Wide residual networks for 32x32 images: input (B, 3, 32, 32) in [0, 1] to logits."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hauberk.errors import InputError
+from hauberk.models.normalised import Prepared
+
+
+class WideResNet(Prepared):
+    """Wide residual network WRN-`depth`-`widen` without dropout (Zagoruyko & Komodakis 2016).
+
+    A 3x3 convolution to 16 channels; three stages of (depth - 4) / 6 pre-activated units, of 16, 32
+    and 64 times `widen` channels, the last two of stride 2; BatchNorm, ReLU, average over the
+    pixels and a linear layer. Shortcuts are 1x1 convolutions of the activated input where the
+    number of channels changes. Input (B, 3, H, W) in [0, 1], logits (B, classes). Keys as in
+    yaodongyu/TRADES, but for the copy of the first stage there that nothing uses. Without
+    normalisation by default; `mean` and `std` (one value a channel), or `per_image`, turn it on.
+
+    Raises `InputError` for a depth that is not 6 n + 4, a `widen` below 1, fewer than two classes
+    and a normalisation that does not fit.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        widen: int,
+        classes: int = 10,
+        *,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
+        per_image: bool = False,
+    ) -> None:
+        super().__init__()
+        if depth < 10 or depth % 6 != 4:
+            raise InputError(f"depth is {depth}: give 10, 16, 22, 28, 34 or another 6 n + 4")
+        if widen < 1:
+            raise InputError(f"widen is {widen}: give 1 or more")
+        if classes < 2:
+            raise InputError(f"classes is {classes}: give 2 or more")
+        self.set_preparation(mean, std, per_image)
+        units, width = (depth - 4) // 6, 16 * widen
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.block1 = _Stage(16, width, units, 1)
+        self.block2 = _Stage(width, 2 * width, units, 2)
+        self.block3 = _Stage(2 * width, 4 * width, units, 2)
+        self.bn1 = nn.BatchNorm2d(4 * width)
+        self.fc = nn.Linear(4 * width, classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block3(self.block2(self.block1(self.conv1(self.prepare(x)))))
+        logits: Tensor = self.fc(F.relu(self.bn1(x)).mean(dim=(2, 3)))
+        return logits
+
+
+def wrn_28_4() -> WideResNet:
+    """WRN-28-4 for 10 classes, images standardised one by one, as in Ding 2020; 5.8 M parameters.
+
+    `WideResNet(28, 4)` is the same network without.
+    """
+    return WideResNet(28, 4, per_image=True)
+
+
+def wrn_28_10() -> WideResNet:
+    """WRN-28-10 for 10 classes, without normalisation; 36.5 M parameters."""
+    return WideResNet(28, 10)
+
+
+def wrn_34_10() -> WideResNet:
+    """WRN-34-10 for 10 classes, without normalisation, as in TRADES; 46.2 M parameters."""
+    return WideResNet(34, 10)
+
+
+class _Stage(nn.Module):
+    def __init__(self, inner: int, outer: int, units: int, stride: int) -> None:
+        super().__init__()
+        rest = (_Unit(outer, outer, 1) for _ in range(units - 1))
+        self.layer = nn.Sequential(_Unit(inner, outer, stride), *rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        return y
+
+
+class _Unit(nn.Module):
+    """BatchNorm, ReLU and a 3x3 convolution, twice, beside a shortcut."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outer)
+        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        self.convShortcut: nn.Conv2d | None = None
+        if stride != 1 or inner != outer:
+            self.convShortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        beside = x if self.convShortcut is None else self.convShortcut(active)
+        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + beside
+        return total
