@@ -21,6 +21,7 @@ RUNS = Path("runs/minmax")
 GAMMAS = ("0", "1", "2", "3", "4", "6", "8", "10")
 SIZES = ("0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.4")
 GROUPS = (2, 5, 10)
+SWEEP = "100"
 NETWORKS = {
     "kwsmall": ("hauberk.models:kwsmall_cifar10", "cifar10_kwsmall_standard.npz"),
     "resnet20": ("hauberk.models:ResNet20A", "cifar10_resnet20_standard.npz"),
@@ -99,7 +100,7 @@ def ensembles(tables: Tables) -> list[list[str]]:
 def gammas(tables: Tables) -> list[list[str]]:
     rows = [["gamma", "A", "B", "C", "D", "ASR_all", "average's"]]
     for gamma in GAMMAS:
-        words = ("--gamma", gamma, *(("--limit", "200") if tables.limit is None else ()))
+        words = ("--gamma", gamma, *(("--limit", SWEEP) if tables.limit is None else ()))
         found = tables.run("ensemble-linf", f"gamma-{gamma}", *words)
         side = found["sides"]["minmax"]
         cells = [percent(side["accuracy"][part]) for part in found["parts"]]
@@ -115,7 +116,7 @@ def sizes(tables: Tables) -> list[list[str]]:
     models += [f"--name={k}" for k in "ABC"]
     for eps in SIZES:
         words = [f"--threat=linf:{eps}", *models]
-        words += ["--limit", "200"] if tables.limit is None else []
+        words += ["--limit", SWEEP] if tables.limit is None else []
         found = tables.run("sizes", f"sizes-{eps}", *words)
         told = [percent(found["sides"][side]["asr_all"]) for side in ("average", "minmax")]
         rows.append([eps, *told, lift(found, "asr_all")])
@@ -190,9 +191,9 @@ by `recipes/minmax/train_models.py`, not by the paper's authors, so figures diff
 ENSEMBLES = """MNIST, models A to D, the first 1000 test images, step sizes and gamma as published.
 Under linf every example gets all 50 steps; elsewhere examples leave once all models are fooled. The
 last pair is the library's default attack. The paper's mean lift on CIFAR-10 is 19%."""
-GAMMA = """The setting of the first table, linf 0.2, the first 200 test images. The paper's best is
+GAMMA = """The setting of the first table, linf 0.2, the first 100 test images. The paper's best is
 near 4; large gamma tends to the average."""
-SIZE = """Models A, B and C, linf, the first 200 test images: the gap is widest at middle sizes."""
+SIZE = """Models A, B and C, linf, the first 100 test images: the gap is widest at middle sizes."""
 UNIVERSAL = """MNIST, groups of K test images in order, linf 0.2 (A, B), 0.3 (C), 0.25 (D), 20 steps
 from zero, gamma 4. ASR_gp: groups of which every image is fooled."""
 TRANSFORMS = """CIFAR-10, linf 0.03, 20 steps, gamma 10, the first 200 test images. ASR_gp: images

@@ -234,7 +234,7 @@ def _fit(where: str, value: Any, hint: Any) -> Any:
 def _attack(where: str, row: Mapping[Any, Any]) -> Any:
     from hauberk.evaluation.suites import Stage, _row
 
-    stage = _row(where, dict(row))
+    stage = _row(where, {word: number(value) for word, value in row.items()})
     if stage != Stage(attack=stage.attack):
         raise InputError(f"{where}: give settings of the attack alone, not those of a suite's row")
     return stage.attack

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ERRORS = "HAUBERK_TRAIN_ERRORS"
 """Where the processes of ``--devices`` leave what went wrong; set for them alone."""
 
+_SECONDS = ("seconds_attack", "seconds_training", "seconds_validation")
+
 
 def train(options: Any, argv: Sequence[str]) -> int:
     """``hauberk train``; ``argv`` is the command line, for the processes of ``--devices``."""
@@ -118,12 +120,13 @@ def _load(options: Any) -> "tuple[nn.Module, Dataset, int | Dataset]":
 
 def _lines(epochs: int, tell: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
     """What is told after each epoch."""
-    begun = time.monotonic()
-    first: list[int] = []
+    ends: list[float] = []
 
     def line(record: dict[str, Any]) -> None:
-        first.append(record["epoch"])
-        each = (time.monotonic() - begun) / len(first)
+        if not ends:  # what it took to start is not what an epoch takes
+            ends.append(time.monotonic() - sum(v for k, v in record.items() if k in _SECONDS))
+        ends.append(time.monotonic())
+        each = (ends[-1] - ends[0]) / (len(ends) - 1)
         left = each * (epochs - record["epoch"])
         told = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4g}"]
         told.append(f"rate {record['learning_rate']:.3g}")
@@ -150,7 +153,7 @@ def _print(found: "Trained", strategy: "Strategy", options: Any) -> None:
     if not _accuracies(s):
         rows["selected"] += ": no examples to validate on, --validation gives some"
     rows["passes"] = f"{s['forwards']:,} forwards, {s['backwards']:,} backwards"
-    parts = {kind: s[f"seconds_{kind}"] for kind in ("attack", "training", "validation")}
+    parts = {name.removeprefix("seconds_"): s[name] for name in _SECONDS}
     told = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in parts.items())
     rows["seconds"] = f"{sum(parts.values()):.1f} ({told})"
     rows["weights"] = str(found.paths["best"])
