@@ -405,3 +405,13 @@ def test_help_names_the_command(capsys):
     shown = capsys.readouterr().out
     for word in ("--gamma", "--judge-draws", "--all-steps", "--random-start", "--by-class"):
         assert word in shown
+
+
+def test_a_list_on_the_command_line_takes_the_place_of_the_files(place, capsys):
+    text = "threat: [linf:0.2, l2:1]\ntransform: [flh]\nsteps: 3\n"
+    (place / "c.yaml").write_text(text, encoding="utf-8")
+    words = ["minmax", "--all-steps", "--config", "c.yaml", *ONE, *DATA, "--out", "runs/c"]
+    assert main([*words, "--threat=linf:0.05"]) == 0
+    told = summary_of(place / "runs/c")
+    assert told["threat"] == "linf:0.05"
+    assert told["parts"] == ["flh"]

@@ -117,10 +117,21 @@ def _parse(argv: list[str]) -> Any:
     from argparse import ArgumentError
 
     try:
-        return _parser().parse_args(argv)
+        return _outdone(argv, _parser().parse_args(argv))
     except (ArgumentError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{text}; 'hauberk --help' shows the words") from error
+
+
+def _outdone(argv: list[str], args: Any) -> Any:
+    """The options, where a list on the command line takes the place of the configuration's."""
+    words = [word.partition("=")[0][2:].replace("-", "_") for word in argv if word[:2] == "--"]
+    options = args.get(args.command) if args.command and "config" in words else None
+    for name in set(words):
+        if options is not None and isinstance(options.get(name), list) and name != "box":
+            # It was appended to.
+            options[name] = options[name][-words.count(name) :]
+    return args
 
 
 def _parser() -> Any:

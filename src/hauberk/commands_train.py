@@ -62,6 +62,7 @@ def _train(options: Any, argv: Sequence[str]) -> int:
     model, data, held = _load(options)
     if options.dry_run:
         return _dry_run(model, data, held, strategy, settings, words, options)
+    facts = recorded(options)
     # Lines for people go where the progress is not in the way, and into a pipe if there is one.
     stream = None if sys.stdout.isatty() else sys.stdout
     with shown() as progress:
@@ -72,7 +73,7 @@ def _train(options: Any, argv: Sequence[str]) -> int:
             on_epoch=_lines(options.epochs, lambda line: print(line, file=stream, flush=True)),
         )  # fmt: skip
     if int(os.environ.get("RANK", "0")) == 0 or not begun:
-        put(Path(options.out, "command.json"), to_json(recorded(options)))
+        put(Path(options.out, "command.json"), to_json(facts))
         _print(found, strategy, options)
     return 0
 
@@ -193,7 +194,8 @@ def _dry_run(
         some = slice(start, start + many)
         return Dataset(of.images[some], of.labels[some], of.ids[some], of.name, of.classes)
 
-    minibatch = Settings(**settings).minibatch
+    checked = Settings(**settings)
+    minibatch = checked.minibatch
     first = held if isinstance(held, int) else 0
     if first >= len(data):
         raise InputError(f"--validation {first} leaves no example of {len(data)}: give fewer")
@@ -209,13 +211,16 @@ def _dry_run(
         on_epoch=lambda record: ends.append(time.monotonic()),
     )  # fmt: skip
     record = found.history[1]
-    validating = record["seconds_validation"] * len(watched) / max(1, len(few))
-    n = len(data) - first
-    each = (record["forwards"] + record["backwards"]) / len(some)
-    training = (ends[1] - ends[0] - record["seconds_validation"]) * n / len(some)
+    n, parts = len(data) - first, sum(len(threat.parts) for threat in strategy.threats)
+    passes = record["forwards"] + record["backwards"]
+    spent = ends[1] - ends[0] - record["seconds_validation"]
+    training = spent * n / len(some)
+    # From the passes: the model at hand is wrong on most of it, and what is wrong is not attacked.
+    asked = len(watched) * (1 + parts * (2 * checked.validate_steps + 1))
+    validating = asked * spent / max(1, passes)
     print(f"{n} examples in {-(-n // minibatch)} minibatches, {len(watched)} to validate on:")
-    print(f"an epoch costs {each:.4g} passes per example and about {_time(training)}, "
-          f"validation about {_time(validating)}")  # fmt: skip
+    print(f"an epoch costs {passes / len(some):.4g} passes per example and about "
+          f"{_time(training)}, validation at most {_time(validating)}")  # fmt: skip
     alone = " in one process" if options.devices * options.nodes > 1 else ""
     print(f"{options.epochs} epochs: about {_time((training + validating) * options.epochs)}"
           f"{alone}")  # fmt: skip

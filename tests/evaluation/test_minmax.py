@@ -279,7 +279,8 @@ def test_a_perturbation_for_each_part_of_a_union():
         each = [wrong_by_hand(models, side.points[:, k], y) for k in range(2)]
         wrong = torch.stack(each, 2).flatten(1)  # (B, D * 2), the threats changing fastest
         assert torch.equal(side.wrong[0], wrong)
-        assert side.asr_any == pytest.approx(share(wrong.any(1)))
+        # Some threat's perturbation fools both models.
+        assert side.asr_any == pytest.approx(share(wrong.view(6, 2, 2).all(1).any(1)))
         assert list(side.accuracy.values()) == pytest.approx((1 - wrong.double().mean(0)).tolist())
         assert result.summary["objectives"]["minmax"]["toward"] == "strong"
     assert hb.minmax(Net(), x, y, threat, attack=QUICK).minmax.names == ("linf:0.06", "l2:0.3")

@@ -13,14 +13,17 @@ domain is hardest to fool: the outcome keeps the last in ``weights`` and all in 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hauberk.engine.domains import Combined, Domain, Weighing, product
+from hauberk.engine.combined import Combined, Weighing
+from hauberk.engine.domains import Domain, product
 from hauberk.errors import InputError
 from hauberk.maths.simplex import project_simplex
+
+HUGE = 1e30
+"""From here on gamma and beta count as infinite: products of losses must stay numbers."""
 
 __all__ = ["Average", "Combined", "Domain", "Fixed", "MinMax", "product"]
 
@@ -46,8 +49,12 @@ class Fixed(Combined):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        try:
+            object.__setattr__(self, "weights", tuple(float(w) for w in self.weights))
+        except (TypeError, ValueError):
+            raise InputError(f"weights are {self.weights!r}: give one number a domain") from None
         if not self.weights or not all(0 <= w < inf for w in self.weights) or not any(self.weights):
-            raise InputError(f"weights are {tuple(self.weights)}: give one, 0 or more, a domain")
+            raise InputError(f"weights are {self.weights}: give one, 0 or more, a domain")
 
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
         if losses.shape[1] != len(self.weights):
@@ -74,51 +81,57 @@ class MinMax(Combined):
         beta: step of the weights. No more than ``1 / gamma`` is taken, which reaches w* from
             anywhere; inf is the variant without memory. With ``gamma=0``, inf puts all weight on
             the one worst domain.
-        toward: ``hard``, the domain that is hardest to fool: one perturbation is to fool them all.
-            ``strong``, the one with the largest loss: for a perturbation for each of several
-            threats in adversarial training (their section 4.4), where w maximises as well.
     """
 
     gamma: float = 3.0
     beta: float = 1 / 50
-    toward: Literal["hard", "strong"] = field(default="hard", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.gamma >= 0:
-            raise InputError(f"gamma is {self.gamma}: give 0 (worst case) or more")
-        if not self.beta >= 0:
-            raise InputError(f"beta is {self.beta}: give 0 (equal weights for ever) or more")
-        if self.toward not in ("hard", "strong"):
-            raise InputError(f"unknown toward '{self.toward}': choose hard or strong")
-
-    @property
-    def any_counts(self) -> bool:
-        return self.toward == "strong"
+        for name, what in (("gamma", "worst case"), ("beta", "equal weights for ever")):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise InputError(f"{name} is {value!r}: give 0 ({what}) or a larger number")
 
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
-        even = 1 / losses.shape[1]
-        sign = 1.0 if self.toward == "hard" else -1.0
         # NaN fools: nothing is easier. Sums of huge losses must stay numbers.
-        g = sign * losses.nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30).clamp(-1e30, 1e30)
-        best = self._best(g)
-        value = (best * g).sum(1)
-        if 0 < self.gamma < inf:
-            value = value + self.gamma / 2 * (best - even).square().sum(1)
-        if self.gamma == inf or self.beta * self.gamma >= 1 or self.beta == inf:
-            return sign * value, best
-        moved = project_simplex(state.w - self.beta * (g + self.gamma * (state.w - even)))
-        first = (state.seen == 0).unsqueeze(1)
-        return sign * value, torch.where(first, state.w, moved)
+        g = losses.double().nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30).clamp(-1e30, 1e30)
+        old, first = state.w.double(), state.seen == 0
+        if self.toward == "hard":
+            value, w = self._step(old, g, first)
+        elif 1 < len(self.parts) < g.shape[1]:
+            value, w = self._by_threat(old, g, first)
+        else:
+            value, w = self._step(old, -g, first)
+            value = -value
+        return value.to(losses.dtype), w.to(state.w.dtype)
 
-    def _best(self, g: Tensor) -> Tensor:
-        """The weights that minimise ``w . g + gamma / 2 |w - 1/K|^2``, ``(S, K)``."""
+    def _step(self, w: Tensor, g: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """The least value of ``w . g + gamma / 2 |w - 1/K|^2``, ``(S,)``, and the next weights."""
         even = 1 / g.shape[1]
-        if self.gamma == inf:
-            return torch.full_like(g, even)
+        if self.gamma >= HUGE:
+            return g.mean(1), torch.full_like(g, even)
         if self.gamma == 0:
-            return torch.zeros_like(g).scatter_(1, g.argmin(1, keepdim=True), 1.0)
-        return project_simplex(even - g.double() / self.gamma).to(g.dtype)
+            best = torch.zeros_like(g).scatter_(1, g.argmin(1, keepdim=True), 1.0)
+        else:
+            best = project_simplex(even - g / self.gamma)
+        value = (best * g).sum(1) + self.gamma / 2 * (best - even).square().sum(1)
+        if self.beta >= HUGE or self.beta * self.gamma >= 1:
+            return value, best
+        moved = project_simplex(w - self.beta * (g + self.gamma * (w - even)))
+        return value, torch.where(first.unsqueeze(1), w, moved)
+
+    def _by_threat(self, w: Tensor, g: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Of each threat's perturbation the hardest parts, of the threats the strongest."""
+        seats, parts = len(g), len(self.parts)
+        w, g = (t.view(seats, parts, -1).transpose(1, 2) for t in (w, g))
+        threats = w.sum(2)
+        within = torch.where(threats.unsqueeze(2) > 0, w / threats.unsqueeze(2), 1 / parts)
+        again = first.repeat_interleave(g.shape[1])
+        value, within = self._step(within.flatten(0, 1), g.flatten(0, 1), again)
+        value, threats = self._step(threats, -value.view(seats, -1), first)
+        w = within.view(seats, -1, parts) * threats.unsqueeze(2)
+        return -value, w.transpose(1, 2).flatten(1)
 
 
 def _sum(w: Tensor, losses: Tensor) -> Tensor:

@@ -88,6 +88,11 @@ class Objective:
             return Terms(loss, logits, slope.to(logits.dtype))
         known = TARGETED if self.targeted else LOSSES
         loss = (known[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *labels)
+        if loss.shape != labels[0].shape:
+            raise InputError(
+                f"the loss returned shape {tuple(loss.shape)} for {len(labels[0])} inputs: it must "
+                "return one number for each (reduction='none')"
+            )
         return Terms(loss.detach(), loss, None)
 
 

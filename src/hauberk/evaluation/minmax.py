@@ -11,7 +11,8 @@ from torch import Tensor
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
-from hauberk.engine.domains import Combined, Domain
+from hauberk.engine.combined import Combined
+from hauberk.engine.domains import Domain
 from hauberk.engine.minmax import Average, MinMax
 from hauberk.errors import InputError
 from hauberk.evaluation.evaluate import _ids, facts_of
@@ -23,9 +24,8 @@ from hauberk.evaluation.minmax_setup import (
     Models,
     bound_to,
     chosen,
-    distinct,
     domains_of,
-    further,
+    fingerprint,
     told_of,
     victims_of,
 )
@@ -33,7 +33,6 @@ from hauberk.evaluation.store import Memory
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
-from hauberk.transforms.base import is_random
 
 BLOCK = 200
 """Perturbations that are written down together."""
@@ -79,11 +78,11 @@ def minmax(
             the attack is MSD, which walks one perturbation through the whole union.
         transforms: what every perturbed image must survive, e.g. those of
             :func:`hauberk.transforms.wang2021`; none by default.
-        domains: further domains, of kinds of one's own (:class:`~hauberk.engine.domains.Domain`);
-            one without a model stands for all models.
+        domains: further domains, of kinds of one's own (:class:`~hauberk.engine.domains.Domain`),
+            beside the models behind the transformations; one without a model stands for all models.
         group: so many images share one perturbation (universal perturbations), in order, or
             ``by_class``. What does not fill a group is left out.
-        gamma, beta: of :class:`~hauberk.engine.minmax.MinMax`.
+        gamma, beta: of :class:`~hauberk.engine.minmax.MinMax`, unless ``objectives`` are given.
         attack: any gradient attack, whose loss the domains combine; 50 steps of APGD on the margin
             up to 50 by default.
         objectives: what to compare, by name, instead of ``average`` and ``minmax``.
@@ -104,6 +103,10 @@ def minmax(
     for name, value in (("draws", draws), ("judge_draws", judge_draws)):
         if value < 1:
             raise InputError(f"{name} is {value}: give 1 or more")
+    if attack is not None and not isinstance(attack, Attack):
+        raise InputError(f"attack is {attack!r}: give one such as hauberk.attacks.APGD(steps=50)")
+    if group is not None and not isinstance(group, int):
+        raise InputError(f"group is {group!r}: give the number of images in each group")
     if by_class and group is None:
         raise InputError("by_class makes groups of one class: give group=, the images in each")
     bounds = Box.of(box)
@@ -113,24 +116,18 @@ def minmax(
         raise InputError("the attack's loss combines domains already: give it a plain loss")
     named, x, y, warned = victims_of(models, images, labels, bounds, seed, batch_size)
     names = _ids(ids, len(x))
-    every = domains_of(named, transforms, x[:2], draws) if transforms or not domains else []
-    every += further(domains, named)
-    distinct(every)
+    every = domains_of(named, transforms, domains, x[:2], draws)
     if stop is None:
-        stop = not any(d.transform is not None and is_random(d.transform) for d in every)
-    bound = bound_to(threat, method, group, named)
+        stop = not any(domain.varies for domain in every)
+    bound = bound_to(threat, method, group)
     toward: Literal["strong", "hard"] = "strong" if isinstance(bound, Each) else "hard"
     if objectives is None:
         objectives = {
-            "average": Average(every, loss=method.loss),
+            "average": Average(every, toward=toward, loss=method.loss),
             "minmax": MinMax(every, gamma, beta, toward=toward, loss=method.loss),
         }
     else:
         objectives = chosen(objectives, method, every, bound, group)
-    if group is None and by_class:
-        raise InputError("by_class makes groups: give group=, the number of images in each")
-    if group is not None and method.targets:
-        raise InputError(f"{bound} is a threat to groups: an attack on it takes no targets")
     if group is not None:
         index = groups(y, group, by_class)
         x, y, names = x[index], y[index], names[index]
@@ -140,7 +137,7 @@ def minmax(
         "kind": "minmax",
         "threat": str(bound),
         "parts": [str(domain) for domain in every],
-        "models": list(named),
+        "models": fingerprint(named),
         "group": group,
         "by_class": by_class,
         "attack": method.describe(),

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.errors import InputError
 from hauberk.evaluation.ledger import Ledger
 from hauberk.evaluation.store import Memory
 
 Store = Memory | Ledger
+METRICS = ("asr_all", "asr_avg", "asr_group", "asr_any")
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,7 +28,8 @@ class Side:
             NaN after an example's last.
         delta: the perturbation that a group shares, ``(B, ...)``; None without groups.
         rows: ``id``, ``loss``, ``distance``, ``forwards``, ``backwards``, ... by name, ``(B,)``.
-        names: the D parts (models, transformations); members: M.
+        names: the D parts (models, transformations); members: M. threats: their
+            number, where each has a perturbation of its own; names change fastest with them.
     """
 
     points: Tensor
@@ -37,6 +40,7 @@ class Side:
     rows: dict[str, Any]
     names: tuple[str, ...]
     members: int
+    threats: int = 0
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -61,8 +65,14 @@ class Side:
 
     @property
     def asr_any(self) -> float:
-        """Share of perturbations that fool some part on some image of their group."""
-        return float(self.wrong.any(2).double().mean())
+        """Share of examples that some threat's perturbation fools in every part (of a union).
+
+        Without several threats: that are fooled in some domain.
+        """
+        several = max(1, self.threats)
+        parts = self.wrong.view(*self.wrong.shape[:2], -1, several)
+        found = parts.all(2).any(2) if self.threats else parts.any(2).any(2)
+        return float(found.double().mean())
 
     def __repr__(self) -> str:
         return f"Side(ASR_all {self.asr_all:.3f}, ASR_avg {self.asr_avg:.3f})"
@@ -97,23 +107,36 @@ class MinMaxResult(Mapping[str, Side]):
 
     @property
     def minmax(self) -> Side:
-        return self.sides["minmax"]
+        return self._side("minmax")
 
     @property
     def average(self) -> Side:
-        return self.sides["average"]
+        return self._side("average")
+
+    def _side(self, name: str) -> Side:
+        if name not in self.sides:
+            raise InputError(f"there is no side '{name}': choose one of {', '.join(self.sides)}")
+        return self.sides[name]
 
     @property
     def weights(self) -> Tensor:
         """Domain weights of the min-max side, ``(B, K)``; see :meth:`binding`."""
         return self.minmax.weights
 
-    def lift(self, metric: str = "asr_all") -> float:
-        """Relative gain of min-max over average on ``asr_all``, ``asr_group``, ...; inf from 0."""
-        return lift(getattr(self.minmax, metric), getattr(self.average, metric))
+    def lift(self, metric: str = "asr_all", side: str = "minmax", over: str = "average") -> float:
+        """Relative gain of one side over another on a metric; inf from 0.
+
+        Args:
+            metric: ``asr_all``, ``asr_avg``, ``asr_group`` or ``asr_any``.
+        """
+        if metric not in METRICS:
+            raise InputError(f"unknown metric '{metric}': choose one of {', '.join(METRICS)}")
+        return lift(getattr(self._side(side), metric), getattr(self._side(over), metric))
 
     def binding(self, by_class: bool = False) -> dict[str, float] | dict[int, dict[str, float]]:
         """Share of examples in which each part holds the most weight: the hardest to fool.
+
+        Equal weights count in parts, so an example fooled at once counts for all alike.
 
         Args:
             by_class: for the examples of each class apart (a group counts for its first image).
@@ -158,12 +181,15 @@ def binding(
     side: Side, labels: Tensor, by_class: bool = False
 ) -> dict[str, float] | dict[int, dict[str, float]]:
     """See :meth:`MinMaxResult.binding`."""
-    most = _parts(side.weights.unsqueeze(0), side.members)[0].sum(2).argmax(1)
+    held = _parts(side.weights.unsqueeze(0).double(), side.members)[0].sum(2)
+    # Equal weights, as of an example that was fooled at once, favour nobody.
+    most = (held >= held.amax(1, keepdim=True) - 1e-6).double()
+    most = most / most.sum(1, keepdim=True)
     first = labels if labels.dim() == 1 else labels[:, 0]
 
     def shares(rows: Tensor) -> dict[str, float]:
-        counts = torch.bincount(most[rows], minlength=len(side.names)).double()
-        return dict(zip(side.names, (counts / max(1, len(rows))).tolist(), strict=True))
+        told = most[rows].sum(0) / max(1, len(rows))
+        return dict(zip(side.names, told.tolist(), strict=True))
 
     if not by_class:
         return shares(torch.arange(len(most)))
@@ -195,6 +221,7 @@ def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side
         rows={column: np.concatenate([r[column] for r in rows]) for column in rows[0]},
         names=parts,
         members=members,
+        threats=len(store.manifest["members"]),
     )
 
 
@@ -239,9 +266,7 @@ def _summarise(
         summary["binding"] = result.binding()
         summary["binding_by_class"] = result.binding(by_class=True)
         if "average" in result.sides:
-            summary["lift"] = {
-                metric: result.lift(metric) for metric in ("asr_all", "asr_avg", "asr_group")
-            }
+            summary["lift"] = {metric: result.lift(metric) for metric in METRICS}
     return summary
 
 

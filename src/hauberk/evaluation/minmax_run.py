@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from zlib import crc32
 
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.domains import Combined, Domain
+from hauberk.engine.combined import Combined
+from hauberk.engine.domains import Domain
 from hauberk.engine.expectation import seeded
 from hauberk.engine.victim import Victim
 from hauberk.evaluation.judge import decide, measure
@@ -16,7 +18,6 @@ from hauberk.evaluation.store import Memory
 from hauberk.maths.rng import Draws
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
-from hauberk.transforms.base import is_random
 
 
 @dataclass
@@ -107,8 +108,7 @@ class Run:
         members = y.shape[1] if y.dim() == 2 else 1
         flat = points.flatten(0, 1) if y.dim() == 2 else points
         labels = y.reshape(-1)
-        random = any(d.transform is not None and is_random(d.transform) for d in self.domains)
-        draws = self.judge_draws if random else 1
+        draws = self.judge_draws if any(domain.varies for domain in self.domains) else 1
         keys = Draws.of(self.seed, ids.repeat_interleave(members), 0x6A756467)
         keys = Draws(key=keys.key + torch.arange(members).repeat(len(ids)))
         found = []
@@ -119,7 +119,9 @@ class Run:
                 assert isinstance(victim, Victim)
                 parts = []
                 size = max(1, victim.batch_size(flat[:1]))
-                with seeded(self.seed + number, victim.device), torch.no_grad():
+                # Other numbers than the attack's, and each domain its own.
+                fresh = crc32(f"judge {self.seed} {number} {place}".encode())
+                with seeded(fresh, victim.device), torch.no_grad():
                     for rows in torch.arange(len(flat)).split(size):
                         own = Draws(key=keys.split(place).key[rows].to(victim.device))
                         turn = torch.full_like(own.key, number)

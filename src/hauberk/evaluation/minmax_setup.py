@@ -4,15 +4,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
+import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.msd import MSD
-from hauberk.engine.domains import Combined, Domain, product
+from hauberk.engine.combined import Combined
+from hauberk.engine.domains import Domain, product
 from hauberk.engine.minmax import Fixed
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
+from hauberk.evaluation.minmax_trial import tried
 from hauberk.evaluation.screen import screen
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
@@ -31,9 +35,9 @@ def victims_of(
 ) -> tuple[dict[str, Victim], Tensor, Tensor, list[str]]:
     """The victims by name, checked one by one and against each other."""
     if isinstance(models, Mapping):
-        named = dict(models)
+        named = {str(name): model for name, model in models.items()}
     else:
-        several = [models] if isinstance(models, nn.Module | Victim) else list(models)
+        several = list(models) if isinstance(models, Sequence) else [models]
         kinds = [type(getattr(m, "model", m)).__name__ for m in several]
         named = {
             f"{kind} {number}" if kinds.count(kind) > 1 else kind: model
@@ -47,6 +51,8 @@ def victims_of(
     boxes: dict[str, Box] = {}
     x, y = images, labels
     for name, model in named.items():
+        if not isinstance(model, nn.Module | Victim):
+            raise InputError(f"model {name} is {model!r}: give a torch.nn.Module")
         own = getattr(model, "box", None)
         boxes[name] = box if own is None else Box.of(own)
         if str(boxes[name]) != str(box):
@@ -69,10 +75,29 @@ def victims_of(
 
 
 def domains_of(
-    named: Mapping[str, Victim], transforms: Sequence[Callable[..., Tensor]], few: Tensor,
-    draws: int,
+    named: Mapping[str, Victim], transforms: Sequence[Callable[..., Tensor]],
+    domains: Sequence[Domain], few: Tensor, draws: int,
 ) -> list[Domain]:  # fmt: skip
-    """Every model behind every transformation, named."""
+    """Every model behind every transformation, and the user's own domains: named and tried."""
+    for what, given in (("transforms", transforms), ("domains", domains)):
+        if callable(given) or isinstance(given, Domain):
+            raise InputError(f"{what} is {given!r}: give a list, with that one in it")
+    every = _product(named, list(transforms), few) + _further(list(domains), named)
+    names = [str(domain) for domain in every]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"domain {name} is named twice: give each a name of its own")
+    made: list[Domain] = []
+    classes: int | None = None
+    for domain in every:
+        domain, classes = tried(domain, few, draws, classes)
+        made.append(domain)
+    return made
+
+
+def _product(
+    named: Mapping[str, Victim], transforms: list[Callable[..., Tensor]], few: Tensor
+) -> list[Domain]:
     if not transforms:
         return [Domain(model=victim, name=name) for name, victim in named.items()]
     from hauberk.transforms import check
@@ -90,12 +115,12 @@ def domains_of(
     return [
         domain.but(name=f"{owner} {text}" if len(named) > 1 else text)
         for domain, owner, text in zip(
-            product(list(named.values()), transforms, draws), owners, shown, strict=True
+            product(list(named.values()), transforms), owners, shown, strict=True
         )
     ]
 
 
-def further(domains: Sequence[Domain], named: Mapping[str, Victim]) -> list[Domain]:
+def _further(domains: list[Domain], named: Mapping[str, Victim]) -> list[Domain]:
     """The user's own domains, on all models where they name none."""
     made: list[Domain] = []
     for domain in domains:
@@ -112,18 +137,13 @@ def further(domains: Sequence[Domain], named: Mapping[str, Victim]) -> list[Doma
     return made
 
 
-def distinct(domains: Sequence[Domain]) -> None:
-    names = [str(domain) for domain in domains]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"domain {name} is named twice: give each a name of its own")
-
-
-def bound_to(threat: Threat, attack: Attack, group: int | None, named: Mapping[str, Any]) -> Threat:
+def bound_to(threat: Threat, attack: Attack, group: int | None) -> Threat:
     """The threat as the attack meets it."""
     if isinstance(threat, Shared) and group is None:
         raise InputError(f"{threat} needs groups: give group=, the number of images in each")
     if group is not None:
+        if attack.targets:
+            raise InputError("a perturbation that a group shares takes no targets: leave them out")
         return threat if isinstance(threat, Shared) else Shared(threat)
     if len(threat.parts) == 1 or isinstance(threat, Each):
         return threat
@@ -159,3 +179,19 @@ def told_of(objective: Combined) -> dict[str, Any]:
         if hasattr(objective, name):
             told[name] = getattr(objective, name)
     return told
+
+
+def fingerprint(named: Mapping[str, Victim]) -> dict[str, int]:
+    """A number that tells each model's values apart from others', so that no run resumes on them.
+
+    0 for what is no module.
+    """
+    found = {}
+    for name, victim in named.items():
+        crc = 0
+        if isinstance(victim.model, nn.Module):
+            for value in (*victim.model.parameters(), *victim.model.buffers()):
+                numbers = value.detach().cpu().contiguous().view(-1)
+                crc = crc32(numbers.view(torch.uint8).numpy().tobytes(), crc)
+        found[name] = crc
+    return found

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.pgd import PGD
-from hauberk.engine.domains import Combined
-from hauberk.engine.minmax import Average
+from hauberk.engine.combined import Combined
+from hauberk.engine.minmax import Average, Fixed
 from hauberk.engine.state import Problem, Told
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
@@ -137,7 +137,13 @@ def universal(
     bounds, shared = Box.of(box), Shared(ball, clip=True)
     x, y, _, victim = screen(Victim.of(model, batch_size), images, labels, bounds, seed)
     steps = epochs * ceil(len(x) / minibatch)
-    attack = PGD(loss=_margin, step_share=0.1, momentum=0.9) if attack is None else attack
+    if attack is not None and (not isinstance(attack, PGD) or attack.targets):
+        raise InputError(f"attack is {attack!r}: a stream takes PGD or a relative, without targets")
+    if isinstance(objective, Fixed):
+        raise InputError("minibatches differ in size: give Average or MinMax, not Fixed weights")
+    # Few steps must be able to reach the edge of the ball.
+    share = min(1.0, max(0.1, 2.5 / steps))
+    attack = PGD(loss=_margin, step_share=share, momentum=0.9) if attack is None else attack
     own = attack.objective
     goal = objective or (own if isinstance(own, Combined) else Average(loss=own.loss))
     attack = replace(attack, loss=goal, steps=steps, random_start=False)

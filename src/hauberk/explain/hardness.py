@@ -90,7 +90,8 @@ def hardness(
     """
     bounds = Box.of(box)
     x, y = check(images, labels, bounds)
-    asked = [read_threat(t) if isinstance(t, str) else t for t in threats]
+    several = [threats] if isinstance(threats, str | Threat) else threats
+    asked = [read_threat(t) if isinstance(t, str) else t for t in several]
     if not asked or len({str(t) for t in asked}) < len(asked):
         raise InputError("no threat, or one twice: give different ones, e.g. ('l2:3', 'linf:0.2')")
     if budget < 2 * ROUNDS:

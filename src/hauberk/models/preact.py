@@ -15,8 +15,9 @@ class PreActResNet18(Prepared):
     A 3x3 convolution; four stages of two units of 64, 128, 256 and 512 channels, the last three of
     stride 2; BatchNorm, ReLU, average over the pixels and a linear layer. Shortcuts are 1x1
     convolutions of the activated input where the shape changes. Input (B, 3, H, W) in [0, 1],
-    logits (B, classes); 11,172,170 parameters. Keys as in locuslab/robust_overfitting. Without
-    normalisation by default; `mean` and `std` (one value a channel), or `per_image`, turn it on.
+    logits (B, classes); 11,172,170 parameters. Keys as in kuangliu/pytorch-cifar, where the last
+    BatchNorm is missing, and `bn`. Without normalisation by default; `mean` and `std` (one value a
+    channel), or `per_image`, turn it on.
 
     Raises `InputError` for fewer than two classes and a normalisation that does not fit.
     """

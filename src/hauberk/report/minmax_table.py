@@ -33,8 +33,11 @@ def print_table(summary: Summary, console: "Console | None" = None) -> None:
         rows.append(("", [f"{len(summary['parts']) - _MOST} more"]))
     told = [("ASR_all", "asr_all"), ("ASR_avg", "asr_avg")]
     told += [("ASR_gp", "asr_group")] if grouped else []
-    told += [("ASR_any", "asr_any")] if summary["threat"].startswith("each") else []
+    several = summary["threat"].startswith("each")
+    told += [("ASR_any", "asr_any")] if several else []
     gain = summary.get("lift", {})
+    # A perturbation for each threat aims at one success, not at several.
+    gain = {key: value for key, value in gain.items() if not several or key == "asr_any"}
     for label, key in told:
         cells = [label, "", *(_percent(side[key]) for side in sides.values())]
         if key in gain:

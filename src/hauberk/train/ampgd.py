@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
-from hauberk.engine.domains import Weighing
+from hauberk.engine.combined import Weighing
 from hauberk.engine.minmax import MinMax
 from hauberk.engine.objective import Terms
 from hauberk.engine.state import Problem, State

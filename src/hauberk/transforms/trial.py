@@ -9,7 +9,7 @@ from hauberk.maths.rng import Draws
 from hauberk.transforms.base import Function, apply, check_function, named
 from hauberk.transforms.combined import Sometimes
 
-_REMEDY = "wrap it as hauberk.transforms.StraightThrough(f)"
+_REMEDY = "wrap it as hauberk.transforms.StraightThrough(f), on the command line through(file.py:f)"
 
 
 def check(transform: Function, x: Tensor) -> None:

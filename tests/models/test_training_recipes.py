@@ -1,0 +1,179 @@
+"""The recipes of training: each is read as the console reads it; nothing is trained for long."""
+
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from hauberk import cli, commands_train, models
+from hauberk.commands_strategy import strategy_of
+from hauberk.commands_train_words import circumstances, settings_of
+from hauberk.models.loading import load_model
+from hauberk.threats import L1, L2, Box, Linf
+from hauberk.train import fit
+from hauberk.train.config import Settings
+
+CIFAR = (3, 32, 32)
+FOLDER = Path(__file__).parents[2] / "recipes" / "train"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+# Those of Ding 2020 differ by the size at the end of their names alone.
+ONE_OF_EACH = {re.sub(r"-[0-9.]+$", "", path.stem): path.stem for path in RECIPES}
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """What the console makes of a recipe: its options, strategy and settings."""
+
+    def read(name):
+        told = []
+        monkeypatch.setattr(
+            commands_train, "train", lambda options, argv: told.append(options) or 0
+        )
+        assert cli.main(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
+        (options,) = told
+        strategy = strategy_of(options.strategy, options.threat or [])
+        circumstances(options)
+        return options, strategy, Settings(**settings_of(options))
+
+    return read
+
+
+def test_every_paper_has_its_recipes():
+    names = {path.stem for path in RECIPES}
+    for data in ("mnist", "cifar10"):
+        maini = {f"maini-{data}-{s}" for s in ("msd", "max", "avg", "linf", "l2", "l1")}
+        tramer = {f"tramer-{data}-{s}" for s in ("natural", "linf", "l1", "avg", "max")}
+        tramer |= {f"tramer-{data}-{s}" for s in ("rt", "rt-avg", "rt-max")}
+        assert maini | tramer | {f"wang-{data}-ampgd"} <= names
+    sizes = {"mnist-linf": 5, "mnist-l2": 4, "cifar10-linf": 8, "cifar10-l2": 5}
+    hinges = {"mnist-linf": 1, "mnist-l2": 3, "cifar10-linf": 3, "cifar10-l2": 3}
+    for counts, kinds in ((sizes, ("pgd", "pgdls")), (hinges, ("mma", "omma"))):
+        for setting, many in counts.items():
+            for kind in kinds:
+                assert len(list(FOLDER.glob(f"ding-{setting}-{kind}-*.yaml"))) == many
+    budget = {f"budget-mnist-{s}" for s in ("avg", "max", "msd", "ampgd", "random-norm", "eat")}
+    assert budget <= names
+
+
+@cache
+def made(model):
+    """The shape of the images that a model takes, once found to give 10 logits."""
+    built = load_model(model)
+    shape = (1, 28, 28) if next(built.parameters()).shape[1] == 1 else CIFAR
+    assert built(torch.rand(1, *shape)).shape == (1, 10)
+    return shape
+
+
+@pytest.mark.parametrize("name", [path.stem for path in RECIPES])
+def test_recipe_names_what_there_is(read, name):
+    options, strategy, _ = read(name)
+    assert options.out == f"runs/train/{name}"
+    x = torch.rand(2, *((1, 28, 28) if "mnist" in name else CIFAR))
+    if name in set(ONE_OF_EACH.values()):
+        strategy.check(x, torch.tensor([0, 9]), Box())
+    assert made(options.model) == x.shape[1:]
+
+
+def rates(settings, examples):
+    """The rate of a step, given the examples that are trained on."""
+    return lambda step: settings.rates.at(step, -(-examples // settings.minibatch))
+
+
+def test_msd_on_mnist_is_that_of_maini_2020(read):
+    options, strategy, settings = read("maini-mnist-msd")
+    assert options.model == "hauberk.models:MadryCNN"
+    assert strategy.threats == (Linf(0.3), L2(2), L1(10))
+    msd = strategy.attack_on(strategy.threat)
+    sizes = (msd.step_linf * 0.3, msd.step_l2 * 2, msd.step_l1 * 10)
+    assert sizes == pytest.approx((0.01, 0.1, 0.8))
+    assert (msd.steps, msd.k, settings.epochs, settings.optimiser) == (100, (5, 20), 15, "adam")
+    rate = rates(settings, 60_000)
+    assert [rate(step - 1) for step in (300, 3600, 6300, 9000)] == pytest.approx(
+        [1e-3 / 12, 1e-3, 5e-4, 0]
+    )
+
+
+def test_max_on_mnist_is_that_of_maini_2020(read):
+    _, strategy, settings = read("maini-mnist-max")
+    assert strategy.threats == (Linf(0.3), L2(2), L1(12))
+    linf, l2, l1 = map(strategy.attack_on, strategy.threats)
+    assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (50, 100, 100, 4)
+    assert (linf.step_size, l2.step_size, l1.step_l1 * 12) == pytest.approx((0.01, 0.1, 1.0))
+
+
+def test_avg_on_cifar_is_that_of_maini_2020(read):
+    _, strategy, settings = read("maini-cifar10-avg")
+    assert strategy.threats == (Linf(0.03), L2(0.3), L1(12))
+    linf, l2, l1 = map(strategy.attack_on, strategy.threats)
+    assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (40, 50, 50, 50)
+    assert (linf.step_size, l2.step_size, l1.step_l1 * 12) == pytest.approx((0.003, 0.05, 1.0))
+    assert (settings.momentum, settings.weight_decay) == (0.9, 5e-4)
+    rate = rates(settings, 128 * 100)
+    ends = [rate(100 * epoch - 1) for epoch in (10, 20, 30, 40, 50)]
+    assert ends == pytest.approx([0.05, 0.1, 0.0525, 0.005, 0])
+
+
+def test_mma_on_mnist_is_that_of_ding_2020(read):
+    options, strategy, settings = read("ding-mnist-l2-mma-6")
+    assert strategy.threats == (L2(6),)
+    assert strategy.clean == pytest.approx(1 / 3)
+    assert (strategy.steps, strategy.bisections, strategy.eps_init) == (40, 10, 0.5)
+    assert (settings.minibatch, settings.learning_rate) == (50, 1e-4)
+    assert settings.epochs * (60_000 - options.validation) / 50 == pytest.approx(1e5, rel=0.01)
+    assert read("ding-mnist-l2-omma-6")[1].clean == 0
+
+
+def test_pgdls_on_cifar_is_that_of_ding_2020(read):
+    options, strategy, settings = read("ding-cifar10-linf-pgdls-8")
+    assert options.model == "hauberk.models:wrn_28_4"
+    assert strategy.threats == (Linf(8 / 255),)
+    assert strategy.grow * settings.epochs == pytest.approx(50)
+    assert strategy.attack_on(strategy.threat).steps == 10
+    rate = rates(settings, 45_000)
+    found = [rate(step) for step in (0, 19_999, 20_000, 30_000, 40_000, 49_999)]
+    assert found == pytest.approx([0.3, 0.3, 0.09, 0.03, 0.009, 0.009])
+    assert settings.epochs * -(-45_000 // 128) == pytest.approx(5e4, rel=0.01)
+
+
+def test_max_is_that_of_tramer_2019(read):
+    _, strategy, settings = read("tramer-mnist-max")
+    linf, l1, l2 = map(strategy.attack_on, strategy.threats)
+    assert strategy.threats == (Linf(0.3), L1(10), L2(2))
+    assert (linf.steps, l1.steps, l2.steps) == (40, 100, 100)
+    assert l1.share == (0.005, 0.2)  # of the coordinates: percentiles 80 to 99.5
+    rate = rates(settings, 60_000)
+    assert [rate(step) for step in (0, 2999, 3000, 5999)] == pytest.approx([1e-3] * 2 + [1e-4] * 2)
+
+
+@pytest.mark.parametrize(("name", "minibatch", "steps"), [("max", 128, 8e4), ("avg", 64, 1.6e5)])
+def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
+    options, strategy, settings = read(f"tramer-cifar10-{name}")
+    assert strategy.threats == (Linf(4 / 255), L1(2000 / 255))
+    assert settings.minibatch == minibatch
+    assert settings.augment == ["pad-crop:4", "flip"]
+    assert settings.epochs * -(-(50_000 - options.validation) // minibatch) == pytest.approx(
+        steps, rel=0.01
+    )
+    rate = rates(settings, 50_000 - options.validation)
+    assert [rate(int(steps * share)) for share in (0.49, 0.5, 0.75)] == pytest.approx(
+        [0.1, 0.01, 0.001]
+    )
+    turned = read(f"tramer-cifar10-rt-{name}")
+    assert not turned[2].augment
+    assert turned[1].attack_on(turned[1].threats[1]).samples == 10
+
+
+@pytest.mark.parametrize("name", sorted(n for n in ONE_OF_EACH if n.startswith("budget")))
+def test_budget_recipes_cost_the_same(read, name):
+    options, strategy, settings = read(name)
+    assert strategy.threats == (Linf(0.3), L2(2), L1(10))
+    assert (options.model, options.limit) == ("hauberk.models:kwsmall_mnist", 10_000)
+    torch.manual_seed(0)
+    data = torch.rand(8, 1, 28, 28), torch.arange(8)
+    full = replace(strategy, grow=0.0)
+    spent = fit(models.kwsmall_mnist(), data, full, epochs=1, minibatch=8).history[0]
+    passes = (spent["forwards"] + spent["backwards"]) / 8 * settings.epochs
+    assert 720 <= passes <= 741
