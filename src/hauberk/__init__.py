@@ -7,7 +7,7 @@ from hauberk.__about__ import __version__
 from hauberk.errors import HauberkWarning, InputError
 
 if TYPE_CHECKING:
-    from hauberk import attacks, bridges, data, explain, models, transforms
+    from hauberk import attacks, bridges, data, explain, models, train, transforms
     from hauberk.attacks import Attack
     from hauberk.engine.minmax import Average, Domain, Fixed, MinMax
     from hauberk.engine.outcome import Outcome
@@ -55,7 +55,7 @@ _HOME = {
 }
 _MODULES = [
     "attacks", "bridges", "data", "engine", "evaluation", "explain", "models", "maths", "radius",
-    "threats", "transforms",
+    "threats", "train", "transforms",
 ]  # fmt: skip
 
 __all__ = [
@@ -63,7 +63,7 @@ __all__ = [
     "Fixed", "HauberkWarning", "InputError", "Linf", "Lp", "Measured", "Metric", "MinMax",
     "MinMaxResult", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
     "RotationTranslation", "Shared", "Threat", "Union", "Universal", "__version__", "attacks",
-    "bridges", "data", "evaluate", "explain", "minmax", "models", "radius", "threat",
+    "bridges", "data", "evaluate", "explain", "minmax", "models", "radius", "threat", "train",
     "transforms", "universal", "verify",
 ]  # fmt: skip
 

@@ -58,7 +58,6 @@ words:
   --transform  what an image must survive: ori, flh, flv, bri:0.1, gam:1.3, crop:0.8, rot:30,
              rot:-10..10, jpeg:75, sometimes(flh,0.8), joined by '+'; or wang2021:deterministic
              or wang2021:stochastic for the seven of that paper
-
   --strategy  max, trades, msd, mma, ... ('hauberk train --help'), or file.py:name of your own
 
 exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
