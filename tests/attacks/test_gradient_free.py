@@ -68,6 +68,8 @@ class Recorder(nn.Module):
 class NoBall:
     """A region that attacks cannot walk in: it has no edges."""
 
+    members = None
+
     def __init__(self, x):
         self.x0 = x
 
