@@ -19,7 +19,7 @@ from hauberk.cli import main as hauberk
 HERE = Path("recipes/minmax")
 RUNS = Path("runs/minmax")
 GAMMAS = ("0", "1", "2", "3", "4", "6", "8", "10")
-SIZES = ("0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.4")
+SIZES = ("0.05", "0.1", "0.15", "0.2", "0.3")
 GROUPS = (2, 5, 10)
 SWEEP = "100"
 NETWORKS = {
@@ -198,7 +198,8 @@ UNIVERSAL = """MNIST, groups of K test images in order, linf 0.2 (A, B), 0.3 (C)
 from zero, gamma 4. ASR_gp: groups of which every image is fooled."""
 TRANSFORMS = """CIFAR-10, linf 0.03, 20 steps, gamma 10, the first 200 test images. ASR_gp: images
 that fool the network under every transformation."""
-RANDOM = """The same with random transformations, judged by 10 fresh draws of each."""
+RANDOM = """The same with random transformations on the first 100 test images, every example to the
+end of its 20 steps, judged by 10 fresh draws of each."""
 
 
 if __name__ == "__main__":
