@@ -189,6 +189,7 @@ def _dry_run(
     """The cost of an epoch, from the second of two minibatches; nothing is written."""
     from hauberk.data import Dataset
     from hauberk.train.config import Settings
+    from hauberk.train.loader import minibatches
 
     def part(of: "Dataset", start: int, many: int) -> "Dataset":
         some = slice(start, start + many)
@@ -218,7 +219,9 @@ def _dry_run(
     # From the passes: the model at hand is wrong on most of it, and what is wrong is not attacked.
     asked = len(watched) * (1 + parts * (2 * checked.validate_steps + 1))
     validating = asked * spent / max(1, passes)
-    print(f"{n} examples in {-(-n // minibatch)} minibatches, {len(watched)} to validate on:")
+    print(
+        f"{n} examples in {minibatches(n, minibatch)} minibatches, {len(watched)} to validate on:"
+    )
     print(f"an epoch costs {passes / len(some):.4g} passes per example and about "
           f"{_time(training)}, validation at most {_time(validating)}")  # fmt: skip
     alone = " in one process" if options.devices * options.nodes > 1 else ""

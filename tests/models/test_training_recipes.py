@@ -24,8 +24,12 @@ ONE_OF_EACH = {re.sub(r"-[0-9.]+$", "", path.stem): path.stem for path in RECIPE
 
 
 @pytest.fixture
-def read(monkeypatch):
-    """What the console makes of a recipe: its options, strategy and settings."""
+def read(monkeypatch, tmp_path):
+    """What the console makes of a recipe: its options, strategy and settings.
+
+    In an empty folder: a run that was kept beside the recipes is none of the test's business.
+    """
+    monkeypatch.chdir(tmp_path)
 
     def read(name):
         told = []

@@ -157,7 +157,7 @@ def test_the_files_of_a_run(tmp_path):
     again = load_model("hauberk.models.mlp:MLP", found.paths["best"])
     x = digits.images
     assert torch.equal(again(x), found.model(x))
-    scores = [r["valid_union"] for r in found.history]
+    scores = [r["valid_clean"] for r in found.history]
     right = (again(x[:50]).argmax(1) == digits.labels[:50]).float().mean().item()
     assert right == pytest.approx(max(scores))
     load_model("hauberk.models.mlp:MLP", found.paths["last"])

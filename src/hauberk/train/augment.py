@@ -30,7 +30,10 @@ class Augmentation:
     def of(cls, words: Sequence[str]) -> "Augmentation":
         """From ``("pad-crop:4", "flip")`` and the like; `InputError` for an unknown word."""
         pad, flip = 0, False
-        for word in (words,) if isinstance(words, str) else words:
+        several = [words] if isinstance(words, str) else words
+        if not isinstance(several, Sequence) or not all(isinstance(w, str) for w in several):
+            raise InputError(f'augment is {words!r}: give words, such as ("pad-crop:4", "flip")')
+        for word in several:
             name, _, number = word.partition(":")
             if name == "pad-crop" and (number or "4").isdigit() and int(number or 4) > 0:
                 pad = int(number or 4)

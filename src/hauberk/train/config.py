@@ -7,6 +7,7 @@ from typing import Any
 
 from hauberk.errors import InputError
 from hauberk.train.augment import Augmentation
+from hauberk.train.kinds import require_number
 from hauberk.train.optimisers import NAMES
 from hauberk.train.schedule import Rates, Schedule
 
@@ -37,10 +38,13 @@ class Settings:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
+        for name in ("learning_rate", "momentum", "weight_decay", "clip", "ema", "seed"):
+            if getattr(self, name) is not None or name not in ("clip", "ema"):
+                require_number(name, getattr(self, name), whole=name == "seed")
         for name in ("epochs", "minibatch", "validate_steps", "patience"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is {value}: give a whole number of 1 or more")
+            if value is not None and (type(value) is not int or value < 1):
+                raise InputError(f"{name} is {value!r}: give a whole number of 1 or more")
         for name in ("momentum", "weight_decay"):
             value = getattr(self, name)
             if not (isfinite(value) and value >= 0):

@@ -97,9 +97,9 @@ class Epochs:
     def choose(self, record: Mapping[str, Any]) -> None:
         """Keep the weights if their accuracy is above that of every epoch before."""
         settings = self.run.settings
-        score = record.get("valid_" + settings.select)
-        if score is None:
-            score = record.get("valid_union") if settings.patience else None
+        by = "union" if self.select == "last" and settings.patience else self.select
+        # Without threats there is no union.
+        score = record.get("valid_" + by, None if by == "last" else record.get("valid_clean"))
         if score is None:
             return
         if self.best is None or score > self.best["score"]:
@@ -111,6 +111,12 @@ class Epochs:
             self.best = {"score": score, "epoch": record["epoch"], "weights": kept}
         elif settings.patience is not None:
             self.over = record["epoch"] - self.best["epoch"] >= settings.patience
+
+    @property
+    def select(self) -> str:
+        """What weights are selected by; without threats there is no union, but ``clean``."""
+        asked = self.run.settings.select
+        return "clean" if asked == "union" and not self.run.strategy.threats else asked
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that count: their average if one is kept."""
@@ -158,7 +164,7 @@ class Epochs:
         summary = {
             "epochs": len(self.history),
             "selected": picked["epoch"],
-            "select": "last" if chosen is None else run.settings.select,
+            "select": "last" if chosen is None else self.select,
             "loss": picked["loss"],
             **{k: v for k, v in picked.items() if k.startswith("valid_")},
             **{k: sum(r[k] for r in self.history) for k in ("forwards", "backwards")},

@@ -13,7 +13,8 @@ _STREAM = 37
 class Loader:
     """Training examples ``images`` (N, ...), ``labels`` (N,), dealt out in minibatches.
 
-    Nothing is dropped: the last minibatch of an epoch may be smaller.
+    Nothing is dropped: the last minibatch of an epoch may be smaller. If one example is left over,
+    the last minibatch takes it in, for batch normalisation has no statistics of one example.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Loader:
     @property
     def steps(self) -> int:
         """Minibatches of an epoch."""
-        return -(-len(self.labels) // self.minibatch)
+        return minibatches(len(self.labels), self.minibatch)
 
     def rows(self, epoch: int, index: int) -> Tensor:
         """Numbers of the examples in minibatch ``index`` of an epoch."""
@@ -37,7 +38,8 @@ class Loader:
             ids = torch.arange(len(self.labels), device=self.labels.device)
             key = Draws.of(self.seed, ids, _STREAM, epoch).key
             self._epoch, self._order = epoch, key.argsort(stable=True)
-        return self._order[index * self.minibatch : (index + 1) * self.minibatch]
+        stop = None if index == self.steps - 1 else (index + 1) * self.minibatch
+        return self._order[index * self.minibatch : stop]
 
     def take(self, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs, labels and numbers of these examples on the device, inputs augmented."""
@@ -49,6 +51,12 @@ class Loader:
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         return x, y, ids
+
+
+def minibatches(examples: int, minibatch: int) -> int:
+    """How many minibatches an epoch has."""
+    full, rest = divmod(examples, minibatch)
+    return full + (rest > min(1, full))
 
 
 def _fits(images: Tensor, device: torch.device) -> bool:

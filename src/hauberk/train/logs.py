@@ -39,10 +39,10 @@ class Tally:
         self.forwards = self.backwards = 0
         self.seconds = self.attacking = 0.0
 
-    def add(self, name: str, value: Tensor, count: int) -> None:
+    def add(self, name: str, value: Tensor | float, count: int) -> None:
         """Take in a scalar that is a mean over ``count`` examples."""
         old = self._sums.get(name)
-        new = value.detach().to(self._device, self._dtype) * count
+        new = torch.as_tensor(value).detach().to(self._device, self._dtype) * count
         self._sums[name] = new if old is None else old + new
         self._counts[name] = self._counts.get(name, 0) + count
 

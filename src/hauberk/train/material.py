@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.data.dataset import Dataset
+from hauberk.data.importing import one_line
 from hauberk.engine.inputs import check
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.threats.base import Box
+from hauberk.train.kinds import shown
 
 Data = Dataset | tuple[Tensor, Tensor]
 
@@ -44,6 +46,11 @@ class Material:
 def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> list[Material]:
     """Training and validation examples; `InputError` for what cannot be trained on."""
     train = _material(data, box, model, "data")
+    if isinstance(validation, bool) or not isinstance(validation, int | Dataset | tuple | list):
+        raise InputError(
+            f"validation is {shown(validation)}: give a whole number of examples, a data set or "
+            "(images, labels)"
+        )
     if not isinstance(validation, int):
         held = _material(validation, box, model, "validation")
         if held.x.shape[1:] != train.x.shape[1:]:
@@ -68,7 +75,19 @@ def _material(data: Data, box: Box, model: nn.Module, name: str) -> Material:
     if isinstance(data, Dataset):
         x, y, ids, name = data.images, data.labels, data.ids, data.name
     else:
+        pair = isinstance(data, tuple | list) and len(data) == 2
+        if not pair or not all(isinstance(part, Tensor) for part in data):
+            kinds = ", ".join(type(d).__name__ for d in data[:4]) if pair else type(data).__name__
+            raise InputError(
+                f"{name} must be a hauberk.data.Dataset or a pair of tensors (images, labels), not "
+                f"{kinds}: use torch.as_tensor on arrays"
+            )
         x, y = data
+        if x.dim() < 2 or y.dim() != 1:
+            raise InputError(
+                f"{name} is {tuple(x.shape)} images with {tuple(y.shape)} labels: give (N, ...) "
+                "and (N,)"
+            )
         ids = torch.arange(len(y))
     x, y = check(x.detach().cpu(), y.detach().cpu(), box)
     dtype = Victim(model).dtype
@@ -84,5 +103,14 @@ def _check_classes(model: nn.Module, *parts: Material) -> None:
     for part in parts:
         if len(part):
             victim.top_label = max(victim.top_label, int(part.y.max()))
+    few = parts[0].x[:2]
     with victim.held():
-        victim.predict(parts[0].x[:1])
+        try:
+            victim.predict(few)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's model raises
+            raise InputError(
+                f"the model fails on a batch of inputs of shape {tuple(few.shape[1:])}: "
+                f"{one_line(error)}"
+            ) from error

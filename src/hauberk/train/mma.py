@@ -32,8 +32,8 @@ class MMA(Strategy):
     margin; they train on ``clean`` times their clean cross-entropy and, where |delta| < d_max, on
     ``1 - clean`` times that at x + delta: lowering it raises the margin (Proposition 2.1). The sum
     is divided by the size of the batch. An example costs one forward, ``2 steps + 1 + bisections``
-    passes where the model is right, and up to two each way of the training loss. Memory: ``eps``
-    (N,), the last margins.
+    passes where the model is right, and up to two each way of the training loss (a batch two at
+    least, for batch normalisation). Memory: ``eps`` (N,), the last margins.
 
     Args:
         threat: a ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
@@ -147,8 +147,12 @@ class MMA(Strategy):
         weights = torch.cat([first[shown], first.new_full((len(kept),), (1 - self.clean) * each)])
         if not len(weights):
             return Loss(0 * batch.model(x).sum(), logs, forwards=len(x), backwards=len(x))
-        x, y = torch.cat([x[shown], points[kept]]), torch.cat([y[shown], y[right[kept]]])
-        losses = F.cross_entropy(batch.model(x), y, reduction="none")
+        rows = torch.cat([shown, right[kept]])
+        x, y = torch.cat([x[shown], points[kept]]), y[rows]
+        if len(x) == 1 < many:
+            # Batch normalisation has no statistics of one example: another one is shown with it.
+            x = torch.cat([x, batch.x[(rows + 1) % many]])
+        losses = F.cross_entropy(batch.model(x)[: len(y)], y, reduction="none")
         value = (weights.to(losses) * losses).sum()
         return Loss(value, logs, forwards=len(x), backwards=len(x))
 

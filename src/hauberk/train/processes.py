@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.train.kinds import require_number
 from hauberk.train.target import Target
 
 
@@ -74,7 +75,16 @@ class Processes:
 
     def share(self, rows: Tensor) -> Tensor:
         """This process's part of a global minibatch; may be empty."""
-        return rows.tensor_split(self.world)[self.rank]
+        return self.shares(rows)[self.rank]
+
+    def shares(self, rows: Tensor) -> list[Tensor]:
+        """The parts of all processes, the largest first.
+
+        None is of one example if there are two, for batch normalisation has no statistics of one:
+        rather are some empty.
+        """
+        busy = max(1, min(self.world, len(rows) // 2))
+        return [*rows.tensor_split(busy), *[rows[:0]] * (self.world - busy)]
 
     def apart(self, wrapped: nn.Module) -> AbstractContextManager[Any]:
         """For the forward and backward passes: gradients stay those of this process."""
@@ -108,7 +118,7 @@ class Processes:
         """Give every process the rows of a strategy's memory that the others wrote."""
         if self.world == 1 or not memory:
             return
-        shares = rows.tensor_split(self.world)
+        shares = self.shares(rows)
         for table in memory.values():
             mine = table[shares[self.rank].to(table.device)]
             mine = mine.to(torch.uint8) if table.dtype == torch.bool else mine
@@ -158,7 +168,7 @@ def seed_step(seed: int, step: int, rank: int) -> None:
 def _device(name: str | torch.device) -> torch.device:
     try:
         wanted = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         wanted = torch.device("meta")
     if wanted.type not in ("cpu", "cuda", "mps"):
         raise InputError(f"unknown device {str(name)!r}: choose cpu, cuda, cuda:1 or mps")
@@ -169,6 +179,8 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _world(devices: int, nodes: int) -> int:
+    require_number("devices", devices, whole=True)
+    require_number("nodes", nodes, whole=True)
     if devices < 1 or nodes < 1:
         raise InputError(f"devices is {devices} and nodes {nodes}: give 1 or more of each")
     begun = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_available() else 1

@@ -15,13 +15,15 @@ from hauberk.threats.base import Box
 from hauberk.train.checkpoint import Folder
 from hauberk.train.config import Settings
 from hauberk.train.finish import Epochs
+from hauberk.train.kinds import require_strategy, require_words
 from hauberk.train.loader import Loader
 from hauberk.train.logs import Progress, Tally
 from hauberk.train.material import Data, split
 from hauberk.train.optimisers import Average, make_optimiser
 from hauberk.train.processes import Processes, seed_step
-from hauberk.train.strategy import Batch, Strategy
+from hauberk.train.strategy import Batch, Loss, Strategy
 from hauberk.train.trainer import Trained
+from hauberk.train.watch import ONE_EXAMPLE, Passes, all_finite, require_loss
 
 LOOK_EVERY = 20
 """Steps between looks at the losses on a device where looking means waiting."""
@@ -37,7 +39,10 @@ class Run:
     ) -> None:  # fmt: skip
         if not isinstance(model, nn.Module):
             raise InputError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+        require_strategy(strategy)
         self.model, self.strategy, self.settings, self.box = model, strategy, settings, box
+        if not all_finite(model.parameters()):
+            raise InputError("a weight of the model is NaN or infinite: start from finite weights")
         train, held = split(data, validation, box, model)
         if settings.patience is not None and not len(held):
             raise InputError("patience needs validation examples: give validation=")
@@ -54,6 +59,9 @@ class Run:
             )
         self.device = self.processes.device
         self.ids = train.ids
+        # A buffer may hold infinities for good, such as a mask.
+        floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        self.finite = [name for name, value in floats.items() if all_finite([value])]
         self.config = {
             "hauberk_version": ".".join(__version__.split(".")[:2]),
             **settings.describe(),
@@ -73,6 +81,7 @@ class Run:
         fast: Any = torch.compile(model) if compile else model
         # A model that was compiled before the library was imported cannot be compiled again.
         self.wrapped = self.processes.fabric.setup_module(fast, _reapply_compile=compile)
+        self.passes = Passes(self.wrapped)
         self.victim = self.processes.victim(fast, settings.attack_mode)
         self.loader = Loader(
             train.x, train.y, settings.minibatch, settings.augmentation, box, settings.seed,
@@ -109,6 +118,7 @@ class Run:
         self, out: str | Path | None, resume: bool, every_minutes: float, spec: str | None
     ) -> None:
         """Take the folder, and go on from its checkpoint if there is one."""
+        require_words(out, every_minutes)
         if resume and out is None:
             raise InputError("resume needs the folder of the run: give out=")
         if not every_minutes > 0:
@@ -152,13 +162,16 @@ class Run:
             self.advance(epoch, index)
             self.tally.seconds += time.perf_counter() - begun
             self.tally.attacking += self.victim.seconds - attacked
-            if self.step % self.loader.steps and time.monotonic() - self.saved >= self.every:
+            last = not self.step % self.loader.steps
+            late = time.monotonic() - self.saved >= self.every
+            if last or late:
+                self.require_finite()
+            if late and not last:
                 self.save()
             if self.on_step is not None:
                 done = self.epochs.passes(self.tally)
                 what = f"epoch {epoch + 1}/{self.settings.epochs}"
                 self.on_step(Progress(self.step / self.total, what, *done))
-        self.look()
         self.epochs.ended(epoch)
         self.save()
 
@@ -177,14 +190,15 @@ class Run:
                 box=self.box,
             )  # fmt: skip
             before = self.victim.forwards, self.victim.backwards
-            with self.processes.apart(self.wrapped):
-                loss = self.strategy.loss(batch, self.memory)
-                self.processes.fabric.backward(loss.value)
+            loss = self.learn(batch)
             value = loss.value.detach()
-            self.tally.forwards += self.victim.forwards - before[0] + loss.forwards
-            self.tally.backwards += self.victim.backwards - before[1] + loss.backwards
+            # A strategy that goes around batch.model may tell its passes itself.
+            forwards = max(self.passes.forwards, loss.forwards)
+            backwards = max(self.passes.backwards, loss.backwards)
+            self.tally.forwards += self.victim.forwards - before[0] + forwards
+            self.tally.backwards += self.victim.backwards - before[1] + backwards
             for name, log in loss.logs.items():
-                self.tally.add("logged loss" if name == "loss" else name, log, len(mine))
+                self.tally.add(name, log, len(mine))
         value = self.processes.average(self.model, value, len(mine) / len(rows))
         self.pending.append((self.step, value))
         if len(self.pending) >= self.look_every:
@@ -202,6 +216,24 @@ class Run:
             self.average.update(self.model)
         self.processes.spread(self.memory, rows)
         self.step += 1
+
+    def learn(self, batch: Batch) -> Loss:
+        """The strategy's loss, and its gradient."""
+        self.passes.clear()
+        try:
+            with self.processes.apart(self.wrapped):
+                found = self.strategy.loss(batch, self.memory)
+                loss = require_loss(found, type(self.strategy).__name__)
+                self.processes.fabric.backward(loss.value)
+        except ValueError as error:
+            if ONE_EXAMPLE not in str(error):
+                raise
+            raise TrainingError(
+                "a normalisation layer was given one example in train mode, and has no statistics "
+                "of one: give more examples, a larger minibatch, or attack_mode='eval'",
+                self.ids[batch.ids.cpu()].tolist(),
+            ) from error
+        return loss
 
     def look(self) -> None:
         """Stop if a loss since the last look was not finite; waits for the device."""
@@ -225,15 +257,18 @@ class Run:
             ids,
         )
 
+    def require_finite(self) -> None:
+        """Stop if a loss or a weight is not finite; waits for the device."""
+        self.look()
+        weights = self.model.state_dict() if self.average is None else self.average.state
+        if not all_finite([*self.model.parameters(), *map(weights.__getitem__, self.finite)]):
+            self.fail("a weight of the model is NaN or infinite", self.step - 1)
+
     def save(self) -> None:
-        """Write the checkpoint, if there is a folder and all is finite."""
+        """Write the checkpoint, if there is a folder."""
         self.saved = time.monotonic()
         if self.folder is None:
             return
-        self.look()
-        floats = [t for t in self.model.state_dict().values() if t.is_floating_point()]
-        if not bool(torch.stack([t.isfinite().all() for t in floats]).all()):
-            self.fail("a weight of the model is NaN or infinite", self.step - 1)
         self.folder.save(
             {
                 "step": self.step,

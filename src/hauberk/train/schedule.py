@@ -37,6 +37,11 @@ class Rates:
             raise InputError(f"learning_rate is {base}: give a number of 0 or more")
         if schedule is None:
             return cls(base)
+        if not isinstance(schedule, Sequence) or isinstance(schedule, str):
+            raise InputError(
+                f"the schedule is {schedule!r}: give [(epoch, rate), ...] "
+                'or ("steps", [(step, factor), ...])'
+            )
         kind, given = "linear", schedule
         if len(schedule) == 2 and isinstance(schedule[0], str):
             kind, given = schedule[0], schedule[1]  # type: ignore[assignment]

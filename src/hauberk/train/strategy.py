@@ -65,8 +65,10 @@ class Loss:
 
     Attributes:
         value: a scalar on the graph, a mean over the examples of the batch.
-        logs: scalars off the graph to write down, e.g. the mean weight of each threat.
-        forwards, backwards: passes of the training loss itself (not of attacks) per call.
+        logs: scalars off the graph to write down, e.g. the mean weight of each threat, under names
+            that the history does not use itself (``epoch``, ``step``, ``loss``, ...).
+        forwards, backwards: passes of the training loss itself (not of attacks) per call. The
+            trainer counts those through ``batch.model``, so that only others need telling.
     """
 
     value: Tensor

@@ -76,7 +76,8 @@ def fit(
 
     Args:
         data: a data set, or images ``(N, ...)`` in the box and labels ``(N,)``.
-        minibatch: examples per step, over all processes; the last one of an epoch may be smaller.
+        minibatch: examples per step, over all processes; the last one of an epoch may be smaller,
+            or hold one more: a single example left over joins it, for batch normalisation.
         optimiser: ``adam``, ``sgd``, or a function of the list of parameters that returns one.
         schedule: None for a constant rate; ``[(epoch, rate), ...]`` for straight lines between;
             ``("steps", [(step, factor), ...])`` or ``("epochs", ...)`` for steps down.
@@ -85,8 +86,8 @@ def fit(
         augment: ``"pad-crop:4"`` and ``"flip"``, for images ``(N, C, H, W)``.
         validation: how many of the first examples to hold out, or data of its own; 0 for none.
         select: the weights that are kept: those of the best epoch by accuracy on the ``union`` of
-            the strategy's threats (PGD with ``validate_steps``) or on ``clean`` examples, or the
-            ``last``. Without validation, the last.
+            the strategy's threats (PGD with ``validate_steps``) or on ``clean`` examples (so too
+            without threats), or the ``last``. Without validation, the last.
         patience: stop after so many epochs without a better one.
         attack_mode: ``eval``, or ``train`` for attacks on the model in train mode; its running
             statistics are left alone.
@@ -101,11 +102,15 @@ def fit(
         model_spec: import path of the model, for ``model.yaml``; the class by default.
 
     Raises:
-        InputError: before epoch 0, for whatever of this cannot work, or a full disk.
+        InputError: before epoch 0, for whatever of this cannot work; for a full disk, and for a
+            strategy that returns what is no loss.
         TrainingError: if the loss or a weight is not finite.
     """
+    from hauberk.train.kinds import require_callable
     from hauberk.train.run import Run
 
+    require_callable("progress", progress)
+    require_callable("on_epoch", on_epoch)
     settings = Settings(
         epochs=epochs, minibatch=minibatch, optimiser=optimiser, learning_rate=learning_rate,
         schedule=schedule, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,

@@ -21,6 +21,8 @@ def correct_under(
 ) -> dict[str, Tensor]:
     """Which examples stay correctly classified: ``clean``, each threat and ``union``, (B,) bool.
 
+    Without threats ``clean`` alone.
+
     PGD with so many steps, from the same random points each time; an upper bound on the robust
     accuracy, good for choosing among checkpoints only.
     """  # fmt: skip
@@ -39,7 +41,7 @@ def correct_under(
             kept[alive] = ~fooled
         found[name] = kept
         union &= kept
-    return {**found, "union": union}
+    return {**found, "union": union} if parts else found
 
 
 def count(flags: dict[str, Tensor]) -> dict[str, int]:
