@@ -193,7 +193,8 @@ Under linf every example gets all 50 steps; elsewhere examples leave once all mo
 last pair is the library's default attack. The paper's mean lift on CIFAR-10 is 19%."""
 GAMMA = """The setting of the first table, linf 0.2, the first 100 test images. The paper's best is
 near 4 and its small gammas are unstable; here the success hardly depends on gamma up to 10."""
-SIZE = """Models A, B and C, linf, the first 100 test images: in points the gap is widest at middle sizes."""
+SIZE = """Models A, B and C, linf, the first 100 test images: in points the gap is widest at middle
+sizes."""
 UNIVERSAL = """MNIST, groups of K test images in order, linf 0.2 (A, B), 0.3 (C), 0.25 (D), 20 steps
 from zero, gamma 4. ASR_gp: groups of which every image is fooled."""
 TRANSFORMS = """CIFAR-10, linf 0.03, 20 steps, gamma 10, the first 200 test images. ASR_gp: images
