@@ -8,29 +8,16 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from toys import blobs, net
 
 import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError, TrainingError
-from hauberk.models import MLP
 from hauberk.train import MMA, OMMA, Loss, Single, Standard, Strategy, fit
 from hauberk.train.loader import minibatches
 from hauberk.train.processes import Processes
 from hauberk.train.strategy import Batch
-
-
-def blobs(n=50, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(n) % 3
-    centres = torch.tensor([[0.2, 0.2, 0.8], [0.8, 0.2, 0.2], [0.2, 0.8, 0.2]])
-    x = (centres[y] + 0.08 * torch.randn(n, 3, generator=generator)).clamp(0, 1)
-    return x.to(dtype), y
-
-
-def net(*sizes):
-    torch.manual_seed(0)
-    return MLP(sizes or (3, 16, 3))
 
 
 def normalised():
