@@ -47,7 +47,6 @@ def victims_of(
         raise InputError("no model: give at least one")
     victims: dict[str, Victim] = {}
     warned: list[str] = []
-    classes: dict[str, int] = {}
     boxes: dict[str, Box] = {}
     x, y = images, labels
     for name, model in named.items():
@@ -63,11 +62,6 @@ def victims_of(
         x, y, told, victim = screen(Victim.of(model, batch_size), images, labels, box, seed)
         warned += [f"{name}: {text}" for text in told] if len(named) > 1 else told
         victims[name] = victim
-        with victim.held():
-            classes[name] = victim.predict(x[:1]).shape[1]
-    if len(set(classes.values())) > 1:
-        each = ", ".join(f"{name} {count}" for name, count in classes.items())
-        raise InputError(f"the models differ in their number of classes ({each}): choose others")
     devices = {str(victim.device) for victim in victims.values()}
     if len(devices) > 1:
         raise InputError(f"the models are on {' and '.join(sorted(devices))}: move them together")

@@ -49,8 +49,8 @@ class PreActResNet18(Prepared):
         return logits
 
 
-class _Unit(nn.Module):
-    """BatchNorm, ReLU and a 3x3 convolution, twice, beside a shortcut."""
+class PreActUnit(nn.Module):
+    """BatchNorm, ReLU and a 3x3 convolution, twice, beside a shortcut that subclasses name."""
 
     def __init__(self, inner: int, outer: int, stride: int) -> None:
         super().__init__()
@@ -58,15 +58,29 @@ class _Unit(nn.Module):
         self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outer)
         self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+
+    @property
+    def beside(self) -> nn.Module | None:
+        """What the activated input goes through beside; None for the input as it is."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        beside = x if self.beside is None else self.beside(active)
+        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + beside
+        return total
+
+
+class _Unit(PreActUnit):
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__(inner, outer, stride)
         self.shortcut: nn.Sequential | None = None
         if stride != 1 or inner != outer:
             self.shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride=stride, bias=False))
 
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        beside = x if self.shortcut is None else self.shortcut(active)
-        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + beside
-        return total
+    @property
+    def beside(self) -> nn.Module | None:
+        return self.shortcut
 
 
 def _stage(inner: int, outer: int, stride: int) -> nn.Sequential:

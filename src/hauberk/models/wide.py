@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.models.normalised import Prepared
+from hauberk.models.preact import PreActUnit
 
 
 class WideResNet(Prepared):
@@ -88,21 +89,13 @@ class _Stage(nn.Module):
         return y
 
 
-class _Unit(nn.Module):
-    """BatchNorm, ReLU and a 3x3 convolution, twice, beside a shortcut."""
-
+class _Unit(PreActUnit):
     def __init__(self, inner: int, outer: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outer)
-        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        super().__init__(inner, outer, stride)
         self.convShortcut: nn.Conv2d | None = None
         if stride != 1 or inner != outer:
             self.convShortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
-        beside = x if self.convShortcut is None else self.convShortcut(active)
-        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + beside
-        return total
+    @property
+    def beside(self) -> nn.Module | None:
+        return self.convShortcut
