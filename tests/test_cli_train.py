@@ -473,3 +473,24 @@ def test_devices_start_processes_that_run_the_same_words(place, monkeypatch, cap
     assert main(words) == 1
     assert [file.read_text()[:6] for file in told.iterdir()] == ["input:"]
     assert capsys.readouterr().err == ""
+
+
+def test_the_folder_of_a_training_is_a_model_for_every_command(place, capsys, monkeypatch):
+    assert main([*TRAIN, "--strategy", "standard", "--out", "run"]) == 0
+    told = capsys.readouterr().out
+    assert "hauberk evaluate --model run/model.yaml --data digits:test" in told
+    (place / "below").mkdir()
+    monkeypatch.chdir(place / "below")
+    few = ["--data", "digits:test", "--limit", "8"]
+    judged = ["evaluate", "--model", "../run", *few, "--threat", "linf:0.05", "--suite", "fast"]
+    assert main([*judged, "--out", "judged"]) == 0
+    recorded = json.loads((place / "below/judged/manifest.json").read_text())
+    assert recorded["weights"] == "../run/best.safetensors"
+    assert recorded["weights_sha256"]
+    assert main(["radius", "--model", "../run/model.yaml", *few, "--metric", "l2"]) == 0
+    words = ["--strategy", "standard", "--minibatch", "32", "--epochs", "1", "--out", "more"]
+    assert main(["train", "--model", "../run", *DATA, *words]) == 0
+    again = yaml.safe_load((place / "below/more/model.yaml").read_text())
+    assert again["model"] == "../../net.py:make"
+    pair = ["minmax", "--model", "../run", "--model", "more", *few, "--threat", "linf:0.05"]
+    assert main([*pair, "--name", "a", "--name", "b"]) == 0

@@ -38,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "radius": ATTACKS | {"models"},
     "evaluation": ATTACKS | {"radius", "report", "transforms"},
     "explain": ATTACKS | {"evaluation", "radius", "report"},
-    "train": ATTACKS | {"data", "evaluation", "radius"},
+    "train": ATTACKS | {"data", "evaluation", "models", "radius"},
     "data": THREATS,
     "models": {"data"},
     "demo": ROOMS,
@@ -47,7 +47,7 @@ LAYERS: dict[str, set[str]] = {
     "commands_radius": ROOMS | {"commands"},
     "commands_strategy": ROOMS,
     "commands_train": ROOMS | {"commands", "commands_strategy", "commands_train_words"},
-    "commands_train_words": ROOMS | {"commands_strategy"},
+    "commands_train_words": ROOMS | {"commands", "commands_strategy"},
     "cli": {
         "commands",
         "commands_minmax",

@@ -257,7 +257,9 @@ def _model_words(parser: Any, several: bool = False, sized: bool = True) -> None
     """The words for model and data, alike in all commands."""
     many: dict[str, Any] = {"action": "append"} if several else {"type": str}
     more = "; repeat" if several else ""
-    parser.add_argument("--model", help=f"package.module:name or file.py:name{more}", **many)
+    parser.add_argument(
+        "--model", help=f"package.module:name, file.py:name or RUN/model.yaml{more}", **many
+    )
     parser.add_argument("--weights", default=None, help=f"state dict to load{more}", **many)
     parser.add_argument("--data", type=str, default=None, help="e.g. mnist:test, npz:FILE")
     parser.add_argument("--data-dir", type=str, default=None, help="folder of the data files")

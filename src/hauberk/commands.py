@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from hauberk.data import Dataset
     from hauberk.engine.victim import Victim
 
+NO_MODEL = (
+    "no model: give --model package.module:name, --model file.py:name or, of one that hauberk "
+    "trained, --model RUN/model.yaml"
+)
+
 
 def evaluate(options: Any) -> int:
     """``hauberk evaluate``."""
@@ -81,10 +86,12 @@ def load(options: Any) -> "tuple[nn.Module, Dataset]":
 def _model(options: Any) -> "nn.Module":
     import torch
 
+    from hauberk.models.described import located
     from hauberk.models.loading import load_model
 
     if not options.model:
-        raise InputError("no model: give --model package.module:name or --model file.py:name")
+        raise InputError(NO_MODEL)
+    options.model, options.weights = located(options.model, options.weights)
     try:
         device = None if options.device is None else torch.device(options.device)
     except RuntimeError:

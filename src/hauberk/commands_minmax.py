@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from hauberk.commands import _data, _model, hashed, minutes, timed
+from hauberk.commands import NO_MODEL, _data, _model, hashed, minutes, timed
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ def minmax(options: Any) -> int:
 
 def _pairs(options: Any) -> list[tuple[str, str | None]]:
     """Every model with its weights."""
+    from hauberk.models.described import located
+
     models, weights = _several(options.model), _several(options.weights)
     if not models:
-        raise InputError("no model: give --model package.module:name or --model file.py:name")
+        raise InputError(NO_MODEL)
     if weights and len(weights) != len(models):
         raise InputError(
             f"{len(models)} models but {len(weights)} weights: give --weights once for every "
@@ -79,7 +81,8 @@ def _pairs(options: Any) -> list[tuple[str, str | None]]:
     for file in files:
         if file is not None and not Path(file).is_file():
             raise InputError(f"weights {file}: there is no such file: give another --weights")
-    return list(zip(models, files or [None] * len(models), strict=True))
+    pairs = zip(models, files or [None] * len(models), strict=True)
+    return [located(model, file) for model, file in pairs]
 
 
 def _names(options: Any) -> list[str]:

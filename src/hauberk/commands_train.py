@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _ERRORS = "HAUBERK_TRAIN_ERRORS"
 """Where the processes of ``--devices`` leave what went wrong; set for them alone."""
 
+_MARGIN = "valid_margin"
 _SECONDS = ("seconds_attack", "seconds_training", "seconds_validation")
 
 
@@ -132,6 +133,7 @@ def _lines(epochs: int, tell: Callable[[str], None]) -> Callable[[dict[str, Any]
         told = [f"epoch {record['epoch']}/{epochs}", f"loss {record['loss']:.4g}"]
         told.append(f"rate {record['learning_rate']:.3g}")
         told += [f"{name} {share:.1%}" for name, share in _accuracies(record).items()]
+        told += [f"margin {record[_MARGIN]:.3f}"] if _MARGIN in record else []
         told.append(f"{record['forwards'] + record['backwards']:,} passes")
         tell(", ".join([*told, f"about {_time(left)} left" if left else "done"]))
 
@@ -143,7 +145,9 @@ def _time(seconds: float) -> str:
 
 
 def _accuracies(record: dict[str, Any]) -> dict[str, float]:
-    return {k.removeprefix("valid_"): v for k, v in record.items() if k.startswith("valid_")}
+    found = {k.removeprefix("valid_"): v for k, v in record.items() if k.startswith("valid_")}
+    found.pop("margin", None)
+    return found
 
 
 def _print(found: "Trained", strategy: "Strategy", options: Any) -> None:
@@ -151,6 +155,7 @@ def _print(found: "Trained", strategy: "Strategy", options: Any) -> None:
     s = found.summary
     rows = {"epochs": str(s["epochs"]), "selected": f"epoch {s['selected']} ({s['select']})"}
     rows |= {f"accuracy {name}": f"{share:.1%}" for name, share in _accuracies(s).items()}
+    rows |= {"mean margin": f"{s[_MARGIN]:.3f} of the radius"} if _MARGIN in s else {}
     if not _accuracies(s):
         rows["selected"] += ": no examples to validate on, --validation gives some"
     rows["passes"] = f"{s['forwards']:,} forwards, {s['backwards']:,} backwards"
@@ -169,8 +174,7 @@ def _next(found: "Trained", strategy: "Strategy", options: Any) -> str:
     data = str(options.validation_data or "DATA")
     if options.data.endswith(":train"):
         data = options.data.removesuffix("train") + "test"
-    argv = ["hauberk", "evaluate", "--model", options.model, "--weights", str(found.paths["best"])]
-    argv += ["--data", data]
+    argv = ["hauberk", "evaluate", "--model", str(found.paths["model"]), "--data", data]
     for word in ("data_dir", "device"):
         if getattr(options, word) is not None:
             argv += [f"--{word.replace('_', '-')}", getattr(options, word)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hauberk.commands import NO_MODEL
 from hauberk.commands_strategy import NAMES, number, several
 from hauberk.errors import InputError
 
@@ -39,7 +40,10 @@ _TEXTS: dict[str, tuple[str | None, str]] = {
     "d-max": (None, "threshold of mma and omma, such as l2:6: the same as --threat"),
     "optimiser": ("adam", "adam, sgd, or file.py:name of a function of the parameters"),
     "validation-data": (None, "examples to validate on, such as mnist:test"),
-    "select": (None, "weights to keep by accuracy on union or clean examples, or last"),
+    "select": (
+        None,
+        "weights to keep: by accuracy on union or clean examples, by mean margin, or last",
+    ),
     "attack-mode": (None, "attack the model in eval or train mode; eval"),
     "precision": (None, "32-true or bf16-mixed"),
     "out": (None, "folder for weights, checkpoints and history; needed"),
@@ -75,10 +79,12 @@ def circumstances(options: Any) -> dict[str, Any]:
     """What decides no numbers but how they are computed; refuses what can be refused unseen."""
     import torch
 
+    from hauberk.models.described import located
     from hauberk.threats import Box
 
     if not options.model:
-        raise InputError("no model: give --model package.module:name or --model file.py:name")
+        raise InputError(NO_MODEL)
+    options.model, options.weights = located(options.model, options.weights)
     if not options.data:
         raise InputError("no data: give --data, e.g. digits:train, mnist:train or npz:FILE")
     if options.epochs is None:
@@ -93,7 +99,7 @@ def circumstances(options: Any) -> dict[str, Any]:
     if abs(options.seed) >= 2**63:
         raise InputError(f"--seed is {options.seed}: give a number below 2 to the 63rd")
     held = options.validation or options.validation_data
-    if not held and (options.patience or options.select in ("union", "clean")):
+    if not held and (options.patience or options.select in ("union", "clean", "margin")):
         word = "--patience" if options.patience else f"--select {options.select}"
         raise InputError(f"{word} needs examples to validate on: give --validation 500 or the like")
     try:

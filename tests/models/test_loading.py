@@ -9,6 +9,7 @@ from torch import nn
 
 from hauberk.errors import InputError
 from hauberk.models import MLP, ResNet20A, load_model, load_weights
+from hauberk.models.described import relative
 
 
 @pytest.fixture(autouse=True)
@@ -314,3 +315,66 @@ def test_what_is_no_model(tmp_path, spec, says):
     message = refused(spec, call=load_model)
     assert says in message
     assert spec in message
+
+
+# --- what a training leaves
+
+
+def trained(folder, model="net.py:make", weights="best.safetensors", ended=True):
+    """A folder like that of a training, of a model in the folder above."""
+    folder.mkdir()
+    (folder.parent / "net.py").write_text(
+        "from hauberk.models import MLP\n\ndef make():\n    return MLP((4, 3, 2))\n"
+    )
+    source = small()
+    save(source.state_dict(), folder / ("best.safetensors" if ended else "last.safetensors"))
+    (folder / "model.yaml").write_text(f"model: {model}\nclass: MLP\nweights: {weights}\n")
+    return source
+
+
+@pytest.mark.parametrize("spec", ["run/model.yaml", "run"])
+def test_a_training_is_a_model(tmp_path, spec):
+    source = trained(tmp_path / "run")
+    assert same(load_model(spec), source)
+    assert not load_model(spec).training
+
+
+def test_other_weights_outdo_those_of_the_file(tmp_path):
+    trained(tmp_path / "run")
+    other = small()
+    save(other.state_dict(), tmp_path / "other.npz")
+    assert same(load_model("run/model.yaml", "other.npz"), other)
+
+
+def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
+    source = trained(tmp_path / "run", relative("net.py:make", tmp_path / "run"))
+    elsewhere = tmp_path / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    assert same(load_model("../../run/model.yaml"), source)
+    assert relative("hauberk.models:MLP", tmp_path) == "hauberk.models:MLP"
+
+
+def test_a_training_that_has_not_ended_says_what_there_is(tmp_path):
+    trained(tmp_path / "run", ended=False)
+    told = refused("run", call=load_model)
+    assert "has not ended" in told
+    assert "--weights run/last.safetensors" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: [", "no readable YAML"),
+        ("just words", "give 'model:"),
+        ("model: null\nweights: best.safetensors", "names no model that can be imported"),
+    ],
+)
+def test_a_file_that_says_nothing_is_refused(tmp_path, text, says):
+    trained(tmp_path / "run")
+    (tmp_path / "run" / "model.yaml").write_text(text)
+    assert says in refused("run/model.yaml", call=load_model)
+
+
+def test_a_missing_file_is_named():
+    assert "nowhere.yaml" in refused("nowhere.yaml", call=load_model)

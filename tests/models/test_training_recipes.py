@@ -173,7 +173,9 @@ def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
 @pytest.mark.parametrize("name", sorted(n for n in ONE_OF_EACH if n.startswith("budget")))
 def test_budget_recipes_cost_the_same(read, name):
     options, strategy, settings = read(name)
-    assert strategy.threats == (Linf(0.3), L2(2), L1(10))
+    balls = {"linf": Linf(0.3), "l2": L2(2), "l1": L1(10)}
+    one = balls.get(name.removeprefix("budget-mnist-"))
+    assert strategy.threats == ((one,) if one else tuple(balls.values()))
     assert (options.model, options.limit) == ("hauberk.models:kwsmall_mnist", 10_000)
     torch.manual_seed(0)
     data = torch.rand(8, 1, 28, 28), torch.arange(8)

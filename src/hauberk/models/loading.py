@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hauberk.data.importing import call, import_object, one_line
 from hauberk.data.npz import read_npz
 from hauberk.errors import InputError
+from hauberk.models.described import located
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -25,12 +26,14 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
     """The model that `spec` names, with `weights` if given, in eval mode.
 
-    `spec` is "pkg.module:attr" or "path/to/file.py:attr"; `attr` is an `nn.Module` (a copy is
+    `spec` is "pkg.module:attr" or "path/to/file.py:attr", or the `model.yaml` that a training left
+    (or its folder), which names weights too; `attr` is an `nn.Module` (a copy is
     returned) or a callable without arguments that returns one. The current directory is importable.
     Naming a module runs its code. `weights` is as for `load_weights`.
 
     Raises `InputError` if there is no such thing, or if its code fails.
     """
+    spec, weights = located(spec, weights)
     found = import_object(spec, "model")
     if isinstance(found, nn.Module):
         try:

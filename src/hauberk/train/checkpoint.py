@@ -33,6 +33,7 @@ from hauberk.evaluation.files import (
     short,
     to_json,
 )
+from hauberk.models.described import FILE, relative
 
 STATE = "checkpoint.pt"
 
@@ -79,7 +80,8 @@ class Folder:
         """Write down how to load the weights that will come."""
         import yaml
 
-        self.write("model.yaml", yaml.safe_dump(loading(model, spec), sort_keys=False).encode())
+        told = loading(model, None if spec is None else relative(spec, self.path))
+        self.write(FILE, yaml.safe_dump(told, sort_keys=False).encode())
 
     def load(self) -> dict[str, Any] | None:
         """The state saved last, on the CPU; None without one.

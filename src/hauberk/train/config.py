@@ -11,7 +11,7 @@ from hauberk.train.kinds import require_number
 from hauberk.train.optimisers import NAMES
 from hauberk.train.schedule import Rates, Schedule
 
-SELECT = ("union", "clean", "last")
+SELECT = ("union", "clean", "margin", "last")
 PRECISIONS = ("32-true", "bf16-mixed")
 
 

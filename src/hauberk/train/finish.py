@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from hauberk.evaluation.files import plain, to_json
+from hauberk.models.described import FILE
 from hauberk.train.logs import Board, Tally, means
 from hauberk.train.material import Material
 from hauberk.train.trainer import Trained
-from hauberk.train.validation import correct_under, count
+from hauberk.train.validation import correct_under, count, margins
 
 if TYPE_CHECKING:
     from hauberk.train.run import Run
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _FILES = {
     "checkpoint": "checkpoint.pt", "best": "best.safetensors", "last": "last.safetensors",
     "history": "history.csv", "summary": "summary.json", "config": "config.json",
-    "model": "model.yaml",
+    "model": FILE,
 }  # fmt: skip
 
 
@@ -137,7 +138,7 @@ class Epochs:
             self.run.model.load_state_dict(own)
 
     def validate(self) -> dict[str, float]:
-        """Accuracies on the held-out examples, each process on its share of them."""
+        """Accuracies (and margins) on the held-out examples, each process on its share of them."""
         if not len(self.held):
             return {}
         run = self.run
@@ -151,7 +152,15 @@ class Epochs:
         )  # fmt: skip
         counts = run.processes.gather(count(flags))
         names = dict.fromkeys(n for c in counts for n in c)
-        return {f"valid_{n}": sum(c[n] for c in counts) / len(self.held) for n in names}
+        found = {f"valid_{n}": sum(c[n] for c in counts) / len(self.held) for n in names}
+        if run.settings.select == "margin":
+            each = margins(
+                victim, x, y, mine.to(run.device), run.strategy.threats,
+                run.settings.validate_steps, run.box,
+            )  # fmt: skip
+            sums = run.processes.gather({"margin": float(each.sum())})
+            found["valid_margin"] = sum(s["margin"] for s in sums) / len(self.held)
+        return found
 
     def finish(self) -> Trained:
         """The model with the selected weights, and the summary."""

@@ -132,8 +132,7 @@ class Several(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps is not None and self.steps < 1:
-            raise InputError(f"steps is {self.steps}: give 1 or more, or leave it out")
+        require_steps(self.steps)
         if isinstance(self.attacks, Mapping):
             kinds = {threat.kind for threat in self.threat.parts}
             for kind in self.attacks:
@@ -151,6 +150,12 @@ class Several(Adversarial):
     def usual(self, threat: Threat) -> Attack:
         """The attack on a threat for which none is named."""
         return usual_attack(threat, self.steps)
+
+
+def require_steps(steps: int | None) -> None:
+    """Refuse a number of attack steps below 1."""
+    if steps is not None and steps < 1:
+        raise InputError(f"steps is {steps}: give 1 or more, or leave it out")
 
 
 def usual_attack(threat: Threat, steps: int | None = None) -> Attack:

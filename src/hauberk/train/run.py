@@ -23,6 +23,7 @@ from hauberk.train.optimisers import Average, make_optimiser
 from hauberk.train.processes import Processes, seed_step
 from hauberk.train.strategy import Batch, Loss, Strategy
 from hauberk.train.trainer import Trained
+from hauberk.train.validation import require_margins
 from hauberk.train.watch import ONE_EXAMPLE, Passes, all_finite, require_loss
 
 LOOK_EVERY = 20
@@ -46,6 +47,10 @@ class Run:
         train, held = split(data, validation, box, model)
         if settings.patience is not None and not len(held):
             raise InputError("patience needs validation examples: give validation=")
+        if settings.select == "margin":
+            if not len(held):
+                raise InputError("select='margin' needs validation examples: give validation=")
+            require_margins(strategy.threats)
         settings.augmentation.check(train.x)
         home, dtype = Victim(model).device, train.x.dtype
         if settings.precision == "bf16-mixed" and dtype != torch.float32:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.threats.base import Threat
-from hauberk.train.inner import Adversarial, usual_attack
+from hauberk.train.inner import Adversarial, require_steps, usual_attack
 from hauberk.train.strategy import Batch, Loss, Memory, cross_entropy
 
 
@@ -18,20 +18,24 @@ class Single(Adversarial):
 
     Args:
         attack: the inner attack, run to its end; :func:`hauberk.train.inner.usual_attack` if left
-            out.
+            out, with so many ``steps``.
 
     Raises:
-        InputError: for a union.
+        InputError: for a union, and for steps beside an attack, which has its own.
     """
 
     attack: Attack | None = None
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         one_threat(self.threat, type(self).__name__)
+        require_steps(self.steps)
+        if self.attack is not None and self.steps is not None:
+            raise InputError("steps are those of the usual attack: say them in the attack instead")
 
     def attack_on(self, threat: Threat) -> Attack:
-        return usual_attack(threat) if self.attack is None else self.attack
+        return usual_attack(threat, self.steps) if self.attack is None else self.attack
 
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
         found = batch.attack(self.attack_on(self.threat), threats[0])

@@ -87,7 +87,8 @@ def fit(
         validation: how many of the first examples to hold out, or data of its own; 0 for none.
         select: the weights that are kept: those of the best epoch by accuracy on the ``union`` of
             the strategy's threats (PGD with ``validate_steps``) or on ``clean`` examples (so too
-            without threats), or the ``last``. Without validation, the last.
+            without threats), by mean ``margin`` in its lp balls (AN-PGD, the least over the
+            threats in units of their radii), or the ``last``. Without validation, the last.
         patience: stop after so many epochs without a better one.
         attack_mode: ``eval``, or ``train`` for attacks on the model in train mode; its running
             statistics are left alone.

@@ -1,0 +1,152 @@
+"""Train the budget recipes, evaluate them, and write the table of docs/results/training.md.
+
+    python recipes/train/compare.py --data-dir DIR [--seeds 3] [--jobs 1] [--limit 1000]
+
+Every strategy costs the same number of passes. Runs are kept under runs/train/ and gone on with,
+so the script can be stopped at any moment and started again. ``--jobs`` runs go side by side, each
+on one thread.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+THREATS = ("linf:0.3", "l2:2", "l1:10")
+STRATEGIES = ("avg", "max", "msd", "ampgd", "random-norm", "eat")
+SINGLE = {"linf": "linf:0.3", "l2": "l2:2", "l1": "l1:10"}
+NAMES = {
+    "avg": "AVG", "max": "MAX", "msd": "MSD", "ampgd": "AMPGD", "random-norm": "random norm",
+    "eat": "E-AT", "linf": "linf alone", "l2": "l2 alone", "l1": "l1 alone",
+}  # fmt: skip
+Summary = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and its evaluation."""
+
+    recipe: str
+    seed: int
+
+    @property
+    def out(self) -> Path:
+        """Where the training is kept."""
+        return Path(f"runs/train/budget-mnist-{self.recipe}-{self.seed}")
+
+    def commands(self, data: str, limit: int) -> list[tuple[Path, list[str]]]:
+        """What each command leaves behind when it is done, and the command."""
+        recipe, judged = HERE / f"budget-mnist-{self.recipe}.yaml", self.out / "standard"
+        train = ["train", "--config", str(recipe), "--data-dir", data]
+        train += ["--seed", str(self.seed), "--out", str(self.out)]
+        evaluate = ["evaluate", "--model", str(self.out / "model.yaml"), "--data", "mnist:test"]
+        evaluate += ["--data-dir", data, "--limit", str(limit), "--out", str(judged)]
+        evaluate += [f"--threat={threat}" for threat in THREATS]
+        return [(self.out, train), (judged, evaluate)]
+
+    def run(self, data: str, limit: int) -> None:
+        """Do what is left of it."""
+        for out, words in self.commands(data, limit):
+            if (out / "summary.json").exists():
+                continue
+            more = ["--resume"] if (out / "config.json").exists() else []
+            command = [sys.executable, "-m", "hauberk", *words, *more]
+            print(shlex.join(["hauberk", *words, *more]), flush=True)
+            threads = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, env=threads, capture_output=True, text=True)
+            if done.returncode:
+                raise SystemExit(f"hauberk {shlex.join(words)} failed:\n{done.stderr[-2000:]}")
+
+    def found(self) -> tuple[Summary, Summary] | None:
+        """Summaries of the training and of the evaluation, if both are there."""
+        files = [self.out / "summary.json", self.out / "standard" / "summary.json"]
+        if not all(file.exists() for file in files):
+            return None
+        trained, judged = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+        return trained, judged
+
+
+def jobs(seeds: int) -> list[Job]:
+    """All of them: a whole table for the first seed, then more seeds, single threats last."""
+    first = [Job(recipe, 0) for recipe in (*STRATEGIES, *SINGLE)]
+    return [*first, *(Job(r, seed) for rs in (STRATEGIES, SINGLE) for seed in range(1, seeds)
+                      for r in rs)]  # fmt: skip
+
+
+def spread(values: list[float], scale: float = 100) -> str:
+    """Mean and standard deviation over the seeds."""
+    told = f"{scale * statistics.mean(values):.1f}"
+    return told + (f" ± {scale * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def row(name: str, found: list[tuple[Summary, Summary]]) -> list[str]:
+    """A strategy's row."""
+    each = [[judged["threats"][threat]["accuracy"] for _, judged in found] for threat in THREATS]
+    return [
+        name,
+        str(len(found)),
+        spread([judged["clean_accuracy"] for _, judged in found]),
+        *map(spread, each),
+        f"**{spread([judged['union_accuracy'] for _, judged in found])}**",
+        spread([judged["average_accuracy"] for _, judged in found]),
+        f"{statistics.mean(t['forwards'] + t['backwards'] for t, _ in found) / 1e6:.2f}",
+        f"{statistics.mean(t['seconds_attack'] + t['seconds_training'] for t, _ in found):.0f}",
+    ]
+
+
+def table(seeds: int) -> str:
+    """The table in Markdown, of the runs that are done."""
+    head = ["strategy", "seeds", "clean", *THREATS, "union", "average", "Mpasses", "seconds"]
+    rows, best = [], {}
+    for recipe in (*STRATEGIES, *SINGLE):
+        found = [f for seed in range(seeds) if (f := Job(recipe, seed).found()) is not None]
+        if not found:
+            continue
+        rows.append(row(NAMES[recipe], found))
+        if recipe in SINGLE:
+            own = [judged["threats"][SINGLE[recipe]]["accuracy"] for _, judged in found]
+            best[recipe] = statistics.mean(own)
+    if len(best) == len(SINGLE):
+        own = [f"{100 * best[recipe]:.1f}" for recipe in SINGLE]
+        least, mean = min(best.values()), statistics.mean(best.values())
+        rows.append(["OPT", "", "", *own, f"**{100 * least:.1f}**", f"{100 * mean:.1f}", "", ""])
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", required=True, help="folder of the MNIST files")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    parser.add_argument("--limit", type=int, default=1000, help="test images to evaluate on")
+    parser.add_argument("--to", default="docs/results/training.md")
+    given = parser.parse_args()
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for _ in pool.map(lambda job: job.run(given.data_dir, given.limit), jobs(given.seeds)):
+            pass
+    fill(Path(given.to), "budget", table(given.seeds))
+
+
+def fill(path: Path, name: str, text: str) -> None:
+    """Replace what is between two comments of a Markdown file, and show it."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = path.read_text(encoding="utf-8")
+    before, _, rest = page.partition(begin)
+    after = rest.partition(end)[2]
+    if not after:
+        raise SystemExit(f"{path} lacks {begin} ... {end}: the table is\n{text}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
