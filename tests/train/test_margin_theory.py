@@ -3,6 +3,7 @@
 The losses here are the logit margin or its soft version: 0 or more means that the model is wrong.
 """
 
+import copy
 from math import inf, log
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy.optimize import fsolve
 from torch import nn
 
 from hauberk.maths.losses import cross_entropy, margin, soft_margin
+from hauberk.models import MLP
+from hauberk.radius import exact
 from hauberk.radius.anpgd import ANPGD
 
 BOX = (-50.0, 50.0)
@@ -133,6 +136,30 @@ def test_of_a_linear_score_margin_point_and_constant_have_closed_forms(p):
         there = torch.autograd.grad(at_point[i], list(model.parameters()), retain_graph=True)
         c = 1 / w[i].detach().norm()
         torch.testing.assert_close(grad, tuple(-c * g for g in there), **WHOLE)
+
+
+# Proposition 2.2
+
+
+@pytest.mark.parametrize("metric", ["linf", "l1", "l2"])
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_relu_network_less_loss_at_the_point_is_more_margin(metric, seed):
+    torch.manual_seed(seed)
+    model = MLP((3, 8, 3)).double()
+    x = torch.rand(4, 3, dtype=torch.float64)
+    y = model(x).argmax(1)
+    before = exact.radius(model, x, y, metric, box=BOX)
+    for i in range(len(x)):
+        other = copy.deepcopy(model)
+        at_point = margin(other(before.points[i : i + 1]), y[i : i + 1]).sum()
+        slopes = torch.autograd.grad(at_point, list(other.parameters()))
+        with torch.no_grad():
+            for p, slope in zip(other.parameters(), slopes, strict=True):
+                p.sub_(1e-4 * slope)
+            assert float(margin(other(before.points[i : i + 1]), y[i : i + 1])) < float(at_point)
+        after = exact.radius(other, x[i : i + 1], y[i : i + 1], metric, box=BOX)
+        assert bool(before.proven[i] & after.proven[0])
+        assert float(after.distance[0]) > float(before.distance[i]) + 1e-7
 
 
 # Propositions 2.3 and 2.4

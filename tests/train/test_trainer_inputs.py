@@ -9,6 +9,7 @@ import hauberk as hb
 from hauberk.errors import InputError
 from hauberk.threats.base import Box
 from hauberk.train.augment import Augmentation
+from hauberk.train.material import split
 from hauberk.train.schedule import Rates
 from hauberk.train.trainer import fit
 
@@ -132,3 +133,14 @@ def test_settings_that_cannot_work_are_refused(change, says):
 def test_data_that_cannot_be_trained_on_is_refused(model, data, strategy, says):
     with pytest.raises(InputError, match=says):
         fit(model, data, strategy, epochs=1)
+
+
+def test_validation_takes_the_first_examples_or_of_sorted_ones_some_of_every_class():
+    x, y = torch.rand(60, 3), torch.arange(60) % 3
+    train, held = split((x, y), 10, Box(), net())
+    assert torch.equal(held.ids, torch.arange(10))
+    assert torch.equal(train.ids, torch.arange(10, 60))
+    train, held = split((x, y.sort().values), 10, Box(), net())
+    assert held.y.bincount().tolist() == [3, 4, 3]
+    assert torch.equal(torch.cat([train.ids, held.ids]).sort().values, torch.arange(60))
+    assert not len(split((x, y.sort().values), 0, Box(), net())[1])

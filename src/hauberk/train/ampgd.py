@@ -30,7 +30,8 @@ class AMPGD(Adversarial):
 
     Each example has weights on the K threats and one perturbation in each. In every minibatch the
     perturbations start afresh, the weights where the example's last visit left them; R alternating
-    steps move both, the weights towards the threats of largest loss::
+    steps move both, the weights towards the threats whose losses are largest where the last move
+    led, and then the perturbations::
 
         maximise over w, delta_1 .. delta_K   sum_i w_i CE(x + delta_i) - gamma / 2 |w - 1/K|^2
 

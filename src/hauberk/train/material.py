@@ -38,9 +38,22 @@ class Material:
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return {"name": self.name, "shape": list(self.x.shape), "sha256": digest.hexdigest()}
 
-    def part(self, start: int, stop: int | None) -> "Material":
-        """Examples ``start`` to ``stop``."""
-        return Material(self.x[start:stop], self.y[start:stop], self.ids[start:stop], self.name)
+    def part(self, rows: slice | Tensor) -> "Material":
+        """Some of the examples."""
+        return Material(self.x[rows], self.y[rows], self.ids[rows], self.name)
+
+    def held(self, count: int) -> tuple["Material", "Material"]:
+        """The rest, and so many examples to validate on.
+
+        The first ones; of examples in the order of their classes, which would all be of one class,
+        every so many-th.
+        """
+        y = self.y
+        if not count or not bool((y[1:] >= y[:-1]).all()) or int(y[0]) == int(y[-1]):
+            return self.part(slice(count, None)), self.part(slice(0, count))
+        chosen = torch.zeros(len(y), dtype=torch.bool)
+        chosen[(torch.arange(count) * len(y) + len(y) // 2) // count] = True
+        return self.part(~chosen), self.part(chosen)
 
 
 def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> list[Material]:
@@ -64,7 +77,7 @@ def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> lis
                 f"validation is {validation} of {len(train)} examples: "
                 "give fewer than there are, and 0 or more"
             )
-        held, train = train.part(0, validation), train.part(validation, None)
+        train, held = train.held(validation)
     if not len(train):
         raise InputError("there are no examples to train on: give at least one")
     _check_classes(model, train, held)

@@ -40,8 +40,9 @@ class MMA(Strategy):
         d_max: hinge threshold: margins beyond it are not raised further.
         clean: weight of the clean cross-entropy of examples that the model gets right.
         inner: ``anpgd``, or ``ddn`` (l2 only), which begins at no margin.
-        objective: ``sum`` over the examples; ``minimum``: only the least margin of the batch is
-            raised, its term not divided by the size of the batch, in place of the others'.
+        objective: ``sum`` over the examples; ``minimum``: only the least margin of the batch (of
+            each process's share of it) is raised, its term not divided by the size of the batch, in
+            place of the others'.
         steps: of PGD or DDN: 10 as published for CIFAR-10; for MNIST 40.
         bisections: of AN-PGD.
         eps_init: the margins that the first epoch takes; None: d_max / 4, about as published.

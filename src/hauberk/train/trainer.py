@@ -84,7 +84,8 @@ def fit(
         clip: largest norm of the gradient. ema: decay of an average of the weights, which is what
             is validated and kept.
         augment: ``"pad-crop:4"`` and ``"flip"``, for images ``(N, C, H, W)``.
-        validation: how many of the first examples to hold out, or data of its own; 0 for none.
+        validation: how many of the first examples to hold out (of examples sorted by class, as many
+            from all over), or data of its own; 0 for none.
         select: the weights that are kept: those of the best epoch by accuracy on the ``union`` of
             the strategy's threats (PGD with ``validate_steps``) or on ``clean`` examples (so too
             without threats), by mean ``margin`` in its lp balls (AN-PGD, the least over the
