@@ -8,8 +8,8 @@ from hauberk.commands_strategy import NAMES, number, several
 from hauberk.errors import InputError
 
 _GIVEN = (
-    "epochs", "minibatch", "momentum", "nesterov", "weight_decay", "clip", "ema", "select",
-    "validate_steps", "patience", "seed", "attack_mode", "precision",
+    "epochs", "minibatch", "momentum", "nesterov", "weight_decay", "clip", "ema", "natural",
+    "select", "validate_steps", "patience", "seed", "attack_mode", "precision",
 )  # fmt: skip
 """Settings of :func:`hauberk.train.fit` that are words of the same name."""
 
@@ -28,6 +28,7 @@ _NUMBERS: dict[str, tuple[type, Any, str]] = {
     "weight-decay": (float, None, "pull of the weights to 0; 0"),
     "clip": (float, None, "largest norm of the gradient"),
     "ema": (float, None, "keep the moving average of the weights with this decay: 0.999"),
+    "natural": (float, None, "share of natural training, projected on the other's steps: 0.5"),
     "validation": (int, 0, "hold out the first N examples (or take N of --validation-data)"),
     "validate-steps": (int, None, "of PGD on the examples held out; 20"),
     "patience": (int, None, "stop after so many epochs without a better one"),

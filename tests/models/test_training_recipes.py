@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from hauberk import cli, commands_train, models
 from hauberk.commands_strategy import strategy_of
@@ -39,6 +40,11 @@ def read(monkeypatch, tmp_path):
         assert cli.main(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
         (options,) = told
         strategy = strategy_of(options.strategy, options.threat or [])
+        if options.model.endswith(".yaml"):  # a second stage: as if the first had been run
+            first = Path(options.model)
+            model = yaml.safe_load((FOLDER / f"{first.parent.name}.yaml").read_text())["model"]
+            first.parent.mkdir(parents=True, exist_ok=True)
+            first.write_text(f"model: {model}\n")
         circumstances(options)
         return options, strategy, Settings(**settings_of(options))
 

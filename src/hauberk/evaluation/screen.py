@@ -74,7 +74,7 @@ def screen(
         )
     if message := _flat(victim, few, y[: len(few)]):
         found.append(message)
-    if message := _stiff(victim, few[:4], seed):
+    if message := stiffness(victim, few[:4], seed):
         found.append(message)
     for message in found:
         warnings.warn(message, HauberkWarning, stacklevel=3)
@@ -129,8 +129,8 @@ def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
     )
 
 
-def _stiff(victim: Victim, x: Tensor, seed: int) -> str | None:
-    """A warning if gradients cannot be softened, which the suites count on."""
+def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
+    """A warning if gradients cannot be softened, which the suites count on; the victim notes it."""
     x = x.detach().to(victim.device).requires_grad_(True)
 
     def ask(soften: float) -> Tensor:

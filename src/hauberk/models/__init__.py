@@ -10,6 +10,7 @@ from hauberk.models.kwsmall import (
     cnn_a_cifar10,
     kwsmall_cifar10,
     kwsmall_mnist,
+    kwwide_mnist,
     madry_tiny,
 )
 from hauberk.models.loading import load_model, load_weights
@@ -42,6 +43,7 @@ __all__ = [
     "cnn_a_cifar10",
     "kwsmall_cifar10",
     "kwsmall_mnist",
+    "kwwide_mnist",
     "load_model",
     "load_weights",
     "madry_tiny",

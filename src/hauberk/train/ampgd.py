@@ -103,14 +103,14 @@ class AMPGD(Adversarial):
         objective = Resumed(gamma=self.gamma, beta=self.beta, toward="strong", loss="ce", begin=w)
         return SideBySide(
             loss=objective, steps=self.steps, step_share=1.0, shares=tuple(self.shares),
-            share=self.share_moved, random_start=self.random_start,
+            share=self.share_moved, random_start=self.random_start, soften=self.soften,
         )  # fmt: skip
 
     def attack_on(self, threat: Threat) -> Attack:
         """What the perturbation of one threat goes through, whatever its weight."""
         return PGD(
             steps=self.steps, step_share=self.shares[list(self.threats).index(threat)],
-            share=self.share_moved, random_start=self.random_start,
+            share=self.share_moved, random_start=self.random_start, soften=self.soften,
         )  # fmt: skip
 
     @property

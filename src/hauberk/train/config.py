@@ -29,6 +29,7 @@ class Settings:
     weight_decay: float = 0.0
     clip: float | None = None
     ema: float | None = None
+    natural: float | None = None
     augment: Sequence[str] = ()
     select: str = "union"
     validate_steps: int = 20
@@ -38,8 +39,9 @@ class Settings:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "momentum", "weight_decay", "clip", "ema", "seed"):
-            if getattr(self, name) is not None or name not in ("clip", "ema"):
+        optional = ("clip", "ema", "natural")
+        for name in ("learning_rate", "momentum", "weight_decay", "seed", *optional):
+            if getattr(self, name) is not None or name not in optional:
                 require_number(name, getattr(self, name), whole=name == "seed")
         for name in ("epochs", "minibatch", "validate_steps", "patience"):
             value = getattr(self, name)
@@ -53,6 +55,10 @@ class Settings:
             raise InputError(f"clip is {self.clip}: give a norm above 0, or leave it out")
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"ema is {self.ema}: give a decay between 0 and 1, e.g. 0.999")
+        if self.natural is not None and not 0 < self.natural <= 1:
+            raise InputError(f"natural is {self.natural}: give a share in (0, 1], e.g. 0.5")
+        if self.natural is not None and self.ema is not None:
+            raise InputError("ema would miss what natural mixes after an epoch: choose one of them")
         if self.nesterov and not self.momentum:
             raise InputError("nesterov needs momentum: give one above 0")
         if isinstance(self.optimiser, str) and self.optimiser not in NAMES:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -27,13 +27,18 @@ class Growing(Strategy):
         threat: a threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``.
         grow: share of the training over which the threats grow linearly from size 0, in [0, 1];
             0 for their full size at once. At size 0 the loss is clean cross-entropy.
+        soften: width of the sigmoids that stand in for kinks and steps in the backward passes of
+            the attacks that are not named (``Attack.soften``). Attacks that go by exact gradients
+            teach some networks to hide them rather than to resist.
 
     Raises:
-        InputError: for a share out of range.
+        InputError: for a share or a width out of range, and for softened gradients of a model that
+            cannot be looked into.
     """
 
     threat: Threat = field(kw_only=False)
     grow: float = 0.0
+    soften: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.threat, Threat):
@@ -43,6 +48,8 @@ class Growing(Strategy):
             )
         if not 0 <= self.grow <= 1:
             raise InputError(f"grow is {self.grow}: give a share of the training in [0, 1]")
+        if not 0 <= self.soften < inf:
+            raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
 
     @property
     def threats(self) -> Sequence[Threat]:
@@ -72,11 +79,19 @@ class Growing(Strategy):
 
     def loss(self, batch: Batch, memory: Memory) -> Loss:
         share = self.share(batch.progress)
+        if self.soften and batch.victim.stiff is not None:
+            raise InputError(
+                f"the model's gradients cannot be softened ({batch.victim.stiff}): set soften to 0"
+            )
         if not len(batch.x):
             return nothing(batch)
         if share <= 0:
             return cross_entropy(batch, batch.x)
         return self.attacked(batch, memory, [grown(threat, share) for threat in self.inner])
+
+    def softened(self, attack: Attack) -> Attack:
+        """An attack that goes by softened gradients, if those are asked for."""
+        return replace(attack, soften=self.soften) if self.soften else attack
 
     def share(self, progress: float) -> float:
         """Present size of the threats over their full one, at a share of the training done."""
@@ -145,7 +160,7 @@ class Several(Adversarial):
         if isinstance(self.attacks, Attack):
             return self.attacks
         named = (self.attacks or {}).get(threat.kind)
-        return self.usual(threat) if named is None else named
+        return self.softened(self.usual(threat)) if named is None else named
 
     def usual(self, threat: Threat) -> Attack:
         """The attack on a threat for which none is named."""

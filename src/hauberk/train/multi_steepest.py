@@ -50,7 +50,7 @@ class MSD(Adversarial):
     def attack_on(self, threat: Threat) -> attacks.MSD:
         return attacks.MSD(
             steps=self.steps, ranking=self.ranking, step_linf=self.step_linf, step_l2=self.step_l2,
-            step_l1=self.step_l1, step_other=self.step_other, k=self.k,
+            step_l1=self.step_l1, step_other=self.step_other, k=self.k, soften=self.soften,
         )  # fmt: skip
 
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:

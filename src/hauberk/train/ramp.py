@@ -22,9 +22,9 @@ class RAMP(Several):
     The loss is the mean over the examples of the larger of the two cross-entropies, each at the
     worst point of one threat, plus ``pairing`` times the mean divergence from the output under the
     first threat to that under the second, over the examples that the model gets right under the
-    first. The method's other half, which mixes in natural training by projecting whole epochs'
-    updates (gradient projection), is no loss of a batch and is not done here. With several
-    processes the mean divergence is that of each one's share of the batch.
+    first. The method's other half, natural training mixed in by gradient projection, is the
+    trainer's, for any strategy: ``fit(..., natural=0.5)``. With several processes the mean
+    divergence is that of each one's share of the batch.
 
     Per example and step: the passes of two attacks, and two each way; 46 with 10 steps.
 

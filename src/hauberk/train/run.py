@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hauberk.__about__ import __version__
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError, TrainingError
+from hauberk.evaluation.screen import stiffness
 from hauberk.threats.base import Box
 from hauberk.train.checkpoint import Folder
 from hauberk.train.config import Settings
@@ -19,6 +20,7 @@ from hauberk.train.kinds import require_strategy, require_words
 from hauberk.train.loader import Loader
 from hauberk.train.logs import Progress, Tally
 from hauberk.train.material import Data, split
+from hauberk.train.natural import Natural
 from hauberk.train.optimisers import Average, make_optimiser
 from hauberk.train.processes import Processes, seed_step
 from hauberk.train.strategy import Batch, Loss, Strategy
@@ -79,15 +81,16 @@ class Run:
         model.to(self.device)
         if channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = make_optimiser(
-            settings.optimiser, model.parameters(), settings.learning_rate, settings.momentum,
-            settings.weight_decay, settings.nesterov,
-        )  # fmt: skip
+        self.optimiser = self.make_optimiser(model)
+        self.natural: Natural | None = None
+        if settings.natural is not None:
+            self.natural = Natural(model, settings.natural, self.make_optimiser)
         fast: Any = torch.compile(model) if compile else model
         # A model that was compiled before the library was imported cannot be compiled again.
         self.wrapped = self.processes.fabric.setup_module(fast, _reapply_compile=compile)
         self.passes = Passes(self.wrapped)
         self.victim = self.processes.victim(fast, settings.attack_mode)
+        stiffness(self.victim, train.x[:4], settings.seed)
         self.loader = Loader(
             train.x, train.y, settings.minibatch, settings.augmentation, box, settings.seed,
             self.device, channels_last,
@@ -109,6 +112,13 @@ class Run:
         self.epochs = Epochs(self, held)
         self.folder: Folder | None = None
         self.on_step: Callable[[Progress], None] | None = None
+
+    def make_optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of the settings for a model."""
+        s = self.settings
+        return make_optimiser(
+            s.optimiser, model.parameters(), s.learning_rate, s.momentum, s.weight_decay, s.nesterov
+        )
 
     def tell(
         self,
@@ -169,6 +179,8 @@ class Run:
             self.tally.attacking += self.victim.seconds - attacked
             last = not self.step % self.loader.steps
             late = time.monotonic() - self.saved >= self.every
+            if last and self.natural is not None:
+                self.natural.mix(self.model)
             if last or late:
                 self.require_finite()
             if late and not last:
@@ -187,8 +199,8 @@ class Run:
         seed_step(self.settings.seed, self.step, self.processes.rank)
         self.optimiser.zero_grad(set_to_none=True)
         value = torch.zeros((), device=self.device)
+        x, y, ids = self.loader.take(mine, epoch)
         if len(mine):
-            x, y, ids = self.loader.take(mine, epoch)
             batch = Batch(
                 model=self.wrapped, victim=self.victim, x=x, y=y, ids=ids, step=self.step,
                 epoch=epoch, progress=self.step / self.total, seed=self.settings.seed,
@@ -204,23 +216,34 @@ class Run:
             self.tally.backwards += self.victim.backwards - before[1] + backwards
             for name, log in loss.logs.items():
                 self.tally.add(name, log, len(mine))
-        value = self.processes.average(self.model, value, len(mine) / len(rows))
+        weight = len(mine) / len(rows)
+        value = self.processes.average(self.model, value, weight)
         self.pending.append((self.step, value))
         if len(self.pending) >= self.look_every:
             self.look()
         if self.processes.rank == 0:  # the mean over all is known to each
             self.tally.add("loss", value, len(rows))
-        if self.settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
-        if self.settings.schedule is not None:
-            rate = self.rates.at(self.step, self.loader.steps)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-        self.optimiser.step()
+        self.move(self.model, self.optimiser)
         if self.average is not None:
             self.average.update(self.model)
         self.processes.spread(self.memory, rows)
+        if self.natural is not None:
+            clean = self.natural.learn(x, y, self.processes, weight)
+            self.move(self.natural.twin, self.natural.optimiser)
+            self.pending.append((self.step, clean))
+            self.tally.forwards += len(mine)
+            self.tally.backwards += len(mine)
         self.step += 1
+
+    def move(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        """A step along the gradients that the parameters hold."""
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), self.settings.clip)
+        if self.settings.schedule is not None:
+            rate = self.rates.at(self.step, self.loader.steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        optimiser.step()
 
     def learn(self, batch: Batch) -> Loss:
         """The strategy's loss, and its gradient."""
@@ -280,6 +303,7 @@ class Run:
                 "model": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "average": None if self.average is None else self.average.state,
+                "natural": None if self.natural is None else self.natural.state(),
                 "memory": self.memory,
                 "tally": self.tally.state(),
                 "epochs": self.epochs.state(),
@@ -294,6 +318,8 @@ class Run:
         if self.average is not None:
             for name, value in found["average"].items():
                 self.average.state[name].copy_(value)
+        if self.natural is not None:
+            self.natural.restore(found["natural"])
         for name, table in found["memory"].items():
             self.memory[name].copy_(table)
         if self.processes.rank == 0:  # what others had added up in this epoch is lost to its logs

@@ -35,7 +35,9 @@ class Single(Adversarial):
             raise InputError("steps are those of the usual attack: say them in the attack instead")
 
     def attack_on(self, threat: Threat) -> Attack:
-        return usual_attack(threat, self.steps) if self.attack is None else self.attack
+        if self.attack is not None:
+            return self.attack
+        return self.softened(usual_attack(threat, self.steps))
 
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
         found = batch.attack(self.attack_on(self.threat), threats[0])

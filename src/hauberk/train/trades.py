@@ -59,7 +59,7 @@ class TRADES(Growing):
     def attack_on(self, threat: Threat) -> Attack:
         if self.attack is not None:
             return self.attack
-        attack = usual_attack(threat, 10)
+        attack = self.softened(usual_attack(threat, 10))
         return replace(attack, zero_start=False) if isinstance(attack, MSD) else attack
 
     def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:

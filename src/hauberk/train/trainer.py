@@ -48,6 +48,7 @@ def fit(
     weight_decay: float = 0.0,
     clip: float | None = None,
     ema: float | None = None,
+    natural: float | None = None,
     augment: Sequence[str] = (),
     validation: int | Dataset | tuple[Tensor, Tensor] = 0,
     select: str = "union",
@@ -83,6 +84,9 @@ def fit(
             ``("steps", [(step, factor), ...])`` or ``("epochs", ...)`` for steps down.
         clip: largest norm of the gradient. ema: decay of an average of the weights, which is what
             is validated and kept.
+        natural: share of natural training, whose steps on the clean minibatches are projected on
+            those of the strategy after each epoch (Jiang & Singh 2024, with 0.5). A pass each way
+            more per example; not with ema, which would miss the mixtures.
         augment: ``"pad-crop:4"`` and ``"flip"``, for images ``(N, C, H, W)``.
         validation: how many of the first examples to hold out (of examples sorted by class, as many
             from all over), or data of its own; 0 for none.
@@ -116,8 +120,9 @@ def fit(
     settings = Settings(
         epochs=epochs, minibatch=minibatch, optimiser=optimiser, learning_rate=learning_rate,
         schedule=schedule, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay,
-        clip=clip, ema=ema, augment=augment, select=select, validate_steps=validate_steps,
-        patience=patience, seed=seed, attack_mode=attack_mode, precision=precision,
+        clip=clip, ema=ema, natural=natural, augment=augment, select=select,
+        validate_steps=validate_steps, patience=patience, seed=seed, attack_mode=attack_mode,
+        precision=precision,
     )  # fmt: skip
     run = Run(
         model, data, strategy, settings, validation=validation, box=Box.of(box), device=device,
