@@ -8,13 +8,14 @@ on one thread.
 """
 
 import argparse
+import csv
 import json
 import os
 import shlex
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class Job:
         for out, words in self.commands(data, limit):
             if (out / "summary.json").exists():
                 continue
-            more = ["--resume"] if (out / "config.json").exists() else []
+            begun = any((out / name).exists() for name in ("config.json", "manifest.json"))
+            more = ["--resume"] if begun else []
             command = [sys.executable, "-m", "hauberk", *words, *more]
             print(shlex.join(["hauberk", *words, *more]), flush=True)
             threads = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -118,6 +120,21 @@ def table(seeds: int) -> str:
         own = [f"{100 * best[recipe]:.1f}" for recipe in SINGLE]
         least, mean = min(best.values()), statistics.mean(best.values())
         rows.append(["OPT", "", "", *own, f"**{100 * least:.1f}**", f"{100 * mean:.1f}", "", ""])
+    return markdown(head, rows)
+
+
+def weights() -> str:
+    """Mean domain weights of AMPGD after each epoch (Wang et al. 2021, Figure 3), first seed."""
+    with open(Job("ampgd", 0).out / "history.csv", encoding="utf-8") as stream:
+        records = list(csv.DictReader(stream))
+    named = [name for name in records[0] if name.startswith("weight ")]
+    head = ["epoch", *(name.removeprefix("weight ") for name in named)]
+    rows = [[r["epoch"], *(f"{float(r[name]):.3f}" for name in named)] for r in records]
+    return markdown(head, rows)
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)])
 
@@ -131,9 +148,13 @@ def main() -> None:
     parser.add_argument("--to", default="docs/results/training.md")
     given = parser.parse_args()
     with ThreadPoolExecutor(given.jobs) as pool:
-        for _ in pool.map(lambda job: job.run(given.data_dir, given.limit), jobs(given.seeds)):
-            pass
+        running = [pool.submit(j.run, given.data_dir, given.limit) for j in jobs(given.seeds)]
+        for done in as_completed(running):
+            if (error := done.exception()) is not None:
+                pool.shutdown(cancel_futures=True)
+                raise error
     fill(Path(given.to), "budget", table(given.seeds))
+    fill(Path(given.to), "weights", weights())
 
 
 def fill(path: Path, name: str, text: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from compare import fill
+from compare import fill, markdown
 
 import hauberk as hb
 from hauberk import train
@@ -116,12 +116,10 @@ def main() -> None:
         found, told = trained(name, given.data_dir)
         rows.append(row(name, found, told))
         runs[NAMES[name]] = found
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    table = "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in rows)])
     pictures = Path(given.to).parent
     by_epoch(runs, pictures / "margins.png", small=SMALL)
     small_shares(runs, pictures / "margins_small.png", small=SMALL)
-    fill(Path(given.to), "margins", table)
+    fill(Path(given.to), "margins", markdown(head, rows))
 
 
 if __name__ == "__main__":

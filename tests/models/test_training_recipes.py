@@ -184,8 +184,10 @@ def test_budget_recipes_cost_the_same(read, name):
     assert strategy.threats == ((one,) if one else tuple(balls.values()))
     assert (options.model, options.limit) == ("hauberk.models:kwsmall_mnist", 10_000)
     torch.manual_seed(0)
-    data = torch.rand(8, 1, 28, 28), torch.arange(8)
+    # One threat a batch is drawn at random: many small batches tell the mean.
+    data = torch.rand(80, 1, 28, 28), torch.arange(80) % 10
     full = replace(strategy, grow=0.0)
-    spent = fit(models.kwsmall_mnist(), data, full, epochs=1, minibatch=8).history[0]
-    passes = (spent["forwards"] + spent["backwards"]) / 8 * settings.epochs
-    assert 720 <= passes <= 741
+    spent = fit(models.kwsmall_mnist(), data, full, epochs=1, minibatch=2).history[0]
+    passes = (spent["forwards"] + spent["backwards"]) / 80 * settings.epochs
+    drawn = 0.15 if name.endswith(("random-norm", "eat")) else 0.065
+    assert passes == pytest.approx(260, rel=drawn)

@@ -19,7 +19,7 @@ from hauberk.train import AVG, MMA, OMMA, Loss, Single, Standard, Strategy, fit
 from hauberk.train.loader import minibatches
 from hauberk.train.processes import Processes
 from hauberk.train.strategy import Batch
-from hauberk.train.validation import margins
+from hauberk.train.validation import Held
 
 
 def normalised():
@@ -300,8 +300,8 @@ def test_the_margin_to_a_union_is_the_least():
     model.requires_grad_(False)
     victim, ids = Victim(model), torch.arange(len(x))
     threats = [hb.Linf(0.05), hb.L2(0.1)]
-    each = [margins(victim, x, y, ids, [t], 30, Box()) for t in threats]
-    both = margins(victim, x, y, ids, [hb.Union(*threats)], 30, Box())
+    each = [Held(victim, x, y, ids, [t], 30, Box()).margins() for t in threats]
+    both = Held(victim, x, y, ids, [hb.Union(*threats)], 30, Box()).margins()
     assert torch.equal(both, torch.minimum(*each))
     assert not both[~(model(x).argmax(1) == y)].any()
 

@@ -14,7 +14,7 @@ from hauberk.models.described import FILE
 from hauberk.train.logs import Board, Tally, means
 from hauberk.train.material import Material
 from hauberk.train.trainer import Trained
-from hauberk.train.validation import correct_under, count, margins
+from hauberk.train.validation import Held, count
 
 if TYPE_CHECKING:
     from hauberk.train.run import Run
@@ -146,20 +146,16 @@ class Epochs:
         victim = run.processes.victim(run.victim.model, "eval")
         x, y = self.held.x[mine].to(run.device), self.held.y[mine].to(run.device)
         # Numbers of the examples are those of the whole set: the same start in every process.
-        flags = correct_under(
+        held = Held(
             victim, x, y, mine.to(run.device), run.strategy.threats,
             run.settings.validate_steps, run.box,
         )  # fmt: skip
-        counts = run.processes.gather(count(flags))
+        counts = run.processes.gather(count(held.correct()))
         names = dict.fromkeys(n for c in counts for n in c)
         found = {f"valid_{n}": sum(c[n] for c in counts) / len(self.held) for n in names}
         if run.settings.select == "margin":
-            each = margins(
-                victim, x, y, mine.to(run.device), run.strategy.threats,
-                run.settings.validate_steps, run.box,
-            )  # fmt: skip
-            sums = run.processes.gather({"margin": float(each.sum())})
-            found["valid_margin"] = sum(s["margin"] for s in sums) / len(self.held)
+            sums = run.processes.gather(float(held.margins().sum()))
+            found["valid_margin"] = sum(sums) / len(self.held)
         return found
 
     def finish(self) -> Trained:

@@ -32,8 +32,7 @@ class Growing(Strategy):
             teach some networks to hide them rather than to resist.
 
     Raises:
-        InputError: for a share or a width out of range, and for softened gradients of a model that
-            cannot be looked into.
+        InputError: for a share or a width out of range.
     """
 
     threat: Threat = field(kw_only=False)
@@ -60,6 +59,10 @@ class Growing(Strategy):
         """Those of :attr:`threats` that the attacks of the training search: all by default."""
         return self.threats
 
+    @property
+    def softens(self) -> bool:
+        return any(self.attack_on(threat).soften for threat in self.inner)
+
     @abstractmethod
     def attack_on(self, threat: Threat) -> Attack:
         """The inner attack on one of :attr:`inner`."""
@@ -79,10 +82,6 @@ class Growing(Strategy):
 
     def loss(self, batch: Batch, memory: Memory) -> Loss:
         share = self.share(batch.progress)
-        if self.soften and batch.victim.stiff is not None:
-            raise InputError(
-                f"the model's gradients cannot be softened ({batch.victim.stiff}): set soften to 0"
-            )
         if not len(batch.x):
             return nothing(batch)
         if share <= 0:

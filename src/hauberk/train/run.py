@@ -90,7 +90,13 @@ class Run:
         self.wrapped = self.processes.fabric.setup_module(fast, _reapply_compile=compile)
         self.passes = Passes(self.wrapped)
         self.victim = self.processes.victim(fast, settings.attack_mode)
-        stiffness(self.victim, train.x[:4], settings.seed)
+        if strategy.softens:
+            stiffness(self.victim, train.x[:4], settings.seed)
+            if self.victim.stiff is not None:
+                raise InputError(
+                    f"the model's gradients cannot be softened ({self.victim.stiff}): take attacks "
+                    "without soften"
+                )
         self.loader = Loader(
             train.x, train.y, settings.minibatch, settings.augmentation, box, settings.seed,
             self.device, channels_last,

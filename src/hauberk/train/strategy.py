@@ -95,6 +95,11 @@ class Strategy(ABC):
         """The threats that are trained against."""
         return ()
 
+    @property
+    def softens(self) -> bool:
+        """Whether attacks go by softened gradients, which must be possible with the model."""
+        return False
+
     def begin(self, examples: int, device: torch.device) -> Memory:
         """Tables with one row for each of so many training examples; :meth:`loss` writes rows."""
         return {}

@@ -1,11 +1,15 @@
 """A model in training on held-out examples: accuracies, clean and attacked, and margins."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
+from hauberk.engine.outcome import Outcome
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.radius.anpgd import ANPGD
@@ -17,65 +21,75 @@ FARTHEST = 1.05
 """How far margins are looked for, in units of a threat's radius (Ding et al. 2020, Algorithm 1)."""
 
 
-def correct_under(
-    victim: Victim,
-    x: Tensor,
-    y: Tensor,
-    ids: Tensor,
-    threats: Sequence[Threat],
-    steps: int,
-    box: Box,
-) -> dict[str, Tensor]:
-    """Which examples stay correctly classified: ``clean``, each threat and ``union``, (B,) bool.
+@dataclass
+class Held:
+    """Held-out examples ``x`` (B, ...), ``y`` (B,), numbered ``ids``, before a model in training.
 
-    Without threats ``clean`` alone.
+    Attacks begin at the same random points each time.
 
-    PGD with so many steps, from the same random points each time; an upper bound on the robust
-    accuracy, good for choosing among checkpoints only.
-    """  # fmt: skip
-    attack = PGD(steps=steps)
-    right = _right(victim, x, y)
-    found = {"clean": right}
-    union = right.clone()
-    alive = right.nonzero().flatten()
-    parts = _parts(threats)
-    for name, threat in parts.items():
-        kept = right.clone()
-        if len(alive):
-            at = alive.to(x.device)
-            fooled = attack.run(victim, threat, x[at], y[at], box=box, ids=ids[at]).fooled
-            kept[alive] = ~fooled
-        found[name] = kept
-        union &= kept
-    return {**found, "union": union} if parts else found
-
-
-def margins(
-    victim: Victim,
-    x: Tensor,
-    y: Tensor,
-    ids: Tensor,
-    threats: Sequence[Threat],
-    steps: int,
-    box: Box,
-) -> Tensor:
-    """Least margin over the threats, each in units of its radius, (B,) float64.
-
-    0 where the model is wrong; ``FARTHEST`` where AN-PGD found nothing so near. Of one threat,
-    what Ding et al. 2020, appendix C, choose checkpoints by.
+    Attributes:
+        steps: of the attacks.
     """
-    right = _right(victim, x, y)
-    found = torch.where(right, FARTHEST, 0.0).double()
-    alive = right.nonzero().flatten()
-    at = alive.to(x.device)
-    for threat in _parts(threats).values() if len(alive) else ():
-        assert isinstance(threat, Ball)
-        solver = ANPGD(steps=steps, eps=threat.eps, eps_max=FARTHEST * threat.eps)
-        nearest = solver.run(victim, Metric(threat.p), x[at], y[at], box=box, ids=ids[at])
-        share = (nearest.distance.double() / threat.eps).to(found)
-        near = torch.where(nearest.fooled.to(found.device), share, FARTHEST)
-        found[alive] = found[alive].minimum(near)
-    return found
+
+    victim: Victim
+    x: Tensor
+    y: Tensor
+    ids: Tensor
+    threats: Sequence[Threat]
+    steps: int
+    box: Box
+
+    @cached_property
+    def right(self) -> Tensor:
+        """Which examples the model gets right, (B,) bool."""
+        if not len(self.x):
+            return self.y > 0
+        with self.victim.held():
+            predicted = self.victim.predict(self.x)
+            return ~self.victim.wrong(predicted, self.y.to(self.victim.device))
+
+    def correct(self) -> dict[str, Tensor]:
+        """Which stay correctly classified: ``clean``, each threat and ``union``, (B,) bool.
+
+        Without threats ``clean`` alone. By PGD: an upper bound on the robust accuracy, good for
+        choosing among checkpoints only.
+        """
+        found, union = {"clean": self.right}, self.right.clone()
+        for name, threat in _parts(self.threats).items():
+            found[name] = self.right.clone()
+            if len(self.alive):
+                fooled = self.attack(PGD(steps=self.steps), threat).fooled
+                found[name][self.alive] = ~fooled
+            union &= found[name]
+        return {**found, "union": union} if len(found) > 1 else found
+
+    def margins(self) -> Tensor:
+        """Least margin over the threats, each in units of its radius, (B,) float64.
+
+        0 where the model is wrong; ``FARTHEST`` where AN-PGD found nothing so near. Of one threat,
+        what Ding et al. 2020, appendix C, choose checkpoints by.
+        """
+        found = torch.where(self.right, FARTHEST, 0.0).double()
+        for threat in _parts(self.threats).values() if len(self.alive) else ():
+            assert isinstance(threat, Ball)
+            solver = ANPGD(steps=self.steps, eps=threat.eps, eps_max=FARTHEST * threat.eps)
+            nearest = self.attack(solver, Metric(threat.p))
+            share = (nearest.distance.double() / threat.eps).to(found)
+            near = torch.where(nearest.fooled.to(found.device), share, FARTHEST)
+            found[self.alive] = found[self.alive].minimum(near)
+        return found
+
+    @cached_property
+    def alive(self) -> Tensor:
+        """Rows of the examples that the model gets right."""
+        return self.right.nonzero().flatten()
+
+    def attack(self, attack: Attack, threat: Threat) -> Outcome:
+        """An attack on the examples that the model gets right."""
+        at = self.alive.to(self.x.device)
+        return attack.run(
+            self.victim, threat, self.x[at], self.y[at], box=self.box, ids=self.ids[at]
+        )
 
 
 def require_margins(threats: Sequence[Threat]) -> None:
@@ -101,11 +115,6 @@ def count(flags: dict[str, Tensor]) -> dict[str, int]:
         return {}
     sums = torch.stack([f.sum() for f in flags.values()]).tolist()
     return dict(zip(flags, map(int, sums), strict=True))
-
-
-def _right(victim: Victim, x: Tensor, y: Tensor) -> Tensor:
-    with victim.held():
-        return ~victim.wrong(victim.predict(x), y.to(victim.device)) if len(x) else y > 0
 
 
 def _parts(threats: Sequence[Threat]) -> dict[str, Threat]:
