@@ -190,10 +190,15 @@ def _dry_run(
     model: "nn.Module", data: "Dataset", held: "int | Dataset", strategy: "Strategy",
     settings: dict[str, Any], words: dict[str, Any], options: Any,
 ) -> int:  # fmt: skip
-    """The cost of an epoch, from the second of two minibatches; nothing is written."""
+    """The cost of an epoch; nothing is written.
+
+    The time is that of the second of two minibatches, the passes those of many small ones: a
+    strategy may draw a threat for each.
+    """
     from hauberk.data import Dataset
     from hauberk.train.config import Settings
     from hauberk.train.loader import minibatches
+    from hauberk.train.validation import most_passes
 
     def part(of: "Dataset", start: int, many: int) -> "Dataset":
         some = slice(start, start + many)
@@ -216,17 +221,21 @@ def _dry_run(
         on_epoch=lambda record: ends.append(time.monotonic()),
     )  # fmt: skip
     record = found.history[1]
-    n, parts = len(data) - first, sum(len(threat.parts) for threat in strategy.threats)
+    n, parts = len(data) - first, [part for threat in strategy.threats for part in threat.parts]
     passes = record["forwards"] + record["backwards"]
-    spent = ends[1] - ends[0] - record["seconds_validation"]
-    training = spent * n / len(some)
+    spent = (ends[1] - ends[0] - record["seconds_validation"]) / max(1, passes)
+    many = part(data, first, 64)
+    small = settings | {"epochs": 1, "minibatch": max(2, options.devices * options.nodes)}
+    drawn = _fit(model, many, full, small, **words).history[0]
+    passes = (drawn["forwards"] + drawn["backwards"]) / len(many)
+    training = spent * passes * n
     # From the passes: the model at hand is wrong on most of it, and what is wrong is not attacked.
-    asked = len(watched) * (1 + parts * (2 * checked.validate_steps + 1))
-    validating = asked * spent / max(1, passes)
+    asked = len(watched) * most_passes(parts, checked.validate_steps, checked.select)
+    validating = asked * spent
     print(
         f"{n} examples in {minibatches(n, minibatch)} minibatches, {len(watched)} to validate on:"
     )
-    print(f"an epoch costs {passes / len(some):.4g} passes per example and about "
+    print(f"an epoch costs {passes:.4g} passes per example and about "
           f"{_time(training)}, validation at most {_time(validating)}")  # fmt: skip
     alone = " in one process" if options.devices * options.nodes > 1 else ""
     print(f"{options.epochs} epochs: about {_time((training + validating) * options.epochs)}"

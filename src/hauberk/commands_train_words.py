@@ -29,8 +29,13 @@ _NUMBERS: dict[str, tuple[type, Any, str]] = {
     "clip": (float, None, "largest norm of the gradient"),
     "ema": (float, None, "keep the moving average of the weights with this decay: 0.999"),
     "natural": (float, None, "share of natural training, projected on the other's steps: 0.5"),
-    "validation": (int, 0, "hold out the first N examples (or take N of --validation-data)"),
-    "validate-steps": (int, None, "of PGD on the examples held out; 20"),
+    "validation": (
+        int,
+        0,
+        "hold out the first N examples, or N from all over data grouped by class (or "
+        "take N of --validation-data)",
+    ),
+    "validate-steps": (int, None, "of the attacks on the examples held out; 20"),
     "patience": (int, None, "stop after so many epochs without a better one"),
     "every-minutes": (float, 5.0, "between checkpoints; one is written after each epoch too"),
     "seed": (int, 0, "of all random numbers, those of new weights too"),

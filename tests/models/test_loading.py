@@ -1,5 +1,6 @@
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -320,7 +321,7 @@ def test_what_is_no_model(tmp_path, spec, says):
 # --- what a training leaves
 
 
-def trained(folder, model="net.py:make", weights="best.safetensors", ended=True):
+def trained(folder, model="../net.py:make", weights="best.safetensors", ended=True):
     """A folder like that of a training, of a model in the folder above."""
     folder.mkdir()
     (folder.parent / "net.py").write_text(
@@ -328,6 +329,9 @@ def trained(folder, model="net.py:make", weights="best.safetensors", ended=True)
     )
     source = small()
     save(source.state_dict(), folder / ("best.safetensors" if ended else "last.safetensors"))
+    (folder / "config.json").write_text("{}")
+    if ended:
+        (folder / "summary.json").write_text("{}")
     (folder / "model.yaml").write_text(f"model: {model}\nclass: MLP\nweights: {weights}\n")
     return source
 
@@ -348,6 +352,9 @@ def test_other_weights_outdo_those_of_the_file(tmp_path):
 
 def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
     source = trained(tmp_path / "run", relative("net.py:make", tmp_path / "run"))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert relative("net.py:make", tmp_path / "link") == "../net.py:make"
+    assert same(load_model("link"), source)
     elsewhere = tmp_path / "else" / "where"
     elsewhere.mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
@@ -376,5 +383,30 @@ def test_a_file_that_says_nothing_is_refused(tmp_path, text, says):
     assert says in refused("run/model.yaml", call=load_model)
 
 
-def test_a_missing_file_is_named():
+def test_a_missing_file_is_named(tmp_path):
     assert "nowhere.yaml" in refused("nowhere.yaml", call=load_model)
+    trained(tmp_path / "run", "../gone.py:make")
+    (tmp_path / "gone").mkdir()
+    told = refused("run", call=load_model)
+    assert f"{tmp_path / 'gone.py'} does not exist" in told
+
+
+@pytest.mark.parametrize("spec", ["gone", "run/best.safetensors"])
+def test_what_is_no_training_says_what_to_give(tmp_path, spec):
+    trained(tmp_path / "run")
+    (tmp_path / "gone").mkdir()
+    assert "or the folder of a training" in refused(spec, call=load_model)
+
+
+def test_infinities_that_the_model_has_itself_are_weights():
+    class Masked(nn.Module):
+        def __init__(self, at=0):
+            super().__init__()
+            self.body = small()
+            mask = torch.zeros(3)
+            mask[at] = -torch.inf
+            self.register_buffer("mask", mask)
+
+    save(Masked().state_dict(), Path("masked.npz"))
+    assert same(load_weights(Masked(), "masked.npz"), Masked(0)) is False  # other weights, loaded
+    assert "infinite values in mask" in refused(Masked(1), "masked.npz")

@@ -67,6 +67,62 @@ def test_opposite_movements_are_not_mixed_in():
     assert torch.equal(natural.twin.weight, model.weight)
 
 
+class Odd(nn.Module):
+    """A tied weight, a learned scale, a spectral norm, a mask of infinities and a statistic."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))
+        self.second = nn.Linear(3, 3, bias=False)
+        self.third = nn.Linear(3, 3, bias=False)
+        self.third.weight = self.second.weight
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.norm = nn.BatchNorm1d(3)
+        self.register_buffer("mask", torch.tensor([0.0, 0.0, 0.0, -torch.inf]))
+
+    def forward(self, x):
+        z = self.third(self.norm(torch.tanh(self.second(self.first(x)))))
+        return torch.cat([self.scale * z, z[:, :1]], 1) + self.mask
+
+
+def test_every_parameter_is_mixed_once_and_buffers_stay_what_they_are():
+    x, y = blobs(40, torch.float64)
+    first = Odd().double()
+    ends = [
+        fit(Odd().double(), (x, y), strategy, epochs=1, **SETTINGS).model
+        for strategy in (Attacked(), Standard())
+    ]
+    found = fit(Odd().double(), (x, y), Attacked(), epochs=1, natural=0.5, **SETTINGS).model
+    for name, p in found.named_parameters():
+        old, a, n = (dict(m.named_parameters())[name].detach() for m in (first, *ends))
+        u, v = (a - old).flatten(), (n - old).flatten()
+        near = max(0.0, float(u @ v / (u.norm() * v.norm())))
+        wanted = old.flatten() + 0.5 * u + 0.5 * near * v
+        torch.testing.assert_close(p.detach().flatten(), wanted, rtol=1e-9, atol=1e-12)
+    assert found.third.weight is found.second.weight
+    assert torch.equal(found.mask, first.mask)
+    vector = found.first.parametrizations.weight[0]._u
+    assert float(vector.norm()) == pytest.approx(1)
+    assert not torch.equal(found.norm.running_mean, ends[0].norm.running_mean)
+
+
+def test_a_model_that_cannot_be_copied_is_refused():
+    model = net()
+    model.own = (i for i in range(3))
+    with pytest.raises(InputError, match="cannot be made"):
+        fit(model, blobs(), Standard(), epochs=1, natural=0.5)
+
+
+def test_an_optimiser_of_other_parameters_is_refused():
+    model = net()
+    with pytest.raises(InputError, match="optimiser of other parameters"):
+        fit(
+            model, blobs(), Standard(), epochs=1, natural=0.5,
+            optimiser=lambda _: torch.optim.SGD(model.parameters(), lr=0.1),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("step", [3, 8, 12])
 def test_it_resumes_where_it_was(tmp_path, step):
     def stop(event):

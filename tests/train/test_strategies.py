@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from toys import blobs, net
 
 import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, FastLPA, Grid
@@ -25,6 +26,7 @@ from hauberk.train import (
     RandomNorm,
     Single,
     Standard,
+    fit,
 )  # fmt: skip
 from hauberk.train.eat import chances
 from hauberk.train.inner import divergence, usual_attack
@@ -445,3 +447,25 @@ def test_a_short_training_resists_its_threats(strategy, undefended):
     model = train(strategy, x, y)
     before, after = (robust(m, x[:200], y[:200], strategy.threat) for m in (undefended, model))
     assert after > before + 0.12
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Single(hb.L2(1), attack=PGD(), soften=0.1),
+        lambda: Single(hb.L2(1), attack=PGD(), steps=3),
+        lambda: MAX(hb.Union(hb.L2(1), hb.Linf(0.1)), attacks=PGD(loss="ce"), soften=0.1),
+    ],
+)
+def test_what_belongs_to_the_usual_attack_is_refused_beside_one(make):
+    with pytest.raises(InputError, match="in the attack instead"):
+        make()
+
+
+def test_softened_attacks_need_a_model_that_can_be_looked_into():
+    model = torch.jit.script(net())
+    strategy = Single(hb.Linf(0.05), steps=2, soften=0.3)
+    assert strategy.softens
+    assert not Single(hb.Linf(0.05), steps=2).softens
+    with pytest.raises(InputError, match="cannot be softened"):
+        fit(model, blobs(), strategy, epochs=1)

@@ -143,4 +143,6 @@ def test_validation_takes_the_first_examples_or_of_sorted_ones_some_of_every_cla
     train, held = split((x, y.sort().values), 10, Box(), net())
     assert held.y.bincount().tolist() == [3, 4, 3]
     assert torch.equal(torch.cat([train.ids, held.ids]).sort().values, torch.arange(60))
+    grouped = torch.tensor([2, 0, 1])[y.sort().values]
+    assert split((x, grouped), 10, Box(), net())[1].y.bincount().tolist() == [4, 3, 3]
     assert not len(split((x, y.sort().values), 0, Box(), net())[1])

@@ -50,7 +50,7 @@ def _width(x: Tensor, tau: float) -> Tensor:
     """``tau`` standard deviations of each example's units, ``(B, 1, ...)``."""
     flat = x.detach().flatten(1) if x.dim() > 1 else x.detach().reshape(1, -1)
     # Not std(), which takes ten times as long on a CPU and longer.
-    size = torch.linalg.vector_norm(flat - flat.mean(1, keepdim=True), dim=1)
+    size: Tensor = torch.linalg.vector_norm(flat - flat.mean(1, keepdim=True), dim=1)
     width = size.mul_(tau / max(1, flat.shape[1]) ** 0.5).clamp_(
         min=torch.finfo(x.dtype).tiny ** 0.5
     )

@@ -81,7 +81,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
                 f"weights {path}: both {chosen.name!r} and {other.name!r} fit and they differ: "
                 "save the one that you mean on its own"
             )
-    _check_values(path, chosen.weights)
+    _check_values(path, chosen.weights, own)
     dtypes = {v.dtype for v in chosen.weights.values() if _is_float(v)}
     if len(dtypes) == 1:
         model.to(dtypes.pop())
@@ -227,8 +227,16 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     )
 
 
-def _check_values(path: Path, weights: Mapping[str, Any]) -> None:
-    bad = [key for key, v in weights.items() if _is_float(v) and not v.isfinite().all()]
+def _check_values(path: Path, weights: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+    """Infinities are let through where the model itself has the same, as in a mask."""
+
+    def bad_in(key: str, v: Tensor) -> bool:
+        known = own.get(key)
+        if known is None or known.shape != v.shape:
+            return not bool(v.isfinite().all())
+        return bool((~v.isfinite() & (v != known.to(v))).any())
+
+    bad = [key for key, v in weights.items() if _is_float(v) and bad_in(key, v)]
     if bad:
         raise InputError(
             f"weights {path}: NaN or infinite values in {_few(bad)}: use another checkpoint"

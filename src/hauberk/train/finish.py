@@ -144,6 +144,7 @@ class Epochs:
         run = self.run
         mine = run.processes.share(torch.arange(len(self.held)))
         victim = run.processes.victim(run.victim.model, "eval")
+        victim.stiff = run.victim.stiff
         x, y = self.held.x[mine].to(run.device), self.held.y[mine].to(run.device)
         # Numbers of the examples are those of the whole set: the same start in every process.
         held = Held(

@@ -45,11 +45,11 @@ class Material:
     def held(self, count: int) -> tuple["Material", "Material"]:
         """The rest, and so many examples to validate on.
 
-        The first ones; of examples in the order of their classes, which would all be of one class,
-        every so many-th.
+        The first ones; of examples grouped by class, which would all be of one, every so many-th.
         """
         y = self.y
-        if not count or not bool((y[1:] >= y[:-1]).all()) or int(y[0]) == int(y[-1]):
+        groups = 1 + int((y[1:] != y[:-1]).sum())
+        if not count or groups == 1 or groups > len(y.unique()):
             return self.part(slice(count, None)), self.part(slice(0, count))
         chosen = torch.zeros(len(y), dtype=torch.bool)
         chosen[(torch.arange(count) * len(y) + len(y) // 2) // count] = True

@@ -41,6 +41,12 @@ def make_optimiser(
                 f"the optimiser function returned a {type(made).__name__}: "
                 "return a torch.optim.Optimizer"
             )
+        held = {id(p) for group in made.param_groups for p in group["params"]}
+        if not held & set(map(id, trained)):
+            raise InputError(
+                "the optimiser function returned an optimiser of other parameters: make one of "
+                "the list that it is given"
+            )
         return made
     raise InputError(
         f"unknown optimiser {which!r}: choose {' or '.join(NAMES)}, or give a function of the "

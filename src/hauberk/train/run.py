@@ -90,9 +90,9 @@ class Run:
         self.wrapped = self.processes.fabric.setup_module(fast, _reapply_compile=compile)
         self.passes = Passes(self.wrapped)
         self.victim = self.processes.victim(fast, settings.attack_mode)
-        if strategy.softens:
+        if strategy.softens or (len(held) and strategy.threats):
             stiffness(self.victim, train.x[:4], settings.seed)
-            if self.victim.stiff is not None:
+            if strategy.softens and self.victim.stiff is not None:
                 raise InputError(
                     f"the model's gradients cannot be softened ({self.victim.stiff}): take attacks "
                     "without soften"
@@ -206,6 +206,8 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         value = torch.zeros((), device=self.device)
         x, y, ids = self.loader.take(mine, epoch)
+        # A strategy may write into the batch that it is given.
+        clean = x if self.natural is None else x.clone()
         if len(mine):
             batch = Batch(
                 model=self.wrapped, victim=self.victim, x=x, y=y, ids=ids, step=self.step,
@@ -234,9 +236,9 @@ class Run:
             self.average.update(self.model)
         self.processes.spread(self.memory, rows)
         if self.natural is not None:
-            clean = self.natural.learn(x, y, self.processes, weight)
+            value = self.natural.learn(clean, y, self.processes, weight)
             self.move(self.natural.twin, self.natural.optimiser)
-            self.pending.append((self.step, clean))
+            self.pending.append((self.step, value))
             self.tally.forwards += len(mine)
             self.tally.backwards += len(mine)
         self.step += 1

@@ -31,8 +31,10 @@ class Single(Adversarial):
         super().__post_init__()
         one_threat(self.threat, type(self).__name__)
         require_steps(self.steps)
-        if self.attack is not None and self.steps is not None:
-            raise InputError("steps are those of the usual attack: say them in the attack instead")
+        if self.attack is not None and (self.steps is not None or self.soften):
+            raise InputError(
+                "steps and soften are those of the usual attack: say them in the attack instead"
+            )
 
     def attack_on(self, threat: Threat) -> Attack:
         if self.attack is not None:

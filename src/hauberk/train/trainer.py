@@ -88,12 +88,12 @@ def fit(
             those of the strategy after each epoch (Jiang & Singh 2024, with 0.5). A pass each way
             more per example; not with ema, which would miss the mixtures.
         augment: ``"pad-crop:4"`` and ``"flip"``, for images ``(N, C, H, W)``.
-        validation: how many of the first examples to hold out (of examples sorted by class, as many
-            from all over), or data of its own; 0 for none.
+        validation: how many of the first examples to hold out (of examples grouped by class,
+            as many from all over), or data of its own; 0 for none.
         select: the weights that are kept: those of the best epoch by accuracy on the ``union`` of
-            the strategy's threats (PGD with ``validate_steps``) or on ``clean`` examples (so too
-            without threats), by mean ``margin`` in its lp balls (AN-PGD, the least over the
-            threats in units of their radii), or the ``last``. Without validation, the last.
+            the strategy's threats (PGD and softened Auto-PGD of ``validate_steps``) or on ``clean``
+            examples (so too without threats), by mean ``margin`` in its lp balls (AN-PGD, the least
+            over the threats in units of their radii), or the ``last``, as without validation.
         patience: stop after so many epochs without a better one.
         attack_mode: ``eval``, or ``train`` for attacks on the model in train mode; its running
             statistics are left alone.
