@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from toys import blobs, net
+from toys import blobs
 
 import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, FastLPA, Grid
@@ -463,7 +463,7 @@ def test_what_belongs_to_the_usual_attack_is_refused_beside_one(make):
 
 
 def test_softened_attacks_need_a_model_that_can_be_looked_into():
-    model = torch.jit.script(net())
+    model = torch.jit.script(net(3, 3))
     strategy = Single(hb.Linf(0.05), steps=2, soften=0.3)
     assert strategy.softens
     assert not Single(hb.Linf(0.05), steps=2).softens
