@@ -44,7 +44,8 @@ Training, by one of 13 strategies (--dry-run tells the cost, --devices 4 takes s
 
 words:
   --model    a callable that returns a torch.nn.Module (or a module): package.module:name
-             or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN
+             or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN; or
+             the folder of a training, which names its weights too: runs/train
   --weights  .safetensors, .npz, or .pt with a plain state dict (no code is executed)
   --data     digits:test (embedded), mnist:test, fashion:test, cifar10:test (with --data-dir),
              npz:FILE (arrays images and labels), folder:DIR, or package.module:name
