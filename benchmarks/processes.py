@@ -1,6 +1,7 @@
 """What a second process brings: the same training in one process and in several, a thread each.
 
 python benchmarks/processes.py [--processes 2] [--steps 10] [--examples 2560] [--repeats 3]
+    [--double]
 """
 
 import argparse
@@ -18,7 +19,7 @@ from hauberk.train import MAX, fit
 from hauberk.train.processes import launch
 
 
-def work(steps: int, examples: int, minibatch: int, to: Path) -> None:
+def work(steps: int, examples: int, minibatch: int, dtype: torch.dtype, to: Path) -> None:
     """One process's part; the first writes down the history."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -27,7 +28,7 @@ def work(steps: int, examples: int, minibatch: int, to: Path) -> None:
     y = torch.randint(10, (examples,), generator=generator)
     threats = hb.Union(hb.Linf(0.1), hb.L2(1))
     found = fit(
-        kwsmall_mnist(), (x, y), MAX(threats, steps=steps), epochs=3, minibatch=minibatch,
+        kwsmall_mnist().to(dtype), (x, y), MAX(threats, steps=steps), epochs=3, minibatch=minibatch,
         optimiser="sgd", learning_rate=0.01,
     )  # fmt: skip
     if int(os.environ.get("RANK", 0)) == 0:
@@ -42,10 +43,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=2560)
     parser.add_argument("--minibatch", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--double", action="store_true", help="float64, which rounds less")
     parser.add_argument("--to", default=None, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.to is not None:
-        work(given.steps, given.examples, given.minibatch, Path(given.to))
+        dtype = torch.float64 if given.double else torch.float32
+        work(given.steps, given.examples, given.minibatch, dtype, Path(given.to))
         return
     os.environ["OMP_NUM_THREADS"] = "1"
     told: dict[int, list[list[dict[str, float]]]] = {1: [], given.processes: []}
@@ -55,6 +58,7 @@ def main() -> None:
                 to = Path(folder) / "history.json"
                 words = [__file__, "--to", str(to), "--steps", str(given.steps)]
                 words += ["--examples", str(given.examples), "--minibatch", str(given.minibatch)]
+                words += ["--double"] if given.double else []
                 if launch(words, many):
                     sys.exit("a training failed")
                 histories.append(json.loads(to.read_text(encoding="utf-8")))
