@@ -1,10 +1,12 @@
 """Clean accuracy of public checkpoints, to the last digit, on all 10,000 test images."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 import torch
 
+import hauberk as hb
 from hauberk.data import load_data
 from hauberk.models import load_model
 
@@ -47,3 +49,12 @@ def test_clean_accuracy(real_data_dir, name, weights, factory, right):
         )
     assert len(data) == 10_000
     assert found == right
+
+
+def test_the_shipped_network_resists_the_union(real_data_dir):
+    folder = Path(__file__).parents[2] / "recipes" / "train" / "weights" / "mnist-union"
+    data = load_data("mnist:test", real_data_dir, offset=1000, limit=100)
+    threats = hb.Union(hb.Linf(0.3), hb.L2(2.0), hb.L1(10))
+    found = hb.evaluate(load_model(str(folder)), data.images, data.labels, threats, suite="fast")
+    assert found.clean_accuracy >= 0.95
+    assert found.union_accuracy >= 0.5
