@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-THREATS = ("linf:0.3", "l2:2", "l1:10")
 STRATEGIES = ("avg", "max", "msd", "ampgd", "random-norm", "eat")
 SINGLE = {"linf": "linf:0.3", "l2": "l2:2", "l1": "l1:10"}
+THREATS = tuple(SINGLE.values())
 NAMES = {
     "avg": "AVG", "max": "MAX", "msd": "MSD", "ampgd": "AMPGD", "random-norm": "random norm",
     "eat": "E-AT", "linf": "linf alone", "l2": "l2 alone", "l1": "l1 alone",

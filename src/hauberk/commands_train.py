@@ -145,9 +145,8 @@ def _time(seconds: float) -> str:
 
 
 def _accuracies(record: dict[str, Any]) -> dict[str, float]:
-    found = {k.removeprefix("valid_"): v for k, v in record.items() if k.startswith("valid_")}
-    found.pop("margin", None)
-    return found
+    names = [k for k in record if k.startswith("valid_") and k != _MARGIN]
+    return {k.removeprefix("valid_"): record[k] for k in names}
 
 
 def _print(found: "Trained", strategy: "Strategy", options: Any) -> None:

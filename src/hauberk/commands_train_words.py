@@ -32,8 +32,8 @@ _NUMBERS: dict[str, tuple[type, Any, str]] = {
     "validation": (
         int,
         0,
-        "hold out the first N examples, or N from all over data grouped by class (or "
-        "take N of --validation-data)",
+        "hold out N examples, or take N of --validation-data; the first ones, or "
+        "from all over data grouped by class",
     ),
     "validate-steps": (int, None, "of the attacks on the examples held out; 20"),
     "patience": (int, None, "stop after so many epochs without a better one"),

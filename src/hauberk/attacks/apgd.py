@@ -41,25 +41,20 @@ class APGD(Attack):
         rho: share of rising steps that keeps the step size.
         enlarge: radii of the phases in sparse geometries, in units of the threat's own, the last
             one 1; ``(1,)`` turns this off.
-        first_share: share of the coordinates that the first step in a sparse geometry moves. A
-            search of few steps never gets from the 0.2 of Croce & Hein 2021 to sparse points.
     """
 
     rho: float = 0.75
     enlarge: tuple[float, ...] = (3.0, 2.0, 1.0)
-    first_share: float = 0.2
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.enlarge or self.enlarge[-1] != 1:
             raise InputError(f"enlarge is {self.enlarge}: its last radius must be 1")
-        if not 0 < self.first_share <= 1:
-            raise InputError(f"first_share is {self.first_share}: give a share in (0, 1]")
 
     def start(self, problem: Problem) -> State:
         region = problem.region
         if region.sparse:
-            return sparse_start(problem, self.enlarge, self.first_share)
+            return sparse_start(problem, self.enlarge)
         u = problem.begin()
         n = len(u)
         none = u.new_full((n,), torch.inf)

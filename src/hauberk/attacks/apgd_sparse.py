@@ -17,6 +17,7 @@ from hauberk.engine.state import Best, Clock, Problem, State, Told, keep_
 from hauberk.maths.steps import per_example
 from hauberk.threats.base import Region
 
+FIRST_SHARE = 0.2
 SPARSER = 1.5
 """The share moved is the best point's share of changed coordinates over this."""
 SHRINK = 1.5
@@ -58,7 +59,7 @@ def schedule(steps: int, phases: int) -> Schedule:
     return Schedule(phase, np.isin(t, starts[1:]), (since > 0) & (since % every == 0))
 
 
-def sparse_start(problem: Problem, enlarge: tuple[float, ...], first_share: float) -> SparseState:
+def sparse_start(problem: Problem, enlarge: tuple[float, ...]) -> SparseState:
     n = len(problem.y)
     factor = problem.region.radius.new_full((n,), enlarge[0])
     region = problem.region.scaled(factor)
@@ -67,7 +68,7 @@ def sparse_start(problem: Problem, enlarge: tuple[float, ...], first_share: floa
     d = u[0].numel() if n else 1
     return SparseState(
         u=u, t=Clock.zero(n), best=Best.none(u), best_grad=torch.zeros_like(u),
-        inside=np.full(n, len(enlarge) == 1), size=ones, share=ones * first_share, count=ones * d,
+        inside=np.full(n, len(enlarge) == 1), size=ones, share=ones * FIRST_SHARE, count=ones * d,
         region=region,
     )  # fmt: skip
 

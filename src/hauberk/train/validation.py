@@ -19,6 +19,8 @@ from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
 
 SOFTEN = 0.3
+"""Width of the softened gradients, that of the suites."""
+
 FARTHEST = 1.05
 """How far margins are looked for, in units of a threat's radius (Ding et al. 2020, Algorithm 1)."""
 
