@@ -439,7 +439,7 @@ class Launched:
     def __init__(self, left=""):
         self.left = left
 
-    def __call__(self, command, env):
+    def __call__(self, command, env, stdin):
         self.command, self.env = command, env
         if self.left:
             folder = env["HAUBERK_TRAIN_ERRORS"]
@@ -467,6 +467,8 @@ def test_devices_start_processes_that_run_the_same_words(place, monkeypatch, cap
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setattr("subprocess.Popen", None)
+    # This process must outlive what it was begun by.
+    monkeypatch.setattr("hauberk.train.launch.end_together", lambda: None)
     told = place / "told"
     told.mkdir()
     monkeypatch.setenv("HAUBERK_TRAIN_ERRORS", str(told))

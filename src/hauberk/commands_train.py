@@ -2,13 +2,11 @@
 
 import os
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from hauberk.commands import minutes, recorded
@@ -22,32 +20,30 @@ if TYPE_CHECKING:
     from hauberk.data import Dataset
     from hauberk.train import Strategy, Trained
 
-_ERRORS = "HAUBERK_TRAIN_ERRORS"
-"""Where the processes of ``--devices`` leave what went wrong; set for them alone."""
-
 _MARGIN = "valid_margin"
 _SECONDS = ("seconds_attack", "seconds_training", "seconds_validation")
 
 
 def train(options: Any, argv: Sequence[str]) -> int:
     """``hauberk train``; ``argv`` is the command line, for the processes of ``--devices``."""
-    told = os.environ.get(_ERRORS)
-    if told is None:
-        return _train(options, argv)
+    from hauberk.train.launch import ERRORS, leave
+
     try:
         return _train(options, argv)
     except (InputError, TrainingError) as error:
-        kind = "input" if isinstance(error, InputError) else "training"
-        file = Path(told, f"{time.time_ns()}-{os.getpid()}")
-        file.write_text(f"{kind}:{error}", encoding="utf-8")
+        if not leave(error):
+            raise
         return 1
     except KeyboardInterrupt:
+        if ERRORS not in os.environ:
+            raise
         return 1
 
 
 def _train(options: Any, argv: Sequence[str]) -> int:
     from hauberk.evaluation.files import put, to_json
     from hauberk.report.progress import shown
+    from hauberk.train.launch import end_together, is_begun, launch
 
     # What costs nothing to find out comes before model and data are loaded.
     words = circumstances(options)
@@ -55,11 +51,11 @@ def _train(options: Any, argv: Sequence[str]) -> int:
         options.strategy, several(options.threat), several(options.set), options.d_max
     )
     settings = settings_of(options)
-    begun = "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" in os.environ
-    if options.devices * options.nodes > 1 and not begun and not options.dry_run:
-        return _launch(argv, options.devices, options.nodes)
-    if begun:
+    if is_begun():
+        end_together()
         _hush()
+    elif options.devices * options.nodes > 1 and not options.dry_run:
+        return launch(["-m", "hauberk", *argv], options.devices, options.nodes)
     model, data, held = _load(options)
     if options.dry_run:
         return _dry_run(model, data, held, strategy, settings, words, options)
@@ -73,7 +69,7 @@ def _train(options: Any, argv: Sequence[str]) -> int:
             nodes=options.nodes, progress=progress, model_spec=options.model,
             on_epoch=_lines(options.epochs, lambda line: print(line, file=stream, flush=True)),
         )  # fmt: skip
-    if int(os.environ.get("RANK", "0")) == 0 or not begun:
+    if not is_begun() or os.environ.get("RANK", "0") == "0":
         put(Path(options.out, "command.json"), to_json(facts))
         _print(found, strategy, options)
     return 0
@@ -240,43 +236,3 @@ def _dry_run(
     print(f"{options.epochs} epochs: about {_time((training + validating) * options.epochs)}"
           f"{alone}")  # fmt: skip
     return 0
-
-
-_LAUNCH = """
-import logging, sys
-from torch.distributed.run import main
-logging.disable(logging.ERROR)
-try:
-    main(sys.argv[1:])
-except BaseException as error:
-    if type(error).__name__ in ("ChildFailedError", "SignalException", "KeyboardInterrupt"):
-        sys.exit(1)
-    raise
-"""
-"""torchrun without its own report of a process that ends with an error: it has told already."""
-
-
-def _launch(argv: Sequence[str], devices: int, nodes: int) -> int:
-    """This command in several processes of this machine; their errors are raised here."""
-    if nodes > 1:
-        raise InputError(
-            f"--nodes is {nodes}: start this command on each machine with torchrun "
-            f"--nnodes={nodes} --nproc-per-node={devices} --rdzv-backend=c10d "
-            "--rdzv-endpoint=HOST:PORT -m hauberk train ..."
-        )
-    with TemporaryDirectory() as folder:
-        env = {**os.environ, _ERRORS: folder}
-        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
-        command = [sys.executable, "-c", _LAUNCH, "--standalone", f"--nproc-per-node={devices}"]
-        process = subprocess.Popen([*command, "-m", "hauberk", *argv], env=env)
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        left = sorted(Path(folder).iterdir())
-        if left:
-            kind, _, text = left[0].read_text(encoding="utf-8").partition(":")
-            raise InputError(text) if kind == "input" else TrainingError(text)
-        return 1 if code else 0

@@ -14,7 +14,7 @@ from hauberk.models import MLP
 from hauberk.report.progress import shown
 from hauberk.report.table import print_comparison
 from hauberk.threats import L1, L2, Linf, Union
-from hauberk.train import train_max
+from hauberk.train import MAX, Standard, fit
 
 THREATS = Union(Linf(0.1), L2(0.6), L1(2.0))
 SIZES = (64, 128, 64, 10)
@@ -47,15 +47,14 @@ def _compare(out: Path, seed: int) -> None:
     print(f"{len(train.images)} training and {len(test.images)} test images of 8x8 digits")
     print(f"threats: {THREATS}")
     summaries = {}
-    for name, threats in (("standard", None), ("MAX-trained", THREATS)):
+    resisting = MAX(THREATS, attacks=PGD(steps=7), grow=0.5)
+    rates = [(0.0, 1e-4), (0.3 * EPOCHS, 2e-3), (EPOCHS, 0.0)]
+    for name, strategy in (("standard", Standard()), ("MAX-trained", resisting)):
         begun = time.perf_counter()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = digits_net()
-        attack = PGD(steps=7)
-        train_max(
-            model, train.images, train.labels, threats, epochs=EPOCHS, attack=attack, seed=seed
-        )
+        fit(model, train, strategy, epochs=EPOCHS, minibatch=64, schedule=rates, seed=seed)
         print(f"{name}: trained in {time.perf_counter() - begun:.0f} s, now under attack")
         stem = name.lower().replace("-trained", "")
         _save(model, out / f"{stem}.safetensors")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hauberk.errors import InputError
-from hauberk.train.processes import launch
+from hauberk.train.launch import launch
 
 SCRIPT = """
 import json, os, sys
@@ -130,8 +129,3 @@ def test_broken_off_and_resumed_they_end_the_same(told):
 @pytest.mark.slow
 def test_an_error_of_the_first_process_reaches_all(told):
     assert all("already holds a run" in t["refused"] for group in told for t in group)
-
-
-def test_several_machines_are_begun_by_hand():
-    with pytest.raises(InputError, match="torchrun"):
-        launch(["x.py"], 2, nodes=2)

@@ -126,7 +126,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_examples(tmp_
         net(), data, Breaks(), Settings(epochs=3, minibatch=16), validation=2, box=Box(),
         device=None, devices=1, nodes=1, compile=False, channels_last=False,
     )  # fmt: skip
-    run.look_every = look_every
+    run.guard.look_every = look_every
     run.open(tmp_path, False, 5.0, None)
     with pytest.raises(TrainingError, match=r"nan at step 7 \(epoch 3, examples") as caught:
         run()

@@ -7,7 +7,6 @@ every step on a CPU, where looking is free, and at every eighth elsewhere.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,8 @@ from hauberk.engine.inputs import check
 from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.path import Path
-from hauberk.engine.state import Problem, State, Told, keep_
+from hauberk.engine.results import Results, Seats
+from hauberk.engine.state import Problem, Told, keep_
 from hauberk.engine.victim import Victim
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
@@ -74,27 +74,6 @@ def attack(
         victim.top_label = 0
 
 
-@dataclass
-class _Seats(Rows):
-    """The running batch."""
-
-    example: np.ndarray
-    attempt: np.ndarray
-    since: np.ndarray
-    """Forwards and backwards of the batch when the seat was taken, ``(S, 2)``."""
-    problem: Problem
-    state: State
-    weights: Rows | None
-    hit: Tensor
-    """Whether the seat's model was fooled, ``(S,)``, and where, and at which loss."""
-    hit_u: Tensor
-    hit_loss: Tensor
-    path: Path | None
-    """What the objective tells of its weights at every evaluation."""
-    looked: Tensor
-    """Gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``."""
-
-
 class _Run:
     def __init__(
         self, attack: "Attack", victim: Victim, threat: Threat, x: Tensor, y: Tensor, ids: Tensor,
@@ -105,56 +84,41 @@ class _Run:
         self.x, self.y, self.ids, self.seed, self.stream = x, y, ids, seed, stream
         self.stop = stop
         self.look_every = 1 if x.device.type == "cpu" else 8
-        n = len(x)
-        self.points = x.clone() if x.dtype == torch.float64 else x.to(torch.float32, copy=True)
-        self.loss = torch.full((n,), -torch.inf, dtype=self.points.dtype, device=x.device)
-        self.fooled = torch.zeros(n, dtype=torch.bool, device=x.device)
-        self.found_by = torch.full((n,), -1, device=x.device)
-        self.decided = np.zeros(n, dtype=bool)
-        self.spent = np.zeros((n, 2), dtype=np.int64)
-        self.worst = torch.full_like(self.loss, torch.inf)
-        self.looked = torch.zeros(n, 3, device=x.device)
         self.asked = (0, 0)
-        self.witness: Tensor | None = None
         self.warm: Tensor | None = None
         self.has_warm: Tensor | None = None
         self.aims: Tensor | None = None
-        self.each = self.loss.new_empty(n, 0)
-        self.report: dict[str, Tensor] = {}
-        self.members = 1
-        self.path: Path | None = None
+        members = threat.at(x[:1], box).members if len(x) else None
+        self.members = members or 1
+        self.results = Results(attack, x, None if threat.grouped else members)
 
     def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
         n = len(self.x)
         if n == 0:
-            return self.outcome()
-        members = self.threat.at(self.x[:1], self.box).members
-        if members and not self.threat.grouped:
-            self.points = self.points.unsqueeze(1).repeat_interleave(members, 1)
-        self.members = members or 1
+            return self.results.outcome(self.threat.at(self.x, self.box))
         size = self.victim.batch_size(self.x[:1])
         # Seats with several rows each: together they fill one batch.
         size = max(1, size // max(1, self.attack.rows * self.objective.samples * self.members))
         ranked = self.ranking(clean_logits)
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
-        self.each = self.loss.new_full((n, attempts), -torch.inf)
+        self.results.expect(attempts)
         queue, total = 0, n * attempts
-        seats: _Seats | None = None
+        seats: Seats | None = None
         step = 0
         while True:
             free = size - (len(seats.example) if seats else 0)
             if queue < total and (seats is None or free >= max(1, size // 8)):
                 jobs: list[int] = []
                 while queue < total and len(jobs) < free:
-                    if not self.decided[queue % n]:
+                    if not self.results.decided[queue % n]:
                         jobs.append(queue)
                     queue += 1
                 if jobs:
                     new = self.seat(np.array(jobs), n, ranked)
                     seats = new if seats is None else seats.join(new)
             if seats is None:
-                return self.outcome()
+                return self.results.outcome(self.threat.at(self.x, self.box))
             news = self.advance(seats, look=step % 8 == 0)
             step += 1
             over = self.attack.over(seats.state)
@@ -171,12 +135,12 @@ class _Run:
             return self.aims.to(self.x.device)
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
-            self.spent[:, 0] += self.victim.draws
+            self.results.spent[:, 0] += self.victim.draws
         logits = clean_logits.to(self.x.device, torch.float64).nan_to_num(nan=-torch.inf)
         logits = logits.clamp(-1e300, 1e300).scatter(1, self.y.unsqueeze(1), -torch.inf)
         return logits.argsort(dim=1, descending=True, stable=True)[:, :-1]
 
-    def seat(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> _Seats:
+    def seat(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> Seats:
         example, attempt = jobs % n, jobs // n
         index = torch.from_numpy(example).to(self.x.device)
         variant = torch.from_numpy(attempt % self.threat.variants).to(self.x.device)
@@ -207,7 +171,7 @@ class _Run:
         problem.warm = problem.has_warm = None
         weights = self.objective.start(problem)
         traced = self.objective.traced(weights)
-        return _Seats(
+        return Seats(
             example=example,
             attempt=attempt,
             since=np.tile(self.asked, (len(jobs), 1)),
@@ -221,7 +185,7 @@ class _Run:
             looked=torch.zeros(len(jobs), 3, device=index.device),
         )
 
-    def advance(self, seats: _Seats, look: bool) -> bool:
+    def advance(self, seats: Seats, look: bool) -> bool:
         """One ask, one tell, one step; whether some model may have been fooled."""
         state, news = seats.state, False
         if state.spread is not None:
@@ -259,7 +223,7 @@ class _Run:
         seats.state = self.attack.step(seats.problem, state, told)
         return news
 
-    def hit(self, seats: _Seats, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
+    def hit(self, seats: Seats, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
         """Note the seats whose model is fooled for the first time, and where."""
         first = fooled & ~seats.hit
         keep_(seats.hit_u, u, first.to(u.dtype))
@@ -312,79 +276,22 @@ class _Run:
             grad = self.victim.gradient(found.head, found.slope, u) if gradient else None
         return Told(loss=found.loss, fooled=found.fooled, grad=grad), found.weights
 
-    def clear(self, seats: _Seats, over: np.ndarray | None) -> _Seats | None:
+    def clear(self, seats: Seats, over: np.ndarray | None) -> Seats | None:
         """Let the seats go that are done; None when the batch is empty."""
         hit = seats.hit.cpu().numpy()
         # An example that one attempt has decided is not tried further by its siblings.
-        self.decided[seats.example[hit]] = True
-        done = self.decided[seats.example]
+        decided = self.results.decided
+        decided[seats.example[hit]] = True
+        done = decided[seats.example]
         done = done if over is None else done | over
         if not done.any():
             return seats
         if done.all():
-            self.settle(seats)
+            self.results.settle(seats, self.asked)
             return None
-        self.settle(seats.take(torch.from_numpy(np.flatnonzero(done)).to(self.x.device)))
+        gone = torch.from_numpy(np.flatnonzero(done)).to(self.x.device)
+        self.results.settle(seats.take(gone), self.asked)
         return seats.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
-
-    def settle(self, gone: _Seats) -> None:
-        """Write down the results of seats that leave."""
-        np.add.at(self.spent, gone.example, np.array(self.asked) - gone.since)
-        best, region = gone.state.best, gone.problem.region
-        u = region.seal(keep_(best.u.clone(), gone.hit_u, gone.hit.to(best.u.dtype)))
-        loss = torch.where(gone.hit, gone.hit_loss, best.loss)
-        fooled = gone.hit | best.fooled
-        points, witness = region.decode(u), region.witness(u)
-        index = torch.from_numpy(gone.example).to(self.x.device)
-        self.looked.index_add_(0, index, gone.looked)
-        ended = torch.where(gone.hit, torch.inf, best.loss).to(self.worst.dtype)
-        self.worst.scatter_reduce_(0, index, ended, "amin")
-        self.each[index, torch.from_numpy(gone.attempt).to(index.device)] = loss.to(self.each.dtype)
-        # Siblings may leave together: only the best of them counts.
-        worth = loss.nan_to_num(nan=torch.inf).double().cpu().numpy()
-        order = np.lexsort((gone.attempt, -worth, ~gone.hit.cpu().numpy()))
-        rows = torch.from_numpy(order[np.unique(gone.example[order], return_index=True)[1]])
-        index = torch.from_numpy(gone.example[rows.numpy()]).to(self.x.device)
-        rows = rows.to(self.x.device)
-        better = gone.hit[rows] | (loss[rows] > self.loss[index])
-        index, rows = index[better], rows[better]
-        self.points[index] = points[rows].to(self.points.dtype)
-        self.loss[index] = loss[rows].to(self.loss.dtype)
-        self.fooled[index] = fooled[rows]
-        self.found_by[index] = torch.from_numpy(gone.attempt).to(index.device)[rows]
-        for name, values in self.attack.report(gone.state).items():
-            kept = self.report.setdefault(name, values.new_full((len(self.x),), torch.nan))
-            kept[index] = values[rows]
-        if gone.path is not None:
-            if self.path is None:
-                self.path = Path.of(len(self.x), gone.path)
-            self.path.put_(index, gone.path.take(rows))
-        if witness is not None:
-            if self.witness is None:
-                self.witness = witness.new_zeros(len(self.x), *witness.shape[1:])
-            self.witness[index] = witness[rows]
-
-    def outcome(self) -> Outcome:
-        region = self.threat.at(self.x, self.box)
-        spent = torch.from_numpy(self.spent)
-        zero, huge = (self.looked[:, 1:] / self.looked[:, :1]).unbind(1)
-        return Outcome(
-            points=self.points,
-            loss=self.loss,
-            fooled=self.fooled,
-            distance=region.distance(self.points, self.witness),
-            attempt=self.found_by,
-            forwards=spent[:, 0],
-            backwards=spent[:, 1],
-            witness=self.witness,
-            worst=torch.where(self.worst == torch.inf, torch.nan, self.worst),
-            zero=zero,
-            huge=huge,
-            each=self.each,
-            report=self.report,
-            weights=None if self.path is None else self.path.last(),
-            path=None if self.path is None else self.path.told(),
-        )
 
 
 def seats_of(rows: Tensor) -> Tensor:

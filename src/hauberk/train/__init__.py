@@ -3,8 +3,7 @@
 from hauberk.train.ampgd import AMPGD
 from hauberk.train.average import AVG
 from hauberk.train.eat import EAT
-from hauberk.train.maximum import train_max
-from hauberk.train.maximum_loss import MAX
+from hauberk.train.maximum import MAX
 from hauberk.train.mma import MMA, OMMA
 from hauberk.train.multi_steepest import MSD
 from hauberk.train.ramp import RAMP
@@ -35,5 +34,4 @@ __all__ = [
     "Strategy",
     "Trained",
     "fit",
-    "train_max",
 ]

@@ -1,75 +1,52 @@
 """MAX: train on the worst of several threats, per example."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from hauberk.attacks import PGD
-from hauberk.attacks.base import Attack
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.victim import Victim
+from hauberk.errors import InputError
 from hauberk.threats.base import Threat
+from hauberk.train.inner import Several
+from hauberk.train.strategy import Batch, Loss, Memory, cross_entropy
 
 
-def train_max(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    threats: Threat | None,
-    *,
-    epochs: int,
-    batch_size: int = 64,
-    learning_rate: float = 2e-3,
-    attack: Attack | None = None,
-    seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
-) -> None:
-    """Train a model in place with Adam on the worst point over the threats; in eval mode after.
+@dataclass(frozen=True, kw_only=True)
+class MAX(Several):
+    """Cross-entropy at the worst of the threats' own worst points, example by example.
 
-    Source: Tramèr & Boneh 2019, section 4 (Adv_max); Maini et al. 2020, section 4.1 (MAX).
+    Source: Tramèr & Boneh 2019, section 4 (Adv_max); Maini et al. 2020, section 4.1.
 
-    Args:
-        images, labels: ``(N, ...)`` in [0, 1] and ``(N,)``.
-        threats: a union of threats, or one; None trains on clean examples.
-        attack: PGD with ten steps on cross-entropy by default; the radii grow linearly from 0
-            over the first half of the epochs.
-        progress: called after each epoch with its number and mean loss.
+    The attacks' losses are compared, so that all attacks must have the same one. Per example and
+    step with K threats: the passes of K attacks, and one each way; 65 for three balls with
+    ``steps=10``.
     """
-    attack = attack or PGD(steps=10)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    steps = epochs * -(-len(images) // batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    order = torch.Generator().manual_seed(seed)
-    victim = Victim(model, batch_size)
-    for epoch in range(epochs):
-        model.train()
-        growth = min(1.0, 2 * (epoch + 1) / epochs)
-        total = 0.0
-        for rows in torch.randperm(len(images), generator=order).split(batch_size):
-            x, y = images[rows], labels[rows]
-            if threats is not None:
-                found = [
-                    attack(
-                        victim, x, y, part.scaled(growth), stop=False, seed=seed + epoch, ids=rows
-                    )
-                    for part in threats.parts
-                ]
-                x = worst(found)
-            loss = F.cross_entropy(model(x), y)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.item() * len(rows)
-        if progress is not None:
-            progress(epoch + 1, total / len(images))
-    model.eval()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.attacks is None or len(self.threat.parts) < 2:
+            return
+        losses = {str(self.attack_on(threat).loss) for threat in self.threat.parts}
+        if len(losses) > 1:
+            raise InputError(
+                f"MAX compares what the attacks maximise, but they have the losses "
+                f"{', '.join(sorted(losses))}: give all of them the same, e.g. loss='ce'"
+            )
+
+    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+        found = [
+            batch.attack(self.attack_on(named), threat, stream=stream)
+            for stream, (named, threat) in enumerate(zip(self.threats, threats, strict=True))
+        ]
+        points, which = worst(found)
+        logs = {f"share {t}": (which == k).float().mean() for k, t in enumerate(self.threats)}
+        return cross_entropy(batch, points, **logs)
 
 
-def worst(outcomes: list[Outcome]) -> Tensor:
-    """Per example, the point of largest loss among several outcomes, ``(B, ...)``."""
+def worst(outcomes: Sequence[Outcome]) -> tuple[Tensor, Tensor]:
+    """The points of largest loss among several outcomes, ``(B, ...)``, and whose they are, (B,)."""
     which = torch.stack([outcome.loss for outcome in outcomes]).argmax(0)
     points = torch.stack([outcome.points for outcome in outcomes])
-    return points[which, torch.arange(len(which), device=which.device)]
+    return points[which, torch.arange(len(which), device=which.device)], which

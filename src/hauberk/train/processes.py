@@ -8,9 +8,7 @@ several processes walk the path of one.
 import hashlib
 import inspect
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -19,22 +17,8 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.train.kinds import require_number
+from hauberk.train.launch import is_begun
 from hauberk.train.target import Target
-
-
-def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
-    """Run ``python ARGUMENTS`` in ``devices`` processes of this machine; the exit code.
-
-    For one machine; on several, start torchrun on each with its own rendezvous options.
-    """
-    if nodes > 1:
-        raise InputError(
-            f"nodes is {nodes}: start the same command on each machine with torchrun "
-            "--nnodes --nproc-per-node --rdzv-endpoint"
-        )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc-per-node={devices}", *arguments]
-    return subprocess.run(command, check=False).returncode
 
 
 class Processes:
@@ -183,11 +167,11 @@ def _world(devices: int, nodes: int) -> int:
     require_number("nodes", nodes, whole=True)
     if devices < 1 or nodes < 1:
         raise InputError(f"devices is {devices} and nodes {nodes}: give 1 or more of each")
-    begun = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_available() else 1
-    begun = begun if "LOCAL_RANK" in os.environ and "TORCHELASTIC_RUN_ID" in os.environ else 1
-    if devices * nodes not in (1, begun):
+    there = is_begun() and torch.distributed.is_available()
+    world = int(os.environ.get("WORLD_SIZE", 1)) if there else 1
+    if devices * nodes not in (1, world):
         raise InputError(
-            f"{devices * nodes} processes are wanted but {begun} run: start the script with "
+            f"{devices * nodes} processes are wanted but {world} run: start the script with "
             f"torchrun --nproc-per-node={devices}" + (f" --nnodes={nodes}" if nodes > 1 else "")
         )
-    return begun
+    return world

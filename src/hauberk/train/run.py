@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hauberk.__about__ import __version__
 from hauberk.engine.victim import Victim
@@ -16,6 +16,7 @@ from hauberk.threats.base import Box
 from hauberk.train.checkpoint import Folder
 from hauberk.train.config import Settings
 from hauberk.train.finish import Epochs
+from hauberk.train.guard import Guard
 from hauberk.train.kinds import require_strategy, require_words
 from hauberk.train.loader import Loader
 from hauberk.train.logs import Progress, Tally
@@ -27,9 +28,6 @@ from hauberk.train.strategy import Batch, Loss, Strategy
 from hauberk.train.trainer import Trained
 from hauberk.train.validation import require_margins
 from hauberk.train.watch import ONE_EXAMPLE, Passes, all_finite, require_loss
-
-LOOK_EVERY = 20
-"""Steps between looks at the losses on a device where looking means waiting."""
 
 
 class Run:
@@ -66,9 +64,7 @@ class Run:
             )
         self.device = self.processes.device
         self.ids = train.ids
-        # A buffer may hold infinities for good, such as a mask.
-        floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
-        self.finite = [name for name, value in floats.items() if all_finite([value])]
+        self.guard = Guard(self)
         self.config = {
             "hauberk_version": ".".join(__version__.split(".")[:2]),
             **settings.describe(),
@@ -113,8 +109,6 @@ class Run:
         self.step, self.total = 0, settings.epochs * self.loader.steps
         self.rates = settings.rates
         self.tally = Tally(self.device)
-        self.pending: list[tuple[int, Tensor]] = []
-        self.look_every = 1 if self.device.type == "cpu" else LOOK_EVERY
         self.epochs = Epochs(self, held)
         self.folder: Folder | None = None
         self.on_step: Callable[[Progress], None] | None = None
@@ -188,7 +182,7 @@ class Run:
             if last and self.natural is not None:
                 self.natural.mix(self.model)
             if last or late:
-                self.require_finite()
+                self.guard.require_finite()
             if late and not last:
                 self.save()
             if self.on_step is not None:
@@ -226,9 +220,7 @@ class Run:
                 self.tally.add(name, log, len(mine))
         weight = len(mine) / len(rows)
         value = self.processes.average(self.model, value, weight)
-        self.pending.append((self.step, value))
-        if len(self.pending) >= self.look_every:
-            self.look()
+        self.guard.note(value)
         if self.processes.rank == 0:  # the mean over all is known to each
             self.tally.add("loss", value, len(rows))
         self.move(self.model, self.optimiser)
@@ -238,7 +230,7 @@ class Run:
         if self.natural is not None:
             value = self.natural.learn(clean, y, self.processes, weight)
             self.move(self.natural.twin, self.natural.optimiser)
-            self.pending.append((self.step, value))
+            self.guard.note(value)
             self.tally.forwards += len(mine)
             self.tally.backwards += len(mine)
         self.step += 1
@@ -270,35 +262,6 @@ class Run:
                 self.ids[batch.ids.cpu()].tolist(),
             ) from error
         return loss
-
-    def look(self) -> None:
-        """Stop if a loss since the last look was not finite; waits for the device."""
-        if not self.pending:
-            return
-        steps, losses = zip(*self.pending, strict=True)
-        self.pending = []
-        for step, value in zip(steps, torch.stack(losses).tolist(), strict=True):
-            if not abs(value) < float("inf"):
-                self.fail(f"the loss is {value}", step)
-
-    def fail(self, what: str, step: int) -> None:
-        """Say where a training broke, and what is left of it."""
-        epoch, index = divmod(step, self.loader.steps)
-        ids = self.ids[self.loader.rows(epoch, index).cpu()].tolist()
-        some = ", ".join(map(str, ids[:8])) + (f" and {len(ids) - 8} more" if ids[8:] else "")
-        kept = f"; {self.out} keeps the checkpoint before" if self.out is not None else ""
-        raise TrainingError(
-            f"{what} at step {step + 1} (epoch {epoch + 1}, examples {some}){kept}: "
-            "lower the learning rate, or clip the gradient (clip=1.0)",
-            ids,
-        )
-
-    def require_finite(self) -> None:
-        """Stop if a loss or a weight is not finite; waits for the device."""
-        self.look()
-        weights = self.model.state_dict() if self.average is None else self.average.state
-        if not all_finite([*self.model.parameters(), *map(weights.__getitem__, self.finite)]):
-            self.fail("a weight of the model is NaN or infinite", self.step - 1)
 
     def save(self) -> None:
         """Write the checkpoint, if there is a folder."""
