@@ -40,9 +40,12 @@ def read(monkeypatch, tmp_path):
         assert cli.main(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
         (options,) = told
         strategy = strategy_of(options.strategy, options.threat or [])
-        if options.model.endswith(".yaml"):  # a second stage: as if the first had been run
+        if options.model.endswith(".yaml"):  # a later stage: as if those before had been run
+            model = options.model
+            while model.endswith(".yaml"):
+                before = FOLDER / f"{Path(model).parent.name}.yaml"
+                model = yaml.safe_load(before.read_text())["model"]
             first = Path(options.model)
-            model = yaml.safe_load((FOLDER / f"{first.parent.name}.yaml").read_text())["model"]
             first.parent.mkdir(parents=True, exist_ok=True)
             first.write_text(f"model: {model}\n")
         circumstances(options)
