@@ -1,6 +1,7 @@
 """A command in several processes of this machine, which end when the one that began them does."""
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
         raise InputError(
             f"nodes is {nodes}: start this command on each machine with torchrun "
             f"--nnodes={nodes} --nproc-per-node={devices} --rdzv-backend=c10d "
-            "--rdzv-endpoint=HOST:PORT"
+            f"--rdzv-endpoint=HOST:PORT {shlex.join(arguments)}"
         )
     with TemporaryDirectory() as folder:
         env = {**os.environ, ERRORS: folder}
