@@ -12,12 +12,12 @@ from hauberk.attacks.boundary import Boundary, blend, members
 from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
 from hauberk.attacks.noise import Noise, salt_and_pepper, spending
 from hauberk.attacks.pointwise import Pointwise
-from hauberk.engine.state import Problem
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
+from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+from hauberk.victims.victim import Victim
 
 BALLS = Linf(0.1), L2(0.5), L1(1.5), L0(3)
 ATTACKS = (

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD
 from hauberk.attacks.msd import MSD
-from hauberk.engine.victim import Victim
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Union
+from hauberk.victims.victim import Victim
 
 UNION = Union(Linf(0.1), L2(0.5), L1(1.5))
 BOTH = pytest.mark.parametrize("ranking", ["loss", "first_order"])

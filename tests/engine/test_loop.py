@@ -7,8 +7,8 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD, SparseL1Descent
 from hauberk.engine.loop import attack as drive
-from hauberk.engine.victim import Victim
 from hauberk.threats import L1, L2, Box, Linf, Union
+from hauberk.victims.victim import Victim
 
 
 class Bent(nn.Module):

@@ -13,8 +13,7 @@ from torch import nn
 from hauberk import InputError, evaluate
 from hauberk.attacks import APGD, PGD, Square
 from hauberk.attacks.search import RandomSearch
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
@@ -22,6 +21,7 @@ from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Region, Threat, Union, th
 from hauberk.threats.affine import Affine, read_affine
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.warp import RotationTranslation
+from hauberk.victims.victim import Victim
 
 PAIRS = [
     Affine(Linf(0.1), L2(0.5)),

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Problem, Told
+from hauberk.engine.state import Told
 from hauberk.maths.rng import Draws
+from hauberk.objectives.problem import Problem
 from hauberk.threats import (
     L0,
     L1,

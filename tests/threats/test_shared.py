@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Problem, Told
-from hauberk.maths.patches import window
+from hauberk.engine.state import Told
 from hauberk.maths.rng import Draws
+from hauberk.maths.square_windows import window
+from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Ball, Box, Linf, Lp, RotationTranslation, Shared
 
 BALLS = [L0(3), L1(1.5), Lp(1.5, 0.9), L2(0.7), Linf(0.2)]

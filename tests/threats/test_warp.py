@@ -10,11 +10,11 @@ from torch import nn
 import hauberk
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD, Square
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box, RotationTranslation, threat
 from hauberk.threats.warp import warp
+from hauberk.victims.victim import Victim
 
 
 def images(n=5, shape=(1, 8, 8), dtype=torch.float32, box=(0.0, 1.0)):

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.apgd_sparse import SparseState, sparse_start, sparse_step
+from hauberk.attacks.apgd_l1 import SparseState, sparse_start, sparse_step
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told, keep_
+from hauberk.engine.state import Best, Clock, State, Told, keep_
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)

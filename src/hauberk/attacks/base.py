@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.engine.loop import attack as drive
-from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Problem, State, Told
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import State, Told
 from hauberk.errors import InputError
+from hauberk.objectives.base import Objective
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
+from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +26,14 @@ class Attack(ABC):
     Args:
         loss: ``ce``, ``margin``, ``soft_margin``, ``cw`` or ``dlr``; with targets ``ce``,
             ``margin`` or ``dlr``; or a function of logits and labels (and targets); or an
-            :class:`~hauberk.engine.objective.Objective`.
+            :class:`~hauberk.objectives.base.Objective`.
         steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
             attempt each, the largest clean logits first.
         soften: width of the sigmoids that stand in for kinks and steps in the backward pass, in
             standard deviations of a layer's units; 0 for the model's own gradients
-            (:class:`hauberk.engine.softened.Softened`).
+            (:class:`hauberk.victims.softening.Softened`).
     """
 
     kind: ClassVar[str] = "gradient"

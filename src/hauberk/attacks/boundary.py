@@ -8,10 +8,11 @@ from torch import Tensor
 
 from hauberk.attacks.base import pick
 from hauberk.attacks.noise import Blind, ends, note, refuse_endless, shares
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import TINY, movable, steepest_l2, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 from hauberk.threats.measured_region import MeasuredRegion
 

@@ -12,13 +12,14 @@ from hauberk.attacks.base import Attack, pick
 from hauberk.engine.inputs import check
 from hauberk.engine.loop import attack as drive
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Best, Clock, Problem, State, Told
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 from hauberk.threats.ball import Ball
 from hauberk.threats.ball_region import BallRegion
 from hauberk.threats.base import Region, Threat
 from hauberk.threats.union import UnionRegion, Whole
+from hauberk.victims.victim import Victim
 
 
 @dataclass(kw_only=True)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, pick
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 KINDS = ("gaussian", "uniform", "salt_and_pepper")

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from hauberk.attacks.base import pick
 from hauberk.attacks.boundary import Walk, WalkState
 from hauberk.attacks.noise import ends, salt_and_pepper, shares
-from hauberk.engine.state import Problem
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.lpa import measured
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.steps import movable, per_example, steepest_l2, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.measured_region import MeasuredRegion
 
 

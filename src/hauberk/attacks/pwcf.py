@@ -8,9 +8,10 @@ from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState
 from hauberk.attacks.sqp_records import Values, length
-from hauberk.engine.state import Problem, Told
+from hauberk.engine.state import Told
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.ball_region import LinfRegion
 from hauberk.threats.base import Region
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 from hauberk.threats.enumerable import Enumerable
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.sqp_records import Descent, Values, choose
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)

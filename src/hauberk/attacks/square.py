@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import Best, Clock, State, Told
 from hauberk.errors import InputError
-from hauberk.maths.patches import image_shape, window
+from hauberk.maths.square_windows import image_shape, window
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.inputs import check
-from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.path import Path
 from hauberk.engine.results import Results, Seats
-from hauberk.engine.state import Problem, Told, keep_
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import Told, keep_
+from hauberk.engine.trace import Path
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
+from hauberk.objectives.base import Objective
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
+from hauberk.victims.victim import Victim
 
 if TYPE_CHECKING:
     from hauberk.attacks.base import Attack

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.path import Path
-from hauberk.engine.state import Problem, State, keep_
+from hauberk.engine.state import State, keep_
+from hauberk.engine.trace import Path
 from hauberk.maths.rows import Rows
+from hauberk.objectives.problem import Problem
 
 if TYPE_CHECKING:
     from hauberk.attacks.base import Attack

@@ -8,12 +8,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import Reach
 from hauberk.maths.norms import norm
-from hauberk.maths.patches import image_shape, inside, repaint, stripes, tiles, two_bumps
 from hauberk.maths.projections import project_ball
 from hauberk.maths.rng import Draws
+from hauberk.maths.rowwise import Reach
 from hauberk.maths.sampling import ball_point
+from hauberk.maths.square_windows import image_shape, inside, repaint, stripes, tiles, two_bumps
 from hauberk.maths.steps import (
     movable,
     per_example,

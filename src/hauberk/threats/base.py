@@ -151,7 +151,7 @@ class Region(Rows, ABC):
         """``u`` repainted at random inside a window; not projected.
 
         Args:
-            new, old: rows and columns of two windows (:func:`hauberk.maths.patches.window`):
+            new, old: rows and columns of two windows (:func:`hauberk.maths.square_windows.window`):
                 geometries with a budget take from the second what they spend in the first.
             side: their side, ``(S,)``.
         """

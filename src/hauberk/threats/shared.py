@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.maths.blocks import toward_zero
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
+from hauberk.maths.rowwise import toward_zero
 from hauberk.maths.steps import per_example
 from hauberk.threats.ball import Ball
 from hauberk.threats.ball_region import BallRegion, LinfRegion

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.maths.patches import inside
 from hauberk.maths.rng import Draws
+from hauberk.maths.square_windows import inside
 from hauberk.maths.steps import per_example, step_along
 from hauberk.threats.base import Box, Region, Threat, round_up
 
