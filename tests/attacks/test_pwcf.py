@@ -9,7 +9,7 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.attacks.pwcf import PWCF
-from hauberk.engine.state import Told
+from hauberk.engine.state import Response
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -116,7 +116,7 @@ def test_beyond_the_cap_there_is_nothing_to_gain(threat):
     state = attack.start(asked)
     grad = torch.ones_like(x)
     loss = torch.tensor([-3.0, 0.4, 0.6, 50.0]).double()
-    found = attack.values(asked, state, Told(loss=loss, fooled=loss >= 0, grad=grad))
+    found = attack.values(asked, state, Response(loss=loss, fooled=loss >= 0, grad=grad))
     unit = grad.norm(dim=1)
     torch.testing.assert_close(found.f * unit, -loss.clamp(max=0.5))
     steep = found.slopes[:, 0].norm(dim=1)

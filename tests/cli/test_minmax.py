@@ -170,15 +170,15 @@ def test_transforms_of_one_model(place, capsys):
         assert np.allclose(thirds, np.round(thirds))
 
 
-@pytest.mark.parametrize(("more", "seats"), [([], 3), (["--by-class", "--limit", "60"], None)])
-def test_groups_share_a_perturbation(place, capsys, more, seats):
+@pytest.mark.parametrize(("more", "slots"), [([], 3), (["--by-class", "--limit", "60"], None)])
+def test_groups_share_a_perturbation(place, capsys, more, slots):
     words = [*RUN, "--group", "4", "--steps", "3", *more, "--out", "runs/g"]
     assert main(words) == 0
     assert "ASR_gp" in capsys.readouterr().out
     told, rows = summary_of(place / "runs/g"), rows_of(place / "runs/g/weights.csv")
     assert told["perturbations"] == len(rows)
     assert told["n"] == 4 * len(rows)
-    assert seats in (None, len(rows))
+    assert slots in (None, len(rows))
     for row in rows:
         own = [float(value) for name, value in row.items() if name.startswith("weight ")]
         assert len(own) == 2  # of a domain: its images together

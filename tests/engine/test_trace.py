@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hauberk.attacks import PGD
-from hauberk.engine.trace import Path
+from hauberk.engine.trace import Trace
 from hauberk.objectives.minmax import Average, MinMax
 from hauberk.threats import Linf
 
@@ -23,7 +23,7 @@ def listed(path):
 
 
 def test_every_row_holds_what_it_was_told_and_nan_after():
-    path = Path.empty(told(0, 0))
+    path = Trace.empty(told(0, 0))
     path.add_(told(1, 10))
     path.add_(told(2, 20))
     assert listed(path) == [[1, 2], [10, 20]]
@@ -34,11 +34,11 @@ def test_every_row_holds_what_it_was_told_and_nan_after():
 
 
 def test_a_row_that_was_told_nothing_ends_in_nan():
-    assert bool(Path.empty(told(0, 0)).last().isnan().all())
+    assert bool(Trace.empty(told(0, 0)).last().isnan().all())
 
 
 def test_it_grows_without_losing_anything():
-    path = Path.empty(told(0))
+    path = Trace.empty(told(0))
     for step in range(100):
         path.add_(told(step))
     assert listed(path) == [list(map(float, range(100)))]
@@ -48,7 +48,7 @@ def test_it_grows_without_losing_anything():
 @given(st.lists(st.sampled_from(["add", "join", "take"]), max_size=40))
 def test_rows_that_come_and_go_keep_their_own(doings):
     """Against lists: rows are told numbers, others join them, and some leave."""
-    path, lists, number = Path.empty(told(0)), [[]], 0
+    path, lists, number = Trace.empty(told(0)), [[]], 0
     for turn, doing in enumerate(doings):
         if doing == "add":
             numbers = list(range(number, number + len(lists)))
@@ -56,7 +56,7 @@ def test_rows_that_come_and_go_keep_their_own(doings):
             path.add_(told(*numbers))
             lists = [[*row, new] for row, new in zip(lists, numbers, strict=True)]
         elif doing == "join":
-            path = path.join(Path.empty(told(0, 0)))
+            path = path.join(Trace.empty(told(0, 0)))
             lists = [*lists, [], []]
         elif len(lists) > 1:
             index = [i for i in range(len(lists)) if i != turn % len(lists)][::-1]
@@ -70,7 +70,7 @@ def test_rows_that_come_and_go_keep_their_own(doings):
 
 @pytest.mark.parametrize(("first", "second"), [(3, 40), (40, 3)])
 def test_join_of_different_lengths(first, second):
-    one, two = Path.empty(told(0)), Path.empty(told(0))
+    one, two = Trace.empty(told(0)), Trace.empty(told(0))
     for step in range(first):
         one.add_(told(step))
     for step in range(second):
@@ -82,8 +82,8 @@ def test_join_of_different_lengths(first, second):
 
 
 def test_put_overwrites_a_longer_row_whole():
-    kept = Path.of(3, Path.empty(told(0)))
-    long, short = Path.empty(told(0)), Path.empty(told(0))
+    kept = Trace.of(3, Trace.empty(told(0)))
+    long, short = Trace.empty(told(0)), Trace.empty(told(0))
     for step in range(30):
         long.add_(told(step))
     short.add_(told(7))
@@ -121,7 +121,7 @@ def leavers(n=15):
 
 @pytest.mark.parametrize("size", [2, 4, 8, 64])
 def test_seats_taken_by_others_do_not_mix_the_paths(size):
-    """More examples than seats: who leaves early is followed by the next in the queue."""
+    """More examples than slots: who leaves early is followed by the next in the queue."""
     x, y = leavers()
     domains = [Slow(1.0), Slow(3.0)]
     attack = PGD(**{**vars(WALK), "loss": MinMax(domains, gamma=3.0, beta=0.2, loss="margin")})
@@ -168,15 +168,15 @@ def test_no_path_without_domains_and_none_for_nobody():
 
 
 def test_room_grows_with_the_steps_and_not_with_the_queue():
-    """Seats that are taken again and again, before all of them have left."""
-    path = Path.empty(told(0, 0))
+    """Slots that are taken again and again, before all of them have left."""
+    path = Trace.empty(told(0, 0))
     for turn in range(200):
         path.add_(told(turn, turn))
         path.add_(told(turn, turn))
-        path = path.take(torch.tensor([1])).join(Path.empty(told(0)))
+        path = path.take(torch.tensor([1])).join(Trace.empty(told(0)))
         path = path.take(torch.tensor([1, 0]))
         path.add_(told(turn, turn))
-        path = path.take(torch.tensor([0])).join(Path.empty(told(0)))
+        path = path.take(torch.tensor([0])).join(Trace.empty(told(0)))
     assert path.longest < 10
     assert path.values.shape[1] < 40
     x, y = leavers()

@@ -1,4 +1,4 @@
-"""Bisection over the radius: levels, seats that begin at different times, and warm starts."""
+"""Bisection over the radius: levels, slots that begin at different times, and warm starts."""
 
 from dataclasses import replace
 from math import inf
@@ -9,7 +9,7 @@ from torch import nn
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD, SPSA
-from hauberk.engine.state import Told
+from hauberk.engine.state import Response
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -40,7 +40,7 @@ class Plane(nn.Module):
 
 
 class Bent(nn.Module):
-    """A small network whose boundaries are bent, so that seats go different ways."""
+    """A small network whose boundaries are bent, so that slots go different ways."""
 
     def __init__(self, classes=3):
         super().__init__()
@@ -137,7 +137,7 @@ def test_seats_may_join_others_that_are_under_way(metric, attack, late):
         (grad,) = torch.autograd.grad(loss.sum(), u)
         wants = solver.wants_gradient(state)
         loss = loss.detach()
-        return Told(loss=loss, fooled=loss >= 0, grad=grad if wants else None)
+        return Response(loss=loss, fooled=loss >= 0, grad=grad if wants else None)
 
     first, then = torch.tensor([0, 1, 2]), torch.tensor([3, 4])
     asked = problem(first)

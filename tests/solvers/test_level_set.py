@@ -10,13 +10,13 @@ from hauberk import InputError
 from hauberk.maths.hyperplane import to_hyperplane
 from hauberk.maths.norms import norm
 from hauberk.solvers.fmn import FMN
-from hauberk.solvers.level_set import General
-from hauberk.solvers.pwcf import PWCF
+from hauberk.solvers.level_set import LevelSetFMN
+from hauberk.solvers.pwcf import PWCFRadius
 from hauberk.threats import Linf, Measured, Perceptual
 
 BOX = (-1.0, 2.0)
 SOLVERS = pytest.mark.parametrize(
-    "solver", [General(steps=150), PWCF(steps=150)], ids=lambda s: type(s).__name__
+    "solver", [LevelSetFMN(steps=150), PWCFRadius(steps=150)], ids=lambda s: type(s).__name__
 )
 
 
@@ -107,7 +107,7 @@ def test_norms_reach_the_linear_radius(solver, p):
     found = solver(model, x, model(x).argmax(1), f"l{p}", box=BOX)
     assert (found.distance >= true * (1 - 1e-9)).all()
     # A subgradient of l1 or linf says little about which features to move.
-    most = {1: 1.3, inf: 1.3}.get(p, 1.02) if isinstance(solver, General) else 1.02
+    most = {1: 1.3, inf: 1.3}.get(p, 1.02) if isinstance(solver, LevelSetFMN) else 1.02
     assert (found.distance <= true * most).all(), found.distance / true
 
 
@@ -165,7 +165,7 @@ def test_ordinary_inputs(solver, dtype):
     assert found.fooled.all()
     assert found.points.dtype == dtype
     # PWCF begins beside the clean input, and never asks for it.
-    assert found.distance[1] <= (0 if isinstance(solver, General) else 0.01)
+    assert found.distance[1] <= (0 if isinstance(solver, LevelSetFMN) else 0.01)
     one = solver(model, x[2:3], y[2:3], far, box=BOX, ids=torch.tensor([2]))
     torch.testing.assert_close(one.distance, found.distance[2:3], rtol=0.01, atol=0)
     assert len(solver(model, x[:0], y[:0], far, box=BOX)) == 0
@@ -210,5 +210,5 @@ def test_a_warm_start_is_never_lost():
     far = ellipsoid(torch.linspace(0.3, 3, 8, dtype=torch.float64))
     known = FMN(steps=20)(model, x, y, "l2", box=BOX)
     start = far.distance(x, known.points)
-    found = General(steps=2)(model, x, y, far, box=BOX, warm=known.points[:, None])
+    found = LevelSetFMN(steps=2)(model, x, y, far, box=BOX, warm=known.points[:, None])
     assert (found.distance <= start * (1 + 1e-9)).all()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hauberk.maths.norms import norm
-from hauberk.solvers.line_search import Refine
+from hauberk.solvers.line_search import LineSearch
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "linf": inf}
 
@@ -38,7 +38,7 @@ def test_it_halves_the_way_to_the_boundary(metric, steps, dtype):
     x, far, y = case(dtype=dtype)
     whole = norm((far - x).double(), P[metric])
     share = ((1 - x.sum(1)) / (far - x).sum(1)).double()
-    found = Refine(steps=steps)(Plane(dtype), x, y, metric, warm=far[:, None])
+    found = LineSearch(steps=steps)(Plane(dtype), x, y, metric, warm=far[:, None])
     assert found.fooled.all()
     assert found.points.dtype == dtype
     rounding = 1e-6 if dtype == torch.float32 else 1e-12
@@ -55,7 +55,7 @@ def test_in_l0_it_keeps_the_largest_changes_and_as_few_as_fool():
     x, _, y = case(3)
     delta = torch.tensor([0.05, 0.6, 0.0, 0.3, 0.5, 0.1, 0.4, 0.2], dtype=torch.float64)
     far = x + delta * torch.tensor([[1.0], [1.0], [-1.0]], dtype=torch.float64)
-    found = Refine(steps=8)(Plane(), x, y, "l0", warm=far[:, None], box=(-1, 2))
+    found = LineSearch(steps=8)(Plane(), x, y, "l0", warm=far[:, None], box=(-1, 2))
     assert found.fooled.tolist() == [True, True, False]
     ranked = delta.sort(descending=True).values.cumsum(0)
     for row in (0, 1):
@@ -69,36 +69,36 @@ def test_in_l0_it_keeps_the_largest_changes_and_as_few_as_fool():
 
 def test_passes_are_forwards_alone():
     x, far, y = case()
-    found = Refine(steps=7)(Plane(), x, y, "l2", warm=far[:, None])
+    found = LineSearch(steps=7)(Plane(), x, y, "l2", warm=far[:, None])
     assert (found.forwards == 8).all()
     assert (found.backwards == 0).all()
-    assert Refine(steps=7).passes == 8
+    assert LineSearch(steps=7).passes == 8
 
 
 def test_rows_are_each_their_own():
     x, far, y = case(6, (2, 2, 2))
     has = torch.tensor([1, 1, 0, 1, 1, 1]).bool()[:, None]
     far[4] = x[4]  # does not fool
-    whole = Refine()(Plane(), x, y, "l1", warm=far[:, None], has_warm=has)
+    whole = LineSearch()(Plane(), x, y, "l1", warm=far[:, None], has_warm=has)
     assert whole.fooled.tolist() == [True, True, False, True, False, True]
     assert (whole.loss[[2, 4]] == -inf).all()
-    parts = Refine()(Plane(), x, y, "l1", warm=far[:, None], has_warm=has, batch_size=2)
+    parts = LineSearch()(Plane(), x, y, "l1", warm=far[:, None], has_warm=has, batch_size=2)
     assert torch.equal(whole.points, parts.points)
-    one = Refine()(Plane(), x[3:4], y[3:4], "l1", warm=far[3:4, None])
+    one = LineSearch()(Plane(), x[3:4], y[3:4], "l1", warm=far[3:4, None])
     assert torch.equal(one.points, whole.points[3:4])
 
 
 def test_without_a_warm_start_the_clean_inputs_are_all_there_is():
     x, _, y = case(3)
     y[1] = 1
-    found = Refine()(Plane(), x, y, "l2")
+    found = LineSearch()(Plane(), x, y, "l2")
     assert found.fooled.tolist() == [False, True, False]
     assert torch.equal(found.points, x)
-    assert len(Refine()(Plane(), x[:0], y[:0], "l2")) == 0
+    assert len(LineSearch()(Plane(), x[:0], y[:0], "l2")) == 0
 
 
 def test_warm_points_outside_the_box_are_clipped_first():
     x, far, y = case(4)
-    found = Refine(steps=20)(Plane(), x, y, "l2", warm=(far + 5)[:, None], box=(0, 0.5))
+    found = LineSearch(steps=20)(Plane(), x, y, "l2", warm=(far + 5)[:, None], box=(0, 0.5))
     assert ((found.points >= 0) & (found.points <= 0.5)).all()
     assert found.fooled.all()

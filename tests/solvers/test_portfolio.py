@@ -15,8 +15,8 @@ from hauberk.maths.hyperplane import to_hyperplane
 from hauberk.maths.norms import norm
 from hauberk.models.mlp import MLP
 from hauberk.solvers.fmn import FMN
-from hauberk.solvers.line_search import Refine
-from hauberk.solvers.portfolio import Best, Phase
+from hauberk.solvers.line_search import LineSearch
+from hauberk.solvers.portfolio import Phase, Portfolio
 from hauberk.threats import Linf, Measured, RotationTranslation
 from hauberk.threats.base import Box
 
@@ -133,7 +133,7 @@ def test_near_the_exact_radius_and_never_below(nets, budget, classes, metric, me
     true = exact.radius(model, x, y, metric)
     assert true.proven.all()
     there = deepcopy(model).to(dtype)
-    found = Best(budget=budget)(there, x.to(dtype), y, metric)
+    found = Portfolio(budget=budget)(there, x.to(dtype), y, metric)
     check(found, there, x.to(dtype), y, P[metric])
     assert found.fooled.all()
     ratio = found.distance / true.distance
@@ -154,7 +154,7 @@ def test_passes_stay_within_the_budget_and_are_what_the_model_saw(budget, classe
     model = Counted(Linear(classes=classes))
     x = inputs(3)
     y = model.model(x).argmax(1)
-    found = Best(budget=budget)(model, x, y, metric, box=(-1, 2))
+    found = Portfolio(budget=budget)(model, x, y, metric, box=(-1, 2))
     assert (found.forwards + found.backwards <= budget).all()
     assert int(found.forwards.sum()) == model.rows
 
@@ -165,26 +165,26 @@ def test_passes_stay_within_the_budget_and_are_what_the_model_saw(budget, classe
 def test_something_is_found_at_small_budgets_whatever_the_classes(budget, classes, metric):
     model, x = Linear(classes=classes), inputs(4)
     y = model(x).argmax(1)
-    assert Best(budget=budget)(model, x, y, metric, box=(-1, 2)).fooled.all()
+    assert Portfolio(budget=budget)(model, x, y, metric, box=(-1, 2)).fooled.all()
 
 
 @pytest.mark.parametrize("budget", [-5, 0, 1, 10, 59])
 def test_a_budget_too_small_is_refused(budget):
     x = inputs(2)
     with pytest.raises(InputError, match="too small"):
-        Best(budget=budget)(Linear(), x, torch.zeros(2, dtype=torch.long), "l2", box=(-1, 2))
+        Portfolio(budget=budget)(Linear(), x, torch.zeros(2, dtype=torch.long), "l2", box=(-1, 2))
 
 
 @pytest.mark.parametrize("other", [Linf(0.1), RotationTranslation(30, 3)], ids=str)
 def test_threats_that_are_no_distances_are_refused(other):
     with pytest.raises(InputError, match="does not measure"):
-        Best()(Linear(), inputs(1), torch.zeros(1, dtype=torch.long), other, box=(-1, 2))
+        Portfolio()(Linear(), inputs(1), torch.zeros(1, dtype=torch.long), other, box=(-1, 2))
 
 
 @pytest.mark.parametrize("metric", ["l0", *NORMS])
 def test_neighbours_and_batches_do_not_matter(nets, metric):
     model, x, y = nets[3]
-    x, y, solver = x[:5], y[:5], Best(budget=300)
+    x, y, solver = x[:5], y[:5], Portfolio(budget=300)
     whole = solver(model, x, y, metric, seed=3)
     again = solver(model, x, y, metric, seed=3)
     assert torch.equal(whole.points, again.points)
@@ -201,7 +201,7 @@ def test_neighbours_and_batches_do_not_matter(nets, metric):
 def test_random_starts_hang_on_seed_and_id(nets):
     # From a budget of 600 on, some phases begin at random points.
     model, x, y = nets[3]
-    x, y, solver = x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2), Best(budget=700)
+    x, y, solver = x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2), Portfolio(budget=700)
     same = solver(model, x, y, "l2", ids=torch.tensor([7, 7]))
     assert torch.equal(same.points[0], same.points[1])
     alone = solver(model, x[:1], y[:1], "l2", ids=torch.tensor([7]))
@@ -213,7 +213,7 @@ def test_other_norms_reach_the_linear_radius(metric, off):
     model, x = Linear(), inputs(6)
     y = model(x).argmax(1)
     true = model.radius(x, y, P[metric], (-1, 2))
-    found = Best(budget=600)(model, x, y, metric, box=(-1, 2))
+    found = Portfolio(budget=600)(model, x, y, metric, box=(-1, 2))
     check(found, model, x, y, P[metric], (-1, 2))
     assert (found.distance >= true * (1 - 1e-9)).all()
     assert (found.distance <= true + (off if metric == "l0" else off * true)).all()
@@ -225,7 +225,7 @@ def test_a_measured_distance_reaches_the_linear_radius():
     weight = torch.linspace(0.5, 3, 8, dtype=torch.float64)
     ellipsoid = Measured(lambda a, b: ((b - a) * weight).flatten(1).norm(dim=1))
     true = model.radius(x, y, 2, (-1, 2), weight)
-    found = Best(budget=600)(model, x, y, ellipsoid, box=(-1, 2))
+    found = Portfolio(budget=600)(model, x, y, ellipsoid, box=(-1, 2))
     assert found.fooled.all()
     assert (found.distance >= true * (1 - 1e-7)).all()
     assert (found.distance <= true * 1.03).all(), found.distance / true
@@ -237,7 +237,7 @@ def test_a_measured_distance_reaches_the_linear_radius():
 def test_one_example_no_example_and_wrong_ones(metric, dtype):
     model, x = Linear(dtype=dtype), inputs(3, dtype=dtype, box=(-1, 1))
     y = model(x).argmax(1)
-    solver = Best(budget=100)
+    solver = Portfolio(budget=100)
     none = solver(model, x[:0], y[:0], metric, box=(-1, 1))
     assert len(none) == 0
     assert none.points.shape == (0, 8)
@@ -257,7 +257,7 @@ def test_half_precision_inputs_and_a_box_of_tensors():
     y = model(x.float()).argmax(1)
     lo = torch.tensor([0.0, -1.0, -0.5]).view(3, 1, 1)
     box = Box(lo, lo + 2)
-    found = Best(budget=100)(model, x, y, "l2", box=box)
+    found = Portfolio(budget=100)(model, x, y, "l2", box=box)
     assert found.fooled.all()
     assert ((found.points >= lo) & (found.points <= lo + 2)).all()
     assert (model(found.points.float()).argmax(1) != y).all()
@@ -268,7 +268,9 @@ def test_half_precision_inputs_and_a_box_of_tensors():
 def test_a_constant_model_yields_nothing(metric, detached):
     x = inputs(3)
     y = torch.tensor([0, 0, 1])
-    found = Best(budget=700 if metric == "l2" else 100)(Flat(detached), x, y, metric, box=(-1, 2))
+    found = Portfolio(budget=700 if metric == "l2" else 100)(
+        Flat(detached), x, y, metric, box=(-1, 2)
+    )
     assert found.fooled.tolist() == [False, False, True]
     assert found.by[0] is None
     assert torch.equal(found.points, x)
@@ -308,7 +310,7 @@ def test_softened_gradients_see_through_masked_ones(metric):
     true = torch.where(wrong[None] != y[:, None], far, inf).amin(1)
     assert true.isfinite().all()
     plain = FMN(steps=100)(model, x, y, metric, box=box)
-    found = Best(budget=300)(model, x, y, metric, box=box)
+    found = Portfolio(budget=300)(model, x, y, metric, box=box)
     check(found, model, x, y, P[metric], box)
     assert found.fooled.sum() > plain.fooled.sum()
     ratio = found.distance / true
@@ -322,15 +324,15 @@ def test_softened_gradients_see_through_masked_ones(metric):
 def test_names_are_those_of_the_phases_and_a_plan_can_be_given(nets):
     model, x, y = nets[2]
     x, y = x[:4], y[:4]
-    plan = (Phase(FMN(steps=40)), Phase(Refine(steps=10), start="best"))
-    found = Best(plan=plan)(model, x, y, "l2")
-    assert set(found.by) <= {"FMN", "Refine"}
+    plan = (Phase(FMN(steps=40)), Phase(LineSearch(steps=10), start="best"))
+    found = Portfolio(plan=plan)(model, x, y, "l2")
+    assert set(found.by) <= {"FMN", "LineSearch"}
     alone = FMN(steps=40)(model, x, y, "l2")
     assert (found.distance <= alone.distance * (1 + 1e-9)).all()
     assert (found.forwards == 1 + 41 + 11).all()
     assert (found.backwards == 40).all()
     # Nothing to refine from: nothing is spent on it.
-    lone = Best(plan=plan[1:])(model, x, y, "l2")
+    lone = Portfolio(plan=plan[1:])(model, x, y, "l2")
     assert not lone.fooled.any()
     assert (lone.forwards == 1).all()
 
@@ -339,16 +341,18 @@ def test_more_phases_never_lose_what_was_found(nets):
     model, x, y = nets[10]
     x, y = x[:4], y[:4]
     first = Phase(FMN(steps=20, targets=2))
-    before = Best(plan=(first,))(model, x, y, "linf")
+    before = Portfolio(plan=(first,))(model, x, y, "linf")
     for more in ("clean", "near", "best"):
-        after = Best(plan=(first, Phase(FMN(steps=6, targets=1), start=more)))(model, x, y, "linf")
+        after = Portfolio(plan=(first, Phase(FMN(steps=6, targets=1), start=more)))(
+            model, x, y, "linf"
+        )
         assert (after.distance <= before.distance * (1 + 1e-12)).all()
 
 
 def test_it_goes_by_the_name_best_and_takes_its_budget():
     model, x = Linear(), inputs(3)
     y = model(x).argmax(1)
-    solver = replace(Best(), budget=100)
+    solver = replace(Portfolio(), budget=100)
     assert solver.within(77, 3).budget == 77
     found = solver(model, x, y, "l2", box=(-1, 2))
     assert len(found.by) == 3

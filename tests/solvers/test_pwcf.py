@@ -1,4 +1,4 @@
-"""PWCF for radii: against exact ones of small ReLU networks, DDN, and closed forms."""
+"""PWCFRadius for radii: against exact ones of small ReLU networks, DDN, and closed forms."""
 
 from math import inf
 
@@ -10,7 +10,7 @@ from hauberk import InputError
 from hauberk.exact import solve as exact
 from hauberk.models.mlp import MLP
 from hauberk.solvers.ddn import DDN
-from hauberk.solvers.pwcf import PWCF
+from hauberk.solvers.pwcf import PWCFRadius
 
 
 def relu_net(sizes=(6, 10, 3)):
@@ -49,7 +49,7 @@ def test_near_the_exact_radius_and_never_below(metric, median, worst):
     model, x, y = case()
     true = exact.radius(model, x, y, metric)
     assert true.proven.all()
-    found = PWCF(steps=400)(model, x, y, metric)
+    found = PWCFRadius(steps=400)(model, x, y, metric)
     # The program is not convex: one may end where no step leads to a boundary, or at a farther one.
     assert found.fooled.sum() >= 7
     ratio = (found.distance / true.distance)[found.fooled]
@@ -61,7 +61,7 @@ def test_near_the_exact_radius_and_never_below(metric, median, worst):
 def test_as_near_as_ddn_in_the_median():
     model, x, y = case(12)
     other = DDN(steps=400)(model, x, y, "l2")
-    found = PWCF(steps=400)(model, x, y, "l2")
+    found = PWCFRadius(steps=400)(model, x, y, "l2")
     both = found.fooled & other.fooled
     assert both.sum() >= 10
     assert (found.distance / other.distance)[both].median() <= 1.005
@@ -73,7 +73,7 @@ def test_the_radius_of_a_sphere_by_either_memory(dense, starts):
     rng = torch.Generator().manual_seed(3)
     x = torch.rand(5, 8, generator=rng, dtype=torch.float64) * 0.4 - 0.2
     true = 1 - x.norm(dim=1)
-    solver = PWCF(steps=200, dense=dense, starts=starts, tries=20)
+    solver = PWCFRadius(steps=200, dense=dense, starts=starts, tries=20)
     found = solver(Sphere(), x, torch.zeros(5, dtype=torch.long), "l2", box=(-1, 1))
     assert (found.distance >= true * (1 - 1e-9)).all()
     assert (found.distance <= true * 1.002).all(), found.distance / true
@@ -97,22 +97,22 @@ def test_the_unit_of_the_inputs_hardly_matters(metric, factor):
             return x / self.unit @ self.weight
 
     y = Plane(1.0)(x).argmax(1)
-    small = PWCF(steps=200)(Plane(1.0), x, y, metric, box=(-1, 1))
-    large = PWCF(steps=200)(Plane(factor), x * factor, y, metric, box=(-factor, factor))
+    small = PWCFRadius(steps=200)(Plane(1.0), x, y, metric, box=(-1, 1))
+    large = PWCFRadius(steps=200)(Plane(factor), x * factor, y, metric, box=(-factor, factor))
     torch.testing.assert_close(large.distance / factor, small.distance, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("box", [(-inf, inf), (0.0, inf)])
 def test_boxes_without_an_end(box):
     model, x, y = case()
-    found = PWCF(steps=200)(model, x, y, "l2", box=box)
+    found = PWCFRadius(steps=200)(model, x, y, "l2", box=box)
     assert found.fooled.all()
     assert torch.isfinite(found.points).all()
 
 
 def test_passes_are_what_was_said():
     model, x, y = case()
-    solver = PWCF(steps=60)
+    solver = PWCFRadius(steps=60)
     found = solver(model, x, y, "l2")
     assert (found.forwards == 61 + solver.closing).all()
     assert (found.backwards == 60).all()
@@ -124,14 +124,15 @@ def test_passes_are_what_was_said():
 def test_bad_numbers_are_refused():
     for bad in ({"starts": 0}, {"tries": 0}, {"pairs": 0}, {"steps": 0}):
         with pytest.raises(InputError):
-            PWCF(**bad)
+            PWCFRadius(**bad)
 
 
 def test_it_reports_feasibility_and_stationarity_of_every_point():
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(6, 5, generator=rng, dtype=torch.float64) * 0.4 + 0.1
     away = x / x.norm(dim=1, keepdim=True)
-    found = PWCF(steps=150)(Sphere(), x * 0 + 0.3 * away, torch.zeros(6, dtype=torch.long), "l2",
+    found = PWCFRadius(steps=150)(Sphere(), x * 0 + 0.3 * away, torch.zeros(6, dtype=torch.long),
+    "l2",
                             box=(-1, 1))  # fmt: skip
     report = found.report
     assert set(report) == {"infeasibility", "stationarity"}

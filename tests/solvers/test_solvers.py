@@ -17,7 +17,7 @@ from hauberk.solvers.deepfool import DeepFool
 from hauberk.solvers.ead import EAD
 from hauberk.solvers.fab import FAB
 from hauberk.solvers.fmn import FMN
-from hauberk.solvers.line_search import Refine
+from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
 from hauberk.solvers.sigma_zero import SigmaZero
 from hauberk.threats import Linf
@@ -203,7 +203,7 @@ def test_the_unit_of_the_inputs_does_not_matter(name, factor):
 
 
 WARM = [FMN(steps=3), DDN(steps=3), FAB(steps=3), CW(steps=3), EAD(steps=3), PDPGD(steps=3)]
-WARM += [SigmaZero(steps=3), ANPGD(steps=3), Refine()]
+WARM += [SigmaZero(steps=3), ANPGD(steps=3), LineSearch()]
 
 
 @pytest.mark.parametrize("solver", WARM, ids=lambda s: type(s).__name__)
@@ -216,7 +216,7 @@ def test_a_warm_start_is_never_lost(solver):
     found = solver(model, x, y, metric, box=BOX, warm=far.points[:, None], has_warm=has)
     assert found.fooled[:3].all()
     assert (found.distance <= far.distance * (1 + 1e-12))[:3].all()
-    if isinstance(solver, Refine):
+    if isinstance(solver, LineSearch):
         assert (found.distance < far.distance)[:3].all()
         assert not found.fooled[3]
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told, keep_
+from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
@@ -68,17 +68,17 @@ def sparse_start(problem: Problem, enlarge: tuple[float, ...]) -> SparseState:
     ones = u.new_ones(n)
     d = u[0].numel() if n else 1
     return SparseState(
-        u=u, t=Clock.zero(n), best=Best.none(u), best_grad=torch.zeros_like(u),
+        u=u, t=Clock.zero(n), best=BestSoFar.none(u), best_grad=torch.zeros_like(u),
         inside=np.full(n, len(enlarge) == 1), size=ones, share=ones * FIRST_SHARE, count=ones * d,
         region=region,
     )  # fmt: skip
 
 
 def sparse_step(
-    problem: Problem, state: SparseState, told: Told, steps: int, enlarge: tuple[float, ...]
+    problem: Problem, state: SparseState, response: Response, steps: int, enlarge: tuple[float, ...]
 ) -> SparseState:
-    u, grad = state.u, told.grad
-    better = state.best.update_(u, told)
+    u, grad = state.u, response.grad
+    better = state.best.update_(u, response)
     if grad is None:
         state.t.tick()
         return state
@@ -86,7 +86,7 @@ def sparse_step(
     plan = schedule(steps, len(enlarge))
     if (due := state.t.look_up(plan.check)) is not None:
         u, grad = _checkpoint(state, u, grad, due > 0)
-    moved = state.region.ascent(u, grad, state.size * state.region.reach, state.share)
+    moved = state.region.ascent(u, grad, state.size * state.region.eps, state.share)
     state.t.tick()
     if (entering := state.t.look_up(plan.enter)) is None:
         state.u = state.region.project_(moved)
@@ -123,7 +123,7 @@ def _changed(u: Tensor, region: Region) -> Tensor:
     Differences that the rounding of a projection may leave are none: equal steps make coordinates
     vanish together, and their number must not hang on a last bit.
     """
-    least = per_example(region.reach * 1e-6, u)
+    least = per_example(region.eps * 1e-6, u)
     return ((u - region.x0).abs_() > least).flatten(1).sum(1).to(u.dtype)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hauberk.attacks.base import Attack
 from hauberk.engine.inputs import check
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import State, Told
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.rng import mix
 from hauberk.maths.seeding import seeded
@@ -75,7 +75,7 @@ class FoolboxAttack(Attack):
     def start(self, problem: Problem) -> State:
         raise NotImplementedError("Foolbox brings its own loop")
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         raise NotImplementedError("Foolbox brings its own loop")
 
     @property
@@ -145,7 +145,7 @@ class FoolboxAttack(Attack):
     ) -> None:  # fmt: skip
         """All attempts on the examples ``rows`` (N,)."""
         around = region.take(rows)
-        start = around.seal(around.start())
+        start = around.finalise(around.start())
         with tally.counted(victim, rows):
             tally.look(self, victim, rows, start, y, 0)
         for attempt in range(self.restarts):
@@ -182,7 +182,7 @@ class FoolboxAttack(Attack):
         """The points that lie in the threat but for rounding, sealed; clean inputs elsewhere."""
         inside = region.distance(found) <= region.radius * (1 + self.slack)
         kept = torch.where(per_example(inside, found), found, region.x0)
-        return region.seal(region.project_(kept))
+        return region.finalise(region.project_(kept))
 
 
 class _Counted(nn.Module):

@@ -163,7 +163,7 @@ class Pointwise(Walk):
         assert isinstance(state, PointwiseState)
         return state.joint
 
-    def told(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
+    def receive(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
         assert isinstance(state, PointwiseState)
         # The first of all looks went to the clean input.
         fooled = fooled & (state.number > 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import State, Told
+from hauberk.engine.state import Response, State
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
@@ -56,5 +56,5 @@ class Unbounded(Attack):
     def start(self, problem: Problem) -> State:
         raise NotImplementedError("Unbounded brings its own run")
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         raise NotImplementedError("Unbounded brings its own run")

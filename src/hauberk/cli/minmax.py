@@ -278,10 +278,10 @@ def _write(folder: Path, found: "MinMaxResult") -> list[Path]:
     side, summary = found.minmax, found.summary
     names, members = list(side.names), side.members
     # K = domains * members of a group: a domain has the weight of all its members.
-    seats = len(side.weights)
-    weights = side.weights.view(seats, -1, members).sum(2)
-    path = side.path.view(seats, side.path.shape[1], -1, members).sum(3)
-    wrong = side.wrong.double().mean(0).view(seats, -1, members).mean(2)
+    slots = len(side.weights)
+    weights = side.weights.view(slots, -1, members).sum(2)
+    path = side.path.view(slots, side.path.shape[1], -1, members).sum(3)
+    wrong = side.wrong.double().mean(0).view(slots, -1, members).mean(2)
     table = folder / "weights.csv"
     try:
         with table.open("w", newline="", encoding="utf-8") as stream:

@@ -11,7 +11,7 @@ from hauberk.maths.rows import Rows
 
 
 @dataclass
-class Path(Rows):
+class Trace(Rows):
     """What was told of each row at each of its evaluations, and nothing after its last.
 
     Attributes:
@@ -25,13 +25,13 @@ class Path(Rows):
     longest: int = 0
 
     @classmethod
-    def empty(cls, like: Tensor) -> "Path":
+    def empty(cls, like: Tensor) -> "Trace":
         """No evaluation yet of rows like ``like`` (S, K)."""
         values = like.new_full((len(like), 16, like.shape[1]), torch.nan)
         return cls(values, torch.zeros(len(like), dtype=torch.int64, device=like.device))
 
     @classmethod
-    def of(cls, rows: int, other: "Path") -> "Path":
+    def of(cls, rows: int, other: "Trace") -> "Trace":
         """So many rows with room for what ``other`` holds of some of them."""
         return cls.empty(other.values.new_empty(rows, other.values.shape[2]))
 
@@ -43,7 +43,7 @@ class Path(Rows):
         self.values.scatter_(1, where, told.to(self.values).unsqueeze(1))
         self.count = self.count + 1
 
-    def put_(self, index: Tensor, other: "Path") -> None:
+    def put_(self, index: Tensor, other: "Trace") -> None:
         """Overwrite the rows at ``index`` (N,) with those of ``other``."""
         self.longest = max(self.longest, other.longest)
         self._room(other.values.shape[1])
@@ -55,13 +55,13 @@ class Path(Rows):
         where = (self.count - 1).clamp_min(0).view(-1, 1, 1)
         return self.values.gather(1, where.expand(-1, 1, self.values.shape[2])).squeeze(1)
 
-    def told(self) -> Tensor:
+    def values_of_rows(self) -> Tensor:
         """All that was told, ``(S, T, K)``, T the evaluations of the row that has most."""
         return self.values[:, : _most(self.count)]
 
     def take(self, index: Tensor) -> Self:
         taken = super().take(index)
-        # Else T would grow with the queue: seats are taken again before all have left.
+        # Else T would grow with the queue: slots are taken again before all have left.
         taken.longest = _most(taken.count)
         return taken
 

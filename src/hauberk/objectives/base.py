@@ -1,4 +1,4 @@
-"""What an attack maximises: one loss per seat, from one or several forward passes."""
+"""What an attack maximises: one loss per slot, from one or several forward passes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ class Objective:
         yield
 
     def start(self, problem: Problem) -> Rows | None:
-        """The weights' state for new seats (domain weights and the like)."""
+        """The weights' state for new slots (domain weights and the like)."""
         return None
 
     def traced(self, state: Rows | None) -> Tensor | None:
@@ -60,10 +60,10 @@ class Objective:
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> "Found":
-        """Run the victim on ``x`` (S, ...) and combine what it says into one loss per seat.
+    ) -> "Evaluation":
+        """Run the victim on ``x`` (S, ...) and combine what it says into one loss per slot.
 
-        Where M members share a seat, ``x`` is (S, M, ...) and ``y`` (S, M).
+        Where M members share a slot, ``x`` is (S, M, ...) and ``y`` (S, M).
         """
         if y.dim() != 1:
             raise InputError(
@@ -72,7 +72,7 @@ class Objective:
             )
         logits = victim.logits(x, self.soften)
         terms = self.terms(logits, *((y,) if target is None else (y, target)))
-        found = Found(terms.loss, terms.loss, *terms.back())
+        found = Evaluation(terms.loss, terms.loss, *terms.back())
         if self.loss == "margin" and not self.targeted and victim.plain:
             found.fooled = (found.loss < 0).logical_not_()  # NaN is fooled too
         else:
@@ -116,11 +116,11 @@ class Terms:
 
 
 @dataclass
-class Found:
+class Evaluation:
     """An objective's answer.
 
     Attributes:
-        loss: one per seat, ``(S,)``, off the graph.
+        loss: one per slot, ``(S,)``, off the graph.
         fooled: whether the victim decides wrongly, ``(S,)`` bool.
         head: the tensor on the graph to go back from, and ``slope``, the gradient of the summed
             losses in it (None for a scalar).

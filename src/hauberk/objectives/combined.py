@@ -13,7 +13,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
-from hauberk.objectives.base import Found, Objective
+from hauberk.objectives.base import Evaluation, Objective
 from hauberk.objectives.domains import Domain
 from hauberk.objectives.expectation import decided
 from hauberk.objectives.problem import Problem
@@ -29,7 +29,7 @@ class Weighing(Rows):
     Attributes:
         w: domain weights ``(S, K)`` on the simplex, those that the next gradient takes.
         seen: evaluations so far, ``(S,)`` int64.
-        draws: the seats' random numbers.
+        draws: the slots' random numbers.
     """
 
     w: Tensor
@@ -131,9 +131,9 @@ class Combined(Objective):
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> Found:
+    ) -> Evaluation:
         assert isinstance(weights, Weighing)
-        seats, members = len(x), y.shape[1] if y.dim() == 2 else 1
+        slots, members = len(x), y.shape[1] if y.dim() == 2 else 1
         draws, seen = weights.draws, weights.seen
         if y.dim() == 2:
             x, y = x.flatten(0, 1), y.flatten()
@@ -141,20 +141,20 @@ class Combined(Objective):
             target = None if target is None else target.repeat_interleave(members)
         logits, wrong = self._ask(victim, x, y, draws, seen)
         if torch.is_grad_enabled():
-            victim.backwards -= victim.draws * seats  # which it will count for one domain
+            victim.backwards -= victim.draws * slots  # which it will count for one domain
         times = [v.repeat(self.samples) for v in ((y,) if target is None else (y, target))]
         terms = self.terms(logits, *times)
-        # Rows come as (domain, draw, seat, member); weights as (seat, domain, member).
+        # Rows come as (domain, draw, slot, member); weights as (slot, domain, member).
         counts = [part.draws for part in self.parts]
         blocks = zip(terms.loss.split([len(x) * n for n in counts]), counts, strict=True)
-        losses = torch.stack([block.view(n, seats, members).mean(0) for block, n in blocks], 1)
+        losses = torch.stack([block.view(n, slots, members).mean(0) for block, n in blocks], 1)
         with torch.no_grad():
             value, w = self.weigh(weights, losses.flatten(1))
-            shares = w.view(seats, -1, members).transpose(0, 1).flatten(1)
+            shares = w.view(slots, -1, members).transpose(0, 1).flatten(1)
             each = zip(shares, counts, strict=True)
             head, slope = terms.back(torch.cat([(share / n).repeat(n) for share, n in each]))
-        wrong = wrong.view(len(self.parts), seats, members)
-        return Found(
+        wrong = wrong.view(len(self.parts), slots, members)
+        return Evaluation(
             loss=value,
             fooled=self._fooled(wrong),
             head=head,
@@ -206,7 +206,7 @@ class Combined(Objective):
 
 
 def _of_members(draws: Draws, members: int) -> Draws:
-    """A stream of its own for every member of every seat."""
+    """A stream of its own for every member of every slot."""
     each = [draws.split(number).key for number in range(members)]
     return Draws(key=torch.stack(each, 1).flatten())
 

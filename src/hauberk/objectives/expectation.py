@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.maths.rows import Rows
-from hauberk.objectives.base import Found, Objective
+from hauberk.objectives.base import Evaluation, Objective
 from hauberk.victims.averaged import (
     SURE,
     Averaged,
@@ -62,7 +62,7 @@ class Expectation(Objective):
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> Found:
+    ) -> Evaluation:
         n, rows = self.draws, repeated(x, self.draws)
         if self.transform is not None:
             rows = self.transform(rows)
@@ -84,13 +84,13 @@ class Expectation(Objective):
 
     def _found(
         self, logits: Tensor, y: Tensor, target: Tensor | None, n: int, fooled: Tensor
-    ) -> Found:
+    ) -> Evaluation:
         """The mean of the losses of ``logits`` (n B, C) over n."""
         terms = self.terms(
             logits, *(v.repeat(n) for v in ((y,) if target is None else (y, target)))
         )
         share = None if n == 1 else torch.full_like(terms.loss, 1 / n)
-        return Found(terms.loss.view(n, -1).mean(0), fooled, *terms.back(share))
+        return Evaluation(terms.loss.view(n, -1).mean(0), fooled, *terms.back(share))
 
     def __str__(self) -> str:
         """As the manifest records it: functions by name, so that a run resumed finds the same."""

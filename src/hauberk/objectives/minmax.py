@@ -123,14 +123,14 @@ class MinMax(Combined):
 
     def _by_threat(self, w: Tensor, g: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         """Of each threat's perturbation the hardest parts, of the threats the strongest."""
-        seats, parts = len(g), len(self.parts)
-        w, g = (t.view(seats, parts, -1).transpose(1, 2) for t in (w, g))
+        slots, parts = len(g), len(self.parts)
+        w, g = (t.view(slots, parts, -1).transpose(1, 2) for t in (w, g))
         threats = w.sum(2)
         within = torch.where(threats.unsqueeze(2) > 0, w / threats.unsqueeze(2), 1 / parts)
         again = first.repeat_interleave(g.shape[1])
         value, within = self._step(within.flatten(0, 1), g.flatten(0, 1), again)
-        value, threats = self._step(threats, -value.view(seats, -1), first)
-        w = within.view(seats, -1, parts) * threats.unsqueeze(2)
+        value, threats = self._step(threats, -value.view(slots, -1), first)
+        w = within.view(slots, -1, parts) * threats.unsqueeze(2)
         return -value, w.transpose(1, 2).flatten(1)
 
 

@@ -13,16 +13,16 @@ from hauberk.threats.base import Region
 
 @dataclass(kw_only=True)
 class Problem(Rows):
-    """What is asked of an attack, one row per seat.
+    """What is asked of an attack, one row per slot.
 
     Attributes:
         region: the threat around the clean inputs.
         y: labels, ``(S,)`` int64.
         target: target classes, ``(S,)`` int64, or None.
-        draws: each seat's own random numbers.
-        warm: inputs ``(S, ...)`` to start from, which may lie outside the threat, for the seats
+        draws: each slot's own random numbers.
+        warm: inputs ``(S, ...)`` to start from, which may lie outside the threat, for the slots
             whose ``has_warm`` (S,) is set; None for nobody. Only :meth:`begin` reads them.
-        index: each seat's row of the batch that the attack was called on, ``(S,)`` int64, to look
+        index: each slot's row of the batch that the attack was called on, ``(S,)`` int64, to look
             up what the caller knows of it; None where there is no batch.
     """
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.losses import LOSSES, TARGETED
 from hauberk.maths.rows import Rows
-from hauberk.objectives.base import Found, Objective
+from hauberk.objectives.base import Evaluation, Objective
 from hauberk.victims.ensembles import Vote, ballots, tally
 from hauberk.victims.victim import Victim
 
@@ -30,11 +30,11 @@ class VoteSum(Objective):
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> Found:
+    ) -> Evaluation:
         members = _vote(victim, self).members(x, self.soften)
         loss = self.each(members, y, target).sum(1)
         fooled = victim.wrong(tally(members.detach()), y)
-        return Found(loss=loss.detach(), fooled=fooled, head=loss.sum())
+        return Evaluation(loss=loss.detach(), fooled=fooled, head=loss.sum())
 
     def each(self, members: Tensor, y: Tensor, target: Tensor | None) -> Tensor:
         """The members' losses, ``(B, M)``, of their logits (B, M, C)."""
@@ -81,7 +81,7 @@ class VoteState(VoteSum):
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> Found:
+    ) -> Evaluation:
         members = _vote(victim, self).members(x, self.soften)
         with torch.no_grad():
             votes, _ = ballots(members)
@@ -98,7 +98,7 @@ class VoteState(VoteSum):
         away = VoteSum("margin").each(members, leading, None).sum(1)
         loss = torch.where(many, away if self.sign == "printed" else -away, still)
         fooled = victim.wrong(tally(members.detach()), y)
-        return Found(loss=loss.detach(), fooled=fooled, head=loss.sum())
+        return Evaluation(loss=loss.detach(), fooled=fooled, head=loss.sum())
 
 
 def _vote(victim: Victim, objective: Objective) -> Vote:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
@@ -99,7 +99,7 @@ class ANPGD(Solver):
         if problem.warm is not None and problem.has_warm is not None:
             warm = region.project_(problem.warm.to(u, copy=True))
             radius = torch.where(problem.has_warm, region.measure(warm), radius)
-        ball = region.sized(radius)
+        ball = region.with_radius(radius)
         if self.eps is not None and self.random_start:
             u = ball.random(problem.draws, 0)
         if warm is not None:
@@ -107,23 +107,23 @@ class ANPGD(Solver):
             u = torch.where(per_example(problem.has_warm, u), warm, u)
         none = u.new_zeros(len(u))
         return ANPGDState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), ball=ball, way=u,
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), ball=ball, way=u,
             low=none, high=none + inf,
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, ANPGDState)
-        distance = meet(problem, state, told)
+        distance = meet(problem, state, response)
         count, u = state.t.count, state.u
-        if state.t.least < self.steps and told.grad is not None:
+        if state.t.least < self.steps and response.grad is not None:
             if self.eps is None and state.t.least == 0:
-                self.size(problem, state, told, distance)
+                self.size(problem, state, response, distance)
             ball = state.ball
-            moved = ball.ascent(u, told.grad, ball.reach * (2.5 / self.steps), self.part(u))
+            moved = ball.ascent(u, response.grad, ball.eps * (2.5 / self.steps), self.part(u))
             state.u = ball.project_(moved)
         if state.t.most >= self.steps:
             scaling = torch.from_numpy(count >= self.steps).to(u.device)
-            scaled = self.halve(problem, state, told, distance, u)
+            scaled = self.halve(problem, state, response, distance, u)
             state.u = torch.where(per_example(scaling, u), scaled, state.u)
         state.t.tick()
         return state
@@ -131,21 +131,23 @@ class ANPGD(Solver):
     def part(self, u: Tensor) -> Tensor:
         return u.new_full((len(u),), self.share)
 
-    def size(self, problem: Problem, state: ANPGDState, told: Told, distance: Tensor) -> None:
+    def size(
+        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor
+    ) -> None:
         """Set the radius of balls that have none yet from the linearised boundary."""
-        assert told.grad is not None
+        assert response.grad is not None
         region = gauge(problem)
-        slope = region.dual(told.grad)
-        away = torch.where(slope > 0, told.loss.abs() / slope.clamp_min(1e-30), 1.0)
+        slope = region.dual(response.grad)
+        away = torch.where(slope > 0, response.loss.abs() / slope.clamp_min(1e-30), 1.0)
         # A start that is not the clean input is a warm one, whose distance is the radius.
         fresh = torch.from_numpy(state.t.count == 0).to(slope.device) & (distance == 0)
         radius = torch.where(fresh, 1.5 * away.clamp(1e-30, 1e30), state.ball.radius)
-        state.ball = region.sized(radius)
+        state.ball = region.with_radius(radius)
 
     def halve(
-        self, problem: Problem, state: ANPGDState, told: Told, distance: Tensor, u: Tensor
+        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor, u: Tensor
     ) -> Tensor:
-        """Narrow the brackets with what was told; the points in their middle."""
+        """Narrow the brackets with what was response; the points in their middle."""
         region = gauge(problem)
         first = torch.from_numpy(state.t.count == self.steps).to(u.device)
         delta = u - region.x0
@@ -153,8 +155,8 @@ class ANPGD(Solver):
         state.way = torch.where(per_example(first, u), unit, state.way)
         scaling = torch.from_numpy(state.t.count >= self.steps).to(u.device)
         length = torch.where(first, distance, self.middle(state))
-        state.high = torch.where(scaling & told.fooled, length, state.high)
-        state.low = torch.where(scaling & ~told.fooled, length, state.low)
+        state.high = torch.where(scaling & response.fooled, length, state.high)
+        state.low = torch.where(scaling & ~response.fooled, length, state.low)
         far = region.x0 + state.way * per_example(self.middle(state), u)
         return region.project_(far)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import State, Told
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
@@ -22,7 +22,7 @@ from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinNorm(Attack):
+class AsAttack(Attack):
     """A minimum-norm method against a ball, as the published suites use them.
 
     Where the nearest point lies outside of the ball, the point is projected into it and counts as
@@ -51,7 +51,7 @@ class MinNorm(Attack):
         region = threat.at(x.detach().to(found.points.device), Box.of(options["box"]))
         points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)
-        near = region.seal(region.project_(points.clone()))
+        near = region.finalise(region.project_(points.clone()))
         points = torch.where(per_example(inside, points), points, near)
         # Larger is better, as of any attack: by how much the ball is larger than the distance.
         worth = (region.radius - found.distance).to(points.dtype)
@@ -64,7 +64,7 @@ class MinNorm(Attack):
         return super().describe() | {"solver": self.solver.describe()}
 
     def start(self, problem: Problem) -> State:
-        raise NotImplementedError("MinNorm brings its own run")
+        raise NotImplementedError("AsAttack brings its own run")
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        raise NotImplementedError("MinNorm brings its own run")
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        raise NotImplementedError("AsAttack brings its own run")

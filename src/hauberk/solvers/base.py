@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Clock, State, Told
+from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
 from hauberk.threats.measured import Measured
-from hauberk.threats.metric import Gauge, Metric
+from hauberk.threats.metric import LpDistanceRegion, Metric
 from hauberk.threats.notation import metric as read
 from hauberk.victims.victim import Victim
 
@@ -84,19 +84,19 @@ def _cost(solver: Solver, classes: int) -> int:
     return solver.attempts(classes) * solver.passes + bool(solver.targets)
 
 
-def gauge(problem: Problem) -> Gauge:
+def gauge(problem: Problem) -> LpDistanceRegion:
     """The problem's region, as lp solvers need it."""
-    assert isinstance(problem.region, Gauge)
+    assert isinstance(problem.region, LpDistanceRegion)
     return problem.region
 
 
-def meet(problem: Problem, state: State, told: Told) -> Tensor:
+def meet(problem: Problem, state: State, response: Response) -> Tensor:
     """Keep ``u`` where it fools and is the nearest so far; returns its distance, ``(S,)``."""
     distance = problem.region.measure(state.u)
-    if told.any_fooled:
-        worth = torch.where(told.fooled, -distance, -inf)
+    if response.any_fooled:
+        worth = torch.where(response.fooled, -distance, -inf)
         state.best.update_(
-            state.u, Told(loss=worth, fooled=told.fooled, grad=None, any_fooled=True)
+            state.u, Response(loss=worth, fooled=response.fooled, grad=None, any_fooled=True)
         )
     return distance
 
@@ -110,7 +110,7 @@ def known(problem: Problem, state: State) -> None:
 
 
 def annealed(t: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
-    """A cosine from ``first`` to ``last`` over the steps, at each seat's own, ``(S,)``."""
+    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``."""
     if t.least == t.most:
         share = (1 + cos(pi * min(t.most, steps) / steps)) / 2
         return like.new_full((len(t.count),), last + (first - last) * share)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -77,28 +77,28 @@ class Bisection(Solver):
     def start(self, problem: Problem) -> State:
         u = problem.region.start()
         none = u.new_zeros(len(u))
-        clock, best = Clock.zero(len(u)), Best.none(u)
+        clock, best = Clock.zero(len(u)), BestSoFar.none(u)
         state = BisectionState(
             u=u, t=clock, best=best, inner=State(u=u, t=clock, best=best),
             low=none, high=none + inf, eps=none,
         )  # fmt: skip
-        # Stands in until the first ball is known, so that seats under way can be joined.
+        # Stands in until the first ball is known, so that slots under way can be joined.
         state.inner = self.attack.start(self.sub(problem, state))
         known(problem, state)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, BisectionState)
-        distance = meet(problem, state, told)
-        grad, length = told.grad, self.attack.steps + 1
+        distance = meet(problem, state, response)
+        grad, length = response.grad, self.attack.steps + 1
         first = torch.from_numpy(state.t.count == 0).to(state.u.device)
         if state.t.most > 0:
-            state.inner = self.attack.step(self.sub(problem, state), state.inner, told)
+            state.inner = self.attack.step(self.sub(problem, state), state.inner, response)
         if state.t.least == 0:
             assert grad is not None
             # The clean input, or a warm start, which is known to fool.
-            aim = told.loss.abs() / gauge(problem).dual(grad).clamp_min(1e-30)
-            aim = torch.where(told.fooled, distance / 2, aim * self.first)
+            aim = response.loss.abs() / gauge(problem).dual(grad).clamp_min(1e-30)
+            aim = torch.where(response.fooled, distance / 2, aim * self.first)
             top = torch.where(grad.flatten(1).abs().amax(1) > 0, aim, 1.0)
             state.eps = torch.where(first, top, state.eps)
         state.high = torch.minimum(state.high, -state.best.loss)
@@ -118,7 +118,7 @@ class Bisection(Solver):
         return state
 
     def begin(self, problem: Problem, state: BisectionState, rows: np.ndarray) -> None:
-        """The next level for some of the seats."""
+        """The next level for some of the slots."""
         sub = self.sub(problem, state)
         sub.warm, sub.has_warm = state.best.u, state.best.fooled
         every = len(rows) == len(state.u)
@@ -134,7 +134,7 @@ class Bisection(Solver):
     def sub(self, problem: Problem, state: BisectionState) -> Problem:
         """The problem inside the present ball."""
         level = torch.from_numpy(state.t.count // (self.attack.steps + 1)).to(state.u.device)
-        region = gauge(problem).sized(state.eps)
+        region = gauge(problem).with_radius(state.eps)
         draws = Draws(key=problem.draws.key + 7919 * level)
         return Problem(region=region, y=problem.y, target=problem.target, draws=draws)
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told, keep_
+from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver, gauge, known, meet
-from hauberk.threats.metric import Gauge
+from hauberk.threats.metric import LpDistanceRegion
 
 INNER = 1 - 1e-6  # where tanh still has a slope to leave by
 
@@ -72,15 +72,15 @@ class PenaltySolver(Solver):
     def wants_gradient(self, state: State) -> bool:
         return bool(((state.t.count + 1) % self.steps != 0).any())
 
-    def meet(self, problem: Problem, state: PenaltyState, told: Told) -> Tensor:
+    def meet(self, problem: Problem, state: PenaltyState, response: Response) -> Tensor:
         """Keep what fools; returns the gradient's weight in the penalty, ``(S,)``."""
-        meet(problem, state, told)
-        beyond = told.loss >= self.confidence
-        state.won = state.won | (told.fooled & beyond)
+        meet(problem, state, response)
+        beyond = response.loss >= self.confidence
+        state.won = state.won | (response.fooled & beyond)
         return state.c * ~beyond
 
     def turn(self, state: PenaltyState, due: np.ndarray) -> Tensor:
-        """The next constant for the seats whose round ends; returns them, ``(S,)`` bool."""
+        """The next constant for the slots whose round ends; returns them, ``(S,)`` bool."""
         rows = torch.from_numpy(due).to(state.u.device)
         state.high = torch.where(rows & state.won, torch.minimum(state.high, state.c), state.high)
         state.low = torch.where(rows & ~state.won, torch.maximum(state.low, state.c), state.low)
@@ -114,7 +114,7 @@ class CW(PenaltySolver):
             raise InputError("CW needs a bounded box: give box=(lo, hi) with finite numbers")
         one, none = u.new_ones(len(u)), torch.zeros_like(u)
         state = CWState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), begun=u, w=none, first=none,
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), begun=u, w=none, first=none,
             second=none.clone(), c=one * self.constant, low=one * 0, high=one * inf, won=one < 0,
         )  # fmt: skip
         known(problem, state)
@@ -124,25 +124,25 @@ class CW(PenaltySolver):
         return state
 
     @staticmethod
-    def encode(region: Gauge, u: Tensor) -> Tensor:
+    def encode(region: LpDistanceRegion, u: Tensor) -> Tensor:
         """The ``w`` of inputs, at the edges of the box slightly inside."""
         lo, hi = region.edges
         half = (hi - lo) / 2
         share = torch.where(half > 0, (u - (lo + half)) / half.clamp_min(1e-30), 0.0)
         return torch.atanh(share.clamp(-1, 1) * INNER)
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, CWState)
         region, u = gauge(problem), state.u
-        weight = self.meet(problem, state, told)
+        weight = self.meet(problem, state, response)
         k = state.t.count % self.steps
         state.t.tick()
         lo, hi = region.edges
         half = (hi - lo) / 2
-        if told.grad is not None:
+        if response.grad is not None:
             width = mean_width(region)
             away = (u - region.x0) * per_example(2 / width**2, u)
-            slope = away - told.grad.clamp(-1e15, 1e15) * per_example(weight, u)
+            slope = away - response.grad.clamp(-1e15, 1e15) * per_example(weight, u)
             slope = slope * half * (1 - torch.tanh(state.w).square_())
             state.first.mul_(0.9).add_(slope, alpha=0.1)
             state.second.mul_(0.999).addcmul_(slope, slope, value=0.001)
@@ -161,7 +161,7 @@ class CW(PenaltySolver):
         return state
 
 
-def mean_width(region: Gauge) -> Tensor:
+def mean_width(region: LpDistanceRegion) -> Tensor:
     """The box's mean width over the features of each example, ``(S,)``; 1 where it is unbounded."""
     lo, hi = region.edges
     width = (hi - lo).expand(region.x0.shape[1:]).mean()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
@@ -48,7 +48,7 @@ class DeepFool(Solver):
     def start(self, problem: Problem) -> State:
         u = problem.region.start()
         # No warm starts: they fool already, and nothing leads on from there.
-        return DeepFoolState(u=u, t=Clock.zero(len(u)), best=Best.none(u), base=u)
+        return DeepFoolState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), base=u)
 
     def over(self, state: State) -> np.ndarray | None:
         done = super().over(state)
@@ -59,18 +59,18 @@ class DeepFool(Solver):
         done = ended if done is None else done | ended
         return done if done.any() else None
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, DeepFoolState)
-        region, grad, u = gauge(problem), told.grad, state.u
-        meet(problem, state, told)
+        region, grad, u = gauge(problem), response.grad, state.u
+        meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
-        gap = (-told.loss).to(u.dtype).nan_to_num(nan=0.0)
-        base = state.base + (region.onto(u, grad, gap) - u)
+        gap = (-response.loss).to(u.dtype).nan_to_num(nan=0.0)
+        base = state.base + (region.project_to_hyperplane(u, grad, gap) - u)
         far = region.x0 + (base - region.x0) * (1 + self.overshoot)
         # Who is fooled stays, until the loop looks.
-        going = per_example(~told.fooled, u)
+        going = per_example(~response.fooled, u)
         state.base = torch.where(going, base, state.base)
         state.u = torch.where(going, region.project_(far), u)
         state.t.tick()

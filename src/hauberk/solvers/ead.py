@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told, keep_
+from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
@@ -46,7 +46,7 @@ class EAD(PenaltySolver):
         u = problem.region.start()
         one = u.new_ones(len(u))
         state = EADState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), begun=u, last=u,
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), begun=u, last=u,
             c=one * self.constant, low=one * 0, high=one * inf, won=one < 0,
         )  # fmt: skip
         known(problem, state)
@@ -54,18 +54,18 @@ class EAD(PenaltySolver):
         state.last = state.u.clone()
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, EADState)
         region, u = gauge(problem), state.u
-        weight = self.meet(problem, state, told)
+        weight = self.meet(problem, state, response)
         k = state.t.count % self.steps
         state.t.tick()
-        if told.grad is not None:
+        if response.grad is not None:
             width = mean_width(region)
             at = torch.from_numpy(k).to(u.device, u.dtype)
             rate = self.rate * (1 - at / self.steps).sqrt()
             # In units of the width, a slope is larger by it, and a step shorter: its square.
-            up = told.grad.clamp(-1e15, 1e15) * per_example(rate * weight * width**2, u)
+            up = response.grad.clamp(-1e15, 1e15) * per_example(rate * weight * width**2, u)
             down = (u - region.x0) * per_example(2 * rate, u)
             new = region.prox_(u + up - down, self.beta * width)
             ahead = torch.lerp(state.last, new, per_example(1 + at / (at + 3), u))

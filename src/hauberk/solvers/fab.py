@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver, gauge, known, meet
-from hauberk.threats.metric import Gauge
+from hauberk.threats.metric import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +41,22 @@ class FAB(Solver):
         u = problem.region.start()
         if self.near > 0:
             radius = u.new_full((len(u),), self.near)
-            u = gauge(problem).near_ball(problem.draws, 0, radius)
-        state = State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+            u = gauge(problem).random_within(problem.draws, 0, radius)
+        state = State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
         known(problem, state)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        region, grad = gauge(problem), told.grad
-        meet(problem, state, told)
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        region, grad = gauge(problem), response.grad
+        meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
-        u, loss = state.u, told.loss
+        u, loss = state.u, response.loss
         if self.beta < 1:
             # What the boundary looks like is known where it was asked; the point moves back.
-            back = torch.where(told.fooled, self.beta, 1.0)
-            moved = region.toward(u, back) if region.p != 0 else u
+            back = torch.where(response.fooled, self.beta, 1.0)
+            moved = region.interpolate(u, back) if region.p != 0 else u
             loss = loss + ((moved - u) * grad).flatten(1).sum(1)
             u = moved
         state.u = lean(region, u, grad, -loss, self.alpha, self.eta)
@@ -65,12 +65,17 @@ class FAB(Solver):
 
 
 def lean(
-    region: Gauge, u: Tensor, grad: Tensor, gap: Tensor, alpha: float | Tensor, eta: float
+    region: LpDistanceRegion,
+    u: Tensor,
+    grad: Tensor,
+    gap: Tensor,
+    alpha: float | Tensor,
+    eta: float,
 ) -> Tensor:
     """FAB's step from ``u``, where ``grad . (v - u) = gap`` is the linearised boundary."""
-    ours = region.onto(u, grad, gap)
+    ours = region.project_to_hyperplane(u, grad, gap)
     rest = gap + ((u - region.x0) * grad).flatten(1).sum(1)
-    theirs = region.onto(region.x0, grad, rest)
+    theirs = region.project_to_hyperplane(region.x0, grad, rest)
     here = region.measure(ours + (region.x0 - u))
     there = region.measure(theirs)
     weight = (here / (here + there).clamp_min(1e-30)).clamp(max=alpha)

@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import steepest_l2, step_along
 from hauberk.objectives.problem import Problem
@@ -46,16 +46,16 @@ class FMN(Solver):
         u = problem.region.start()
         eps = u.new_full((len(u),), 1.0 if gauge(problem).p == 0 else inf)
         one = u.new_ones(len(u))
-        state = FMNState(u=u, t=Clock.zero(len(u)), best=Best.none(u), eps=eps, size=one)
+        state = FMNState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), eps=eps, size=one)
         known(problem, state)
         if problem.has_warm is not None:
             state.size = torch.where(problem.has_warm, norm(state.u - problem.region.x0, 2), one)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, FMNState)
-        region, u, grad = gauge(problem), state.u, told.grad
-        distance = meet(problem, state, told)
+        region, u, grad = gauge(problem), state.u, response.grad
+        distance = meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
@@ -68,12 +68,12 @@ class FMN(Solver):
         else:
             closer = torch.minimum(state.eps, nearest) * (1 - gamma)
             wider = state.eps * (1 + gamma)
-            lacking = -told.loss / region.dual(grad).clamp_min_(1e-30)
+            lacking = -response.loss / region.dual(grad).clamp_min_(1e-30)
             # A little beyond the linearised boundary: on it, rounding keeps a linear model right.
             reach = (distance + lacking.clamp(0, 1e30)) * (1 + gamma)
             wider = torch.where(state.best.fooled, wider, reach)
-        state.eps = torch.where(told.fooled, closer, wider)
+        state.eps = torch.where(response.fooled, closer, wider)
         alpha = annealed(state.t, self.steps, self.alpha, self.alpha_last, u) * state.size
-        state.u = region.pull_(step_along(u, steepest_l2(grad), alpha), state.eps)
+        state.u = region.project_within_(step_along(u, steepest_l2(grad), alpha), state.eps)
         state.t.tick()
         return state

@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
@@ -15,7 +15,7 @@ from hauberk.solvers.fmn import FMNState
 
 
 @dataclass(frozen=True, kw_only=True)
-class General(Solver):
+class LevelSetFMN(Solver):
     """Fast minimum-norm search with projections on level sets of a linearised distance.
 
     Where the model is not fooled, a step along the margin's gradient; then the shortest change in
@@ -45,27 +45,27 @@ class General(Solver):
     def start(self, problem: Problem) -> State:
         u = problem.region.start()
         one = u.new_ones(len(u))
-        state = FMNState(u=u, t=Clock.zero(len(u)), best=Best.none(u), eps=one * inf, size=one)
+        state = FMNState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), eps=one * inf, size=one)
         known(problem, state)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, FMNState)
-        region, u, grad = problem.region, state.u, told.grad
-        meet(problem, state, told)
+        region, u, grad = problem.region, state.u, response.grad
+        meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
         gamma = annealed(state.t, self.steps, self.gamma, self.gamma_last, u)
         closer = torch.minimum(state.eps, -state.best.loss) * (1 - gamma)
         wider = torch.where(state.best.fooled, state.eps * (1 + gamma), inf)
-        state.eps = torch.where(told.fooled, closer, wider)
+        state.eps = torch.where(response.fooled, closer, wider)
         length = norm(state.best.u - region.x0, 2)
         state.size = torch.where(state.best.fooled, length, state.size)
         alpha = annealed(state.t, self.steps, self.alpha, self.alpha_last, u) * state.size
         # To the linearised boundary, no farther than alpha.
         steep = norm(grad, 2).clamp_min(1e-30)
-        reach = torch.minimum(alpha, (-told.loss / steep).clamp_min(0) * 1.05 + alpha * 0.1)
+        reach = torch.minimum(alpha, (-response.loss / steep).clamp_min(0) * 1.05 + alpha * 0.1)
         moved = region.project_(step_along(u, steepest_l2(grad), reach))
         for _ in range(2):
             moved = self.level_(problem, moved, state.eps)

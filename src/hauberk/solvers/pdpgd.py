@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
@@ -58,22 +58,22 @@ class PDPGD(Solver):
         u = problem.region.start()
         one = u.new_ones(len(u))
         state = PDPGDState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), mu=one, unit=one * 0, goal=one * 0
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), mu=one, unit=one * 0, goal=one * 0
         )
         known(problem, state)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, PDPGDState)
-        region, u, grad = gauge(problem), state.u, told.grad
-        distance = meet(problem, state, told)
+        region, u, grad = gauge(problem), state.u, response.grad
+        distance = meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
         fresh = state.unit == 0
         if bool(fresh.any()) if u.is_cpu else state.t.least == 0:
-            gap = (-told.loss).to(u.dtype).nan_to_num(nan=0.0)
-            way = region.onto(u, grad, gap) - region.x0
+            gap = (-response.loss).to(u.dtype).nan_to_num(nan=0.0)
+            way = region.project_to_hyperplane(u, grad, gap) - region.x0
             length = norm(way, region.p)
             unit = norm(way, 2).square() / length.clamp_min(1e-30)
             state.unit = torch.where(fresh, unit, state.unit)
@@ -81,7 +81,7 @@ class PDPGD(Solver):
         slope = region.dual(grad)
         flat = slope <= 0
         h = grad / per_example(slope.masked_fill(flat, 1).clamp_min(1e-30), u)
-        r = (told.loss.to(u.dtype) / slope.clamp_min(1e-30)).nan_to_num(nan=0.0)
+        r = (response.loss.to(u.dtype) / slope.clamp_min(1e-30)).nan_to_num(nan=0.0)
         last = self.rate if region.p == 0 else self.rate_last
         rate = state.unit * annealed(state.t, self.steps, self.rate, last, u)
         slack = state.goal * annealed(state.t, self.steps, self.slack, self.slack_last, u)

@@ -8,8 +8,8 @@ from hauberk.errors import InputError
 from hauberk.solvers.bisection import Bisection
 from hauberk.solvers.fab import FAB
 from hauberk.solvers.fmn import FMN
-from hauberk.solvers.level_set import General
-from hauberk.solvers.line_search import Refine
+from hauberk.solvers.level_set import LevelSetFMN
+from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
 from hauberk.solvers.portfolio import SOFTEN, Phase
 from hauberk.solvers.sigma_zero import SigmaZero
@@ -32,7 +32,7 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
     """
     if budget < LEAST:
         raise InputError(f"a budget of {budget} passes is too small: 'best' needs {LEAST}")
-    end = Phase(Refine(steps=HALVINGS), start="best")
+    end = Phase(LineSearch(steps=HALVINGS), start="best")
     room = budget - 2 - end.solver.passes  # the clean pass, and one that clears of rounding
     if not isinstance(threat, Metric):
         shares = _general(budget, classes)
@@ -102,12 +102,12 @@ def _general(budget: int, classes: int) -> list[Share]:
     few = min(2 if budget >= 600 else 1, classes - 1)
     every = min(9 if budget >= 600 else 4, classes - 1)
     if budget < 200:
-        return [(1.0, Phase(General()))]
-    last = General(targets=1, alpha=0.5)
+        return [(1.0, Phase(LevelSetFMN()))]
+    last = LevelSetFMN(targets=1, alpha=0.5)
     return [
         (0.13, Phase(FAB(targets=every), metric=Metric(2))),
         (0.05, Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN), metric=Metric(2))),
-        (0.55, Phase(General(targets=few), aims=few, either=True)),
+        (0.55, Phase(LevelSetFMN(targets=few), aims=few, either=True)),
         (0.27, Phase(last, aims=1, start="best", either=True)),
     ]
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import State, Told
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.metric import Gauge
+from hauberk.threats.metric import LpDistanceRegion
 from hauberk.victims.victim import Victim
 
 SOFTEN = 0.1
@@ -62,7 +62,7 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best(Solver):
+class Portfolio(Solver):
     """Several solvers within one budget of passes per example, each begun from the others' points.
 
     A bisection with softened gradients sees through masked ones; FAB looks for the nearest
@@ -85,10 +85,10 @@ class Best(Solver):
         return replace(self, budget=budget)
 
     def start(self, problem: Problem) -> State:
-        raise InputError("Best is run as a whole: call it, or its run")
+        raise InputError("Portfolio is run as a whole: call it, or its run")
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        raise InputError("Best is run as a whole: call it, or its run")
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        raise InputError("Portfolio is run as a whole: call it, or its run")
 
     @property
     def passes(self) -> int:
@@ -108,7 +108,7 @@ class Best(Solver):
 
 class _Run:
     def __init__(
-        self, best: Best, victim: Victim, threat: Threat, x: Tensor, y: Tensor,
+        self, best: Portfolio, victim: Victim, threat: Threat, x: Tensor, y: Tensor,
         options: dict[str, Any],
     ) -> None:  # fmt: skip
         self.best, self.victim, self.threat, self.x, self.y = best, victim, threat, x, y
@@ -201,11 +201,11 @@ class _Run:
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
         """Random points about the clean inputs, within a share of the nearest distance."""
         region = self.threat.at(self.x[rows], self.box)
-        assert isinstance(region, Gauge)
+        assert isinstance(region, LpDistanceRegion)
         radius = self.found.distance[rows] * phase.radius
         radius = torch.where(radius < inf, radius, 1.0)
         draws = Draws.of(self.options.get("seed", 0), self.ids.to(rows.device)[rows], 7, number)
-        return region.near_ball(draws, 0, radius.to(region.x0.dtype))
+        return region.random_within(draws, 0, radius.to(region.x0.dtype))
 
     def ranked(self, rows: Tensor) -> Tensor:
         """Wrong classes, those of the nearest points first, then by the clean logits.

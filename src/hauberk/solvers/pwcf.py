@@ -1,4 +1,4 @@
-"""PWCF for radii: the least distance by a non-smooth constrained quasi-Newton method."""
+"""PWCFRadius for radii: the least distance by a non-smooth constrained quasi-Newton method."""
 
 from dataclasses import dataclass
 from math import inf
@@ -8,15 +8,15 @@ from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState
 from hauberk.attacks.sqp_records import Values, length
-from hauberk.engine.state import Told
+from hauberk.engine.state import Response
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver, meet
-from hauberk.threats.metric import Gauge
+from hauberk.threats.metric import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class PWCF(SQP, Solver):
+class PWCFRadius(SQP, Solver):
     """Least distance at which the margin is gone, any almost everywhere differentiable distance.
 
     Minimises d(x, x0) subject to a logit margin of at most 0 and to the box, which is folded into
@@ -46,7 +46,7 @@ class PWCF(SQP, Solver):
         beyond = (1 + 0.02 * 1.7 ** turn.to(x0.dtype)).clamp(max=1e3)
         return problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
 
-    def folds(self, problem: Problem) -> int:
+    def constraints(self, problem: Problem) -> int:
         return 3 if _slack(problem) else 2
 
     def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
@@ -55,16 +55,18 @@ class PWCF(SQP, Solver):
         root: float = x[:1].numel() ** 0.5
         return problem.region.measure(x).unsqueeze(1) * root
 
-    def rate(self, problem: Problem, state: SQPState, told: Told) -> Tensor:
-        distance = meet(problem, state, told)
+    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
+        distance = meet(problem, state, response)
         # Those that fool come first, the nearest of them; then those nearest to fooling.
-        return torch.where(told.fooled, 1e30 / (1e-30 + distance), told.loss.clamp(-1e30, 0))
+        return torch.where(
+            response.fooled, 1e30 / (1e-30 + distance), response.loss.clamp(-1e30, 0)
+        )
 
-    def values(self, problem: Problem, state: SQPState, told: Told) -> Values:
-        assert told.grad is not None
+    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
+        assert response.grad is not None
         region, u, n = problem.region, state.u, state.u[0].numel()
         trial = self.trial(state)
-        x, gain = trial[:, :n], told.grad.flatten(1)
+        x, gain = trial[:, :n], response.grad.flatten(1)
         over = x - u.flatten(1)
         free = (over == 0).to(x.dtype)
         far = over.norm(dim=1)
@@ -77,9 +79,9 @@ class PWCF(SQP, Solver):
             distance, way = region.slope(u)
             way = way.flatten(1) * free
             size = length(way)
-        self.scale(state, told, length(gain), size)
+        self.scale(state, response, length(gain), size)
         unit, size, first = state.unit.clamp_min(TINY).unbind(1)
-        margin = -told.loss.to(x.dtype) / unit + self.inside * first
+        margin = -response.loss.to(x.dtype) / unit + self.inside * first
         towards = -gain * free / unit.unsqueeze(1)
         slopes = torch.stack((way / size.unsqueeze(1), towards, box), 1)
         if not _slack(problem):
@@ -93,9 +95,9 @@ class PWCF(SQP, Solver):
         slopes = torch.cat((slopes, last.unsqueeze(2)), 2)
         return Values(distance / size, torch.stack((margin, far, far_off), 1), slopes)
 
-    def scale(self, state: SQPState, told: Told, gain: Tensor, size: Tensor) -> None:
+    def scale(self, state: SQPState, response: Response, gain: Tensor, size: Tensor) -> None:
         """Fix the units where gradients are known for the first time."""
-        new = torch.stack((gain, size, told.loss.abs().to(gain) / gain.clamp_min(TINY)), 1)
+        new = torch.stack((gain, size, response.loss.abs().to(gain) / gain.clamp_min(TINY)), 1)
         ready = ((state.unit[:, :2] == 0).any(1) & (gain > 0) & (size > 0)).unsqueeze(1)
         state.unit = torch.where(ready, new, state.unit)
 
@@ -104,4 +106,4 @@ TINY = 1e-30
 
 
 def _slack(problem: Problem) -> bool:
-    return isinstance(problem.region, Gauge) and problem.region.p == inf
+    return isinstance(problem.region, LpDistanceRegion) and problem.region.p == inf

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from hauberk.threats.base import Threat
 
 CLASSES = {
-    "best": "portfolio.Best", "fmn": "fmn.FMN", "ddn": "ddn.DDN", "fab": "fab.FAB",
+    "best": "portfolio.Portfolio", "fmn": "fmn.FMN", "ddn": "ddn.DDN", "fab": "fab.FAB",
     "bisection": "bisection.Bisection", "deepfool": "deepfool.DeepFool", "cw": "cw.CW",
     "ead": "ead.EAD", "pdpgd": "pdpgd.PDPGD", "sigma_zero": "sigma_zero.SigmaZero",
-    "anpgd": "anpgd.ANPGD", "general": "level_set.General", "pwcf": "pwcf.PWCF",
+    "anpgd": "anpgd.ANPGD", "general": "level_set.LevelSetFMN", "pwcf": "pwcf.PWCFRadius",
 }  # fmt: skip
 """Module and class of each solver, by the name that a run asks for it."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import Best, Clock, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
@@ -49,27 +49,27 @@ class SigmaZero(Solver):
     def start(self, problem: Problem) -> State:
         u = problem.region.start()
         tau = u.new_full((len(u),), self.tau)
-        state = SigmaZeroState(u=u, t=Clock.zero(len(u)), best=Best.none(u), tau=tau)
+        state = SigmaZeroState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), tau=tau)
         known(problem, state)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, SigmaZeroState)
-        region, u, grad = gauge(problem), state.u, told.grad
-        meet(problem, state, told)
+        region, u, grad = gauge(problem), state.u, response.grad
+        meet(problem, state, response)
         if grad is None:
             state.t.tick()
             return state
         width = per_example(mean_width(region), u)
         delta = (u - region.x0) / width
         count = 2 * self.sigma * delta / (delta.square() + self.sigma).square()
-        slope = count / max(1, delta[0].numel()) - grad * width * per_example(~told.fooled, u)
+        slope = count / max(1, delta[0].numel()) - grad * width * per_example(~response.fooled, u)
         top = slope.flatten(1).abs().amax(1).clamp_min_(torch.finfo(u.dtype).tiny)
         rate = annealed(state.t, self.steps, self.rate, 0.0, u)
         delta = delta - slope / per_example(top, u) * per_example(rate, u)
         moved = region.project_(region.x0 + delta * width)
         change = self.shift * rate
-        state.tau = (state.tau + torch.where(told.fooled, change, -change)).clamp_(0, 1)
+        state.tau = (state.tau + torch.where(response.fooled, change, -change)).clamp_(0, 1)
         small = (moved - region.x0).abs() < per_example(state.tau, u) * width
         state.u = torch.where(small, region.x0, moved)
         state.t.tick()

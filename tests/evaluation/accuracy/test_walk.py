@@ -12,7 +12,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import APGD, PGD, Attack, Noise, RandomSearch, Square
-from hauberk.engine.state import Best, Clock, State
+from hauberk.engine.state import BestSoFar, Clock, State
 from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.store.ledger import Ledger
@@ -31,7 +31,7 @@ class Jump(Attack):
     def start(self, problem):
         u = problem.region.start()
         u = problem.region.project_(u + torch.tensor(self.way).to(u).view(1, *u.shape[1:]))
-        return State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
 
     def step(self, problem, state, told):
         state.best.update_(state.u, told)

@@ -58,12 +58,12 @@ def test_the_same_numbers_give_the_same_file(tmp_path):
 
 
 def test_takes_objects_that_tell_themselves(tmp_path):
-    class Told:
+    class Response:
         def to_dict(self):
             return pattern()
 
     plain = plots.sparsity([pattern()], tmp_path / "plain.png").read_bytes()
-    assert plots.sparsity([Told()], tmp_path / "told.png").read_bytes() == plain
+    assert plots.sparsity([Response()], tmp_path / "told.png").read_bytes() == plain
 
 
 def test_counts_are_drawn(tmp_path):

@@ -62,7 +62,7 @@ def by_hand(model, x, y, threats, w, steps, shares, beta, gamma):
         if t < steps:
             grads = torch.autograd.grad(each.sum(), points)
             moved = [
-                region.ascent(p.detach(), g, region.reach * share, x.new_ones(len(x)))
+                region.ascent(p.detach(), g, region.eps * share, x.new_ones(len(x)))
                 for region, p, g, share in zip(regions, points, grads, shares, strict=True)
             ]
             points = [r.project_(p) for r, p in zip(regions, moved, strict=True)]
@@ -87,7 +87,7 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
     memory = strategy.begin(11, CPU)
     first = project_simplex(torch.rand(11, 3, generator=torch.Generator().manual_seed(4)))
     memory["w"] = first.clone()
-    # Seats for fewer examples than the batch has: rows come in parts, and later than others.
+    # Slots for fewer examples than the batch has: rows come in parts, and later than others.
     found = strategy.loss(batch(model, x, y, ids=ids, size=2), memory)
     w0 = first[ids].double()
     w, each = by_hand(model, x, y, threats, w0, 5, shares, beta, gamma)

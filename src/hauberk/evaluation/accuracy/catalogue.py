@@ -20,7 +20,7 @@ from hauberk.attacks import (
 )  # fmt: skip
 from hauberk.attacks.unbounded import Unbounded
 from hauberk.evaluation.accuracy.suites import Stage, Suite
-from hauberk.solvers.as_attack import MinNorm
+from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.base import Solver
 from hauberk.solvers.cw import CW
 from hauberk.solvers.ddn import DDN
@@ -45,7 +45,7 @@ def masked(attack: Attack, **options: Any) -> Stage:
 
 def nearest(solver: Solver, *threats: str) -> Stage:
     """A stage that asks whether a radius solver's point lies in the ball."""
-    return only(MinNorm(solver=solver), *threats)
+    return only(AsAttack(solver=solver), *threats)
 
 
 SUITES = {

@@ -153,7 +153,7 @@ class Suite:
 
 
 def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: Box) -> None:
-    """Seat one example ``x`` (1, ...), ``y`` (1,), without a pass: refusals come before work.
+    """Slot one example ``x`` (1, ...), ``y`` (1,), without a pass: refusals come before work.
 
     Raises:
         InputError: if the attack is not for such a threat.

@@ -159,11 +159,11 @@ class Checks:
         if sorted(row[broken].tolist()) != [*range(len(points))] or (row[~broken] != -1).any():
             self.problems.append(f"part {key}: its rows and its {len(points)} points do not match")
         id_of, labels, x0 = clean or (ids[:0], ids[:0], torch.zeros(0))
-        seats = {int(id_): i for i, id_ in enumerate(id_of)}
-        seat = np.array([seats.get(int(id_), -1) for id_ in ids], dtype=np.int64)
-        at_home = seat >= 0
+        slots = {int(id_): i for i, id_ in enumerate(id_of)}
+        slot = np.array([slots.get(int(id_), -1) for id_ in ids], dtype=np.int64)
+        at_home = slot >= 0
         other = at_home.copy()
-        other[at_home] = labels[seat[at_home]] != part["label"][at_home]
+        other[at_home] = labels[slot[at_home]] != part["label"][at_home]
         self.report(key, ids, other, "has another label than in its clean part")
         held = (row >= 0) & (row < len(points)) & (points.shape[1:] == x0.shape[1:])
         for i in np.flatnonzero(broken & ~(at_home & held)):
@@ -172,7 +172,7 @@ class Checks:
             self.refuted.append(Point(int(ids[i]), notation, attack, reason))
         some = np.flatnonzero(broken & at_home & held)
         if len(some):
-            pick, at = torch.from_numpy(row[some]), torch.from_numpy(seat[some])
+            pick, at = torch.from_numpy(row[some]), torch.from_numpy(slot[some])
             witness = tensors.get("witness")
             mine = {name: column[some] for name, column in part.items()}
             self.rejudge(

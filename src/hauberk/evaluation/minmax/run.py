@@ -38,7 +38,7 @@ class Run:
     spent: tuple[int, int] = field(default=(0, 0))
 
     def block(self, name: str, objective: Combined, start: int) -> None:
-        """Attack one block of seats, have it judged, write it down; nothing if it is there."""
+        """Attack one block of slots, have it judged, write it down; nothing if it is there."""
         key = f"{name}-{start // self.size:05d}"
         if self.store.has(key):
             return
@@ -101,7 +101,7 @@ class Run:
         )
 
     def wrong(self, points: Tensor, y: Tensor, ids: Tensor) -> Tensor:
-        """What the judge finds wrong: draws, seats, domains, ``(R, B, D * M)`` bool."""
+        """What the judge finds wrong: draws, slots, domains, ``(R, B, D * M)`` bool."""
         lead = points.dim() - self.x.dim()  # Each: several points for one input
         if y.dim() == 1 and lead:
             y = y.unsqueeze(1).expand(-1, points.shape[1])

@@ -116,7 +116,7 @@ class RadiusChecks(Checks):
         """Judge the points of one part."""
         part, points = self.ledger.part(key), self.ledger.tensors(key)["points"]
         ids, labels, x = clean
-        seats = {int(id_): i for i, id_ in enumerate(ids)}
+        slots = {int(id_): i for i, id_ in enumerate(ids)}
         self.report(key, part["id"], ~np.isin(part["id"], ids), "has no clean input")
         hit = part["found"].astype(bool) & np.isin(part["id"], ids)
         if sorted(part["row"][hit].tolist()) != [*range(len(points))]:
@@ -125,7 +125,7 @@ class RadiusChecks(Checks):
         self.report(
             key, part["id"], ~hit & np.isfinite(part["distance"]), "has a distance but no point"
         )
-        at = torch.tensor([seats[int(id_)] for id_ in part["id"][hit]], dtype=torch.int64)
+        at = torch.tensor([slots[int(id_)] for id_ in part["id"][hit]], dtype=torch.int64)
         there = points[torch.from_numpy(part["row"][hit].astype(np.int64))]
         mine = {name: column[hit] for name, column in part.items()}
         y = torch.from_numpy(labels)[at]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.pgd import PGD
-from hauberk.engine.state import Told
+from hauberk.engine.state import Response
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import decide, measure
 from hauberk.evaluation.core.preflight import screen
@@ -165,7 +165,7 @@ def universal(
 
 
 class _Stream:
-    """An attack on one seat whose group changes from step to step."""
+    """An attack on one slot whose group changes from step to step."""
 
     def __init__(self, attack: PGD, victim: Victim, threat: Shared, box: Box, seed: int) -> None:
         self.attack, self.victim, self.threat, self.box = attack, victim, threat, box
@@ -191,15 +191,15 @@ class _Stream:
             )
         grad = self.victim.gradient(found.head, found.slope, u)
         with torch.no_grad():
-            told = Told(loss=found.loss, fooled=found.fooled, grad=grad)
+            response = Response(loss=found.loss, fooled=found.fooled, grad=grad)
             self.state.u = u.detach()
-            self.state = self.attack.step(problem, self.state, told)
+            self.state = self.attack.step(problem, self.state, response)
         return found.loss
 
     def delta(self) -> Tensor:
         """The perturbation where the attack stands, strictly in the ball."""
         assert self.region is not None
-        return self.region.seal(self.state.u)[0].detach()
+        return self.region.finalise(self.state.u)[0].detach()
 
 
 def _margin(logits: Tensor, y: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hauberk.attacks import MSD
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.maths.rows import Rows
-from hauberk.objectives.base import Found, Objective
+from hauberk.objectives.base import Evaluation, Objective
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
 from hauberk.train.strategies.adversarial import Growing, divergence, usual_attack
@@ -75,7 +75,7 @@ class TRADES(Growing):
 
 @dataclass
 class Clean(Rows):
-    """Logits at the clean inputs of the seats, ``(S, C)``."""
+    """Logits at the clean inputs of the slots, ``(S, C)``."""
 
     logits: Tensor
 
@@ -100,9 +100,9 @@ class Divergence(Objective):
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
-    ) -> Found:
+    ) -> Evaluation:
         assert isinstance(weights, Clean)
         logits = victim.logits(x, self.soften)
         loss = divergence(weights.logits, logits)
         fooled = victim.wrong(logits.detach(), y)
-        return Found(loss.detach(), fooled, loss, torch.ones_like(loss), weights)
+        return Evaluation(loss.detach(), fooled, loss, torch.ones_like(loss), weights)
