@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from hauberk import models
+from hauberk.cli import main as cli
 from hauberk.cli import train as commands_train
-from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
 from hauberk.cli.train_options import circumstances, settings_of
 from hauberk.models.loading import load_model

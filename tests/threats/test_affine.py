@@ -188,7 +188,7 @@ def test_at_the_ends_a_mixture_moves_as_the_single_threat(mixture, end):
         share = torch.rand(6) if mixed.sparse else None
         size = torch.rand(6)
         u = mixed.project_(mixed.ascent(u, torch.cat([grad, grad], 1), size, share))
-        moved = alone.ascent(v, grad, size * alone.reach, share)
+        moved = alone.ascent(v, grad, size * alone.eps, share)
         v = alone.project_(moved)
         torch.testing.assert_close(mixed.decode(u), v, rtol=0, atol=2e-6, msg=f"step {step}")
         if mixed.sparse:

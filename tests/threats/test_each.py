@@ -76,7 +76,7 @@ def test_each_part_moves_as_it_does_alone(box, dtype):
         own = pieces(u)[k]
         assert torch.equal(own, one.random(draws(4).split(k), 5))
         assert torch.equal(pieces(coarse)[k], one.random_coarse(draws(4).split(k), 3))
-        own = one.ascent(own, pieces(grad)[k], step * one.reach, share)
+        own = one.ascent(own, pieces(grad)[k], step * one.eps, share)
         assert torch.equal(pieces(moved)[k], own)
         own = one.project_(own.clone())
         assert torch.equal(pieces(projected)[k], own)
@@ -91,7 +91,7 @@ def test_a_step_given_as_a_number():
     u, grad = region.start(), normal((4, 111))
     moved = region.ascent(u, grad, 0.25)
     for k, one in enumerate(alone):
-        expected = one.ascent(one.start(), pieces(grad)[k], 0.25 * one.reach)
+        expected = one.ascent(one.start(), pieces(grad)[k], 0.25 * one.eps)
         assert torch.equal(pieces(moved)[k], expected)
     assert torch.equal(u, region.start())
 
@@ -167,7 +167,7 @@ def test_rows_are_taken_and_joined():
     joined = whole.take(torch.tensor([2])).join(whole.take(torch.tensor([0, 1, 3])))
     order = torch.tensor([2, 0, 1, 3])
     for do in (
-        lambda r, rows: r.ascent(u[rows], grad[rows], r.reach * 0.1),
+        lambda r, rows: r.ascent(u[rows], grad[rows], r.eps * 0.1),
         lambda r, rows: r.project_(u[rows] * 3),
         lambda r, rows: r.decode(u[rows]),
         lambda r, rows: r.random(draws(4).take(rows), 3),

@@ -318,7 +318,7 @@ def test_rows_are_taken_and_joined(ball):
     for region in (pieces[0].join(pieces[1]), whole.take(torch.arange(5))):
         for do in (
             lambda r: r.project_(u.clone()),
-            lambda r: r.project_(r.ascent(r.project_(u.clone()), grad, r.reach * 0.1)),
+            lambda r: r.project_(r.ascent(r.project_(u.clone()), grad, r.eps * 0.1)),
             lambda r: r.random(draws(5), 3),
             lambda r: r.random_coarse(draws(5), 3),
             lambda r: r.decode(u),

@@ -9,7 +9,7 @@ from torch import nn
 
 from hauberk.attacks import APGD
 from hauberk.errors import HauberkWarning
-from hauberk.evaluation.accuracy import evaluate
+from hauberk.evaluation import evaluate
 from hauberk.threats import Linf
 from hauberk.victims.softening import Softened
 from hauberk.victims.victim import Victim

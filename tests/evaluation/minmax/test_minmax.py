@@ -9,8 +9,8 @@ from torch import nn
 import hauberk as hb
 from hauberk import InputError
 from hauberk.attacks import APGD, MSD, PGD
+from hauberk.evaluation.minmax import minmax as module
 from hauberk.evaluation.minmax.groups import groups
-from hauberk.evaluation.minmax.minmax import minmax as module
 from hauberk.evaluation.minmax.result import lift
 from hauberk.objectives.minmax import Average, Fixed, MinMax
 from hauberk.threats import L2, Box, Linf, Union

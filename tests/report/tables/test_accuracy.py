@@ -3,8 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hauberk.report import compare, print_comparison, print_table
-from hauberk.report.tables import accuracy as table
+from hauberk.report import compare, print_comparison, print_table, table
 
 
 @pytest.fixture
