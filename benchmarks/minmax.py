@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hauberk.attacks import APGD, PGD
 from hauberk.attacks.base import Attack
-from hauberk.engine.minmax import Average, MinMax
 from hauberk.engine.outcome import Outcome
 from hauberk.models import MLP, kwsmall_mnist
+from hauberk.objectives.minmax import Average, MinMax
 from hauberk.threats import Linf, Shared
 
 STEPS = 10

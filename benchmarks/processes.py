@@ -16,7 +16,7 @@ import torch
 import hauberk as hb
 from hauberk.models import kwsmall_mnist
 from hauberk.train import MAX, fit
-from hauberk.train.launch import launch
+from hauberk.train.loop.launch import launch
 
 
 def work(steps: int, examples: int, minibatch: int, dtype: torch.dtype, to: Path) -> None:

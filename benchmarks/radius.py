@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from hauberk.attacks import LPA, PPGD, PWCF, FastLPA
 from hauberk.data import load_data
 from hauberk.engine.outcome import Outcome
+from hauberk.exact import solve as exact
 from hauberk.models.loading import load_model
-from hauberk.radius import SOLVERS, exact, serving, solver_class
-from hauberk.radius.base import Solver
+from hauberk.solvers import SOLVERS, serving, solver_class
+from hauberk.solvers.base import Solver
 from hauberk.threats import Measured, Perceptual, layers, metric
 
 Points = tuple[nn.Module, Tensor, Tensor]

@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional as F
 
 from hauberk.attacks import PGD
-from hauberk.engine.victim import Victim
 from hauberk.maths.rng import Draws
 from hauberk.models import SmallCNN
 from hauberk.threats import Linf
 from hauberk.threats.base import Box
-from hauberk.train.strategy import Batch, Loss, Memory, Strategy, cross_entropy
-from hauberk.train.trainer import fit
+from hauberk.train.fit import fit
+from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy, cross_entropy
+from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)

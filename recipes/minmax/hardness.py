@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
+from hauberk.analysis import Agreement, Hardness, agreement, hardness
 from hauberk.data import load_data
 from hauberk.errors import InputError
-from hauberk.explain import Agreement, Hardness, agreement, hardness
 from hauberk.models.loading import load_model
 
 SIZES = {"A": 0.2, "B": 0.2, "C": 0.3, "D": 0.25}

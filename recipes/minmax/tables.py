@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hauberk.cli import main as hauberk
+from hauberk.cli.main import main as hauberk
 
 HERE = Path("recipes/minmax")
 RUNS = Path("runs/minmax")

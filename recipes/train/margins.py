@@ -19,10 +19,10 @@ from compare import fill, markdown
 
 import hauberk as hb
 from hauberk import train
+from hauberk.analysis.margins import margins
 from hauberk.data import load_data
-from hauberk.explain.margins import margins
 from hauberk.models import kwsmall_mnist
-from hauberk.report.plots_margins import by_epoch, small_shares
+from hauberk.report.plots.margins import by_epoch, small_shares
 
 RUNS = Path("runs/train")
 SMALL = 0.05

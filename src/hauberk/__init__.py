@@ -7,18 +7,18 @@ from hauberk.__about__ import __version__
 from hauberk.errors import HauberkWarning, InputError
 
 if TYPE_CHECKING:
-    from hauberk import attacks, bridges, data, explain, models, train, transforms
+    from hauberk import analysis, attacks, data, exact, models, solvers, train, transforms
     from hauberk.attacks import Attack
-    from hauberk.engine.minmax import Average, Domain, Fixed, MinMax
     from hauberk.engine.outcome import Outcome
-    from hauberk.evaluation.evaluate import evaluate
-    from hauberk.evaluation.minmax import minmax
-    from hauberk.evaluation.minmax_result import MinMaxResult
-    from hauberk.evaluation.radii import radius
-    from hauberk.evaluation.radii_result import Radii, RadiiSet
-    from hauberk.evaluation.result import Result
-    from hauberk.evaluation.universal import Universal, universal
-    from hauberk.evaluation.verify import verify
+    from hauberk.evaluation.accuracy.evaluate import evaluate
+    from hauberk.evaluation.accuracy.result import Result
+    from hauberk.evaluation.core.verify import verify
+    from hauberk.evaluation.minmax.minmax import minmax
+    from hauberk.evaluation.minmax.result import MinMaxResult
+    from hauberk.evaluation.radii.radius import radius
+    from hauberk.evaluation.radii.result import Radii, RadiiSet
+    from hauberk.evaluation.universal.universal import Universal, universal
+    from hauberk.objectives.minmax import Average, Domain, Fixed, MinMax
     from hauberk.threats import (
         L0,
         L1,
@@ -44,27 +44,68 @@ _HOME = {
     **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
     **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
     **dict.fromkeys(["Measured", "Metric", "Perceptual", "Each", "Shared"], "threats"),
-    **dict.fromkeys(["Average", "Domain", "Fixed", "MinMax"], "engine.minmax"),
-    "minmax": "evaluation.minmax",
-    "MinMaxResult": "evaluation.minmax_result",
-    **dict.fromkeys(["Universal", "universal"], "evaluation.universal"),
-    **dict.fromkeys(["evaluate", "verify", "Result"], "evaluation"),
-    **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii_result"),
+    **dict.fromkeys(["Average", "Domain", "Fixed", "MinMax"], "objectives.minmax"),
+    "evaluate": "evaluation.accuracy.evaluate",
+    "Result": "evaluation.accuracy.result",
+    "radius": "evaluation.radii.radius",
+    **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii.result"),
+    "minmax": "evaluation.minmax.minmax",
+    "MinMaxResult": "evaluation.minmax.result",
+    **dict.fromkeys(["Universal", "universal"], "evaluation.universal.universal"),
+    "verify": "evaluation.core.verify",
     "Attack": "attacks",
     "Outcome": "engine.outcome",
 }
 _MODULES = [
-    "attacks", "bridges", "data", "engine", "evaluation", "explain", "models", "maths", "radius",
-    "threats", "train", "transforms",
+    "analysis", "attacks", "data", "engine", "evaluation", "exact", "maths", "models", "objectives",
+    "solvers", "threats", "train", "transforms", "victims",
 ]  # fmt: skip
 
 __all__ = [
-    "L0", "L1", "L2", "Affine", "Attack", "Average", "Box", "Domain", "Each", "FiniteSet",
-    "Fixed", "HauberkWarning", "InputError", "Linf", "Lp", "Measured", "Metric", "MinMax",
-    "MinMaxResult", "Outcome", "Perceptual", "Radii", "RadiiSet", "Result",
-    "RotationTranslation", "Shared", "Threat", "Union", "Universal", "__version__", "attacks",
-    "bridges", "data", "evaluate", "explain", "minmax", "models", "radius", "threat", "train",
-    "transforms", "universal", "verify",
+    "L0",
+    "L1",
+    "L2",
+    "Affine",
+    "Attack",
+    "Average",
+    "Box",
+    "Domain",
+    "Each",
+    "FiniteSet",
+    "Fixed",
+    "HauberkWarning",
+    "InputError",
+    "Linf",
+    "Lp",
+    "Measured",
+    "Metric",
+    "MinMax",
+    "MinMaxResult",
+    "Outcome",
+    "Perceptual",
+    "Radii",
+    "RadiiSet",
+    "Result",
+    "RotationTranslation",
+    "Shared",
+    "Threat",
+    "Union",
+    "Universal",
+    "__version__",
+    "analysis",
+    "attacks",
+    "data",
+    "evaluate",
+    "exact",
+    "minmax",
+    "models",
+    "radius",
+    "solvers",
+    "threat",
+    "train",
+    "transforms",
+    "universal",
+    "verify",
 ]  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 """``python -m hauberk``."""
 
-from hauberk.cli import entry
+from hauberk.cli.main import entry
 
 entry()

@@ -9,10 +9,10 @@ from torch import nn
 from hauberk.attacks import PGD
 from hauberk.data import load_data
 from hauberk.errors import InputError
-from hauberk.evaluation import evaluate
+from hauberk.evaluation.accuracy.evaluate import evaluate
 from hauberk.models import MLP
 from hauberk.report.progress import shown
-from hauberk.report.table import print_comparison
+from hauberk.report.tables.accuracy import print_comparison
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.train import MAX, Standard, fit
 

@@ -30,11 +30,11 @@ from hauberk.attacks import (
     Square,
 )
 from hauberk.attacks.apgd import checkpoints
-from hauberk.attacks.apgd_sparse import schedule
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.attacks.apgd_l1 import schedule
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+from hauberk.victims.victim import Victim
 
 BOXES = Linf(0.1), Linf(8 / 255)
 ROUND = L2(0.5), Lp(1.5, 0.7), Lp(3, 0.3)

@@ -12,12 +12,12 @@ from hauberk.attacks.boundary import Boundary, blend, members
 from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
 from hauberk.attacks.noise import Noise, salt_and_pepper, spending
 from hauberk.attacks.pointwise import Pointwise
-from hauberk.engine.state import Problem
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
+from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+from hauberk.victims.victim import Victim
 
 BALLS = Linf(0.1), L2(0.5), L1(1.5), L0(3)
 ATTACKS = (
@@ -73,7 +73,7 @@ class NoBall:
     def __init__(self, x):
         self.x0 = x
 
-    def vary(self, number):
+    def at_variant(self, number):
         return self
 
 
@@ -322,7 +322,7 @@ def test_pointwise_resets_disjoint_groups():
     assert torch.equal(attack.look(problem, state), state.joint)
     first = torch.where(reset[:, 0], 0.0, state.x)
     state.number += 1
-    attack.told(problem, state, torch.tensor([True, True, False]))
+    attack.receive(problem, state, torch.tensor([True, True, False]))
     assert torch.equal(state.x[:2], state.joint[:2])
     assert torch.equal(state.x[2], first[2])
     assert state.joined.tolist() == [1.0, 1.0, 0.5]
@@ -339,7 +339,7 @@ def test_pointwise_starts_again_from_its_nearest_end():
         state.near[1, :3] = 0.5  # an earlier end, nearer than this one
         state.joint = state.alone = state.x.clone()
         state.number += 1
-        attack.told(problem, state, torch.tensor([True, True]))
+        attack.receive(problem, state, torch.tensor([True, True]))
         assert not state.found.any()
         assert not state.low.any()
         start = torch.stack([x[0] + 1, torch.where(torch.arange(30) < 3, 0.5, 0.0)])
@@ -371,7 +371,7 @@ def test_pointwise_bisects_no_longer_than_it_may_lead_into_the_threat():
     state.low[1, :6] = 0.9  # 5.4 at best: beyond
     state.joint = state.alone = state.x.clone()
     state.number += 1
-    attack.told(problem, state, torch.tensor([True, True]))
+    attack.receive(problem, state, torch.tensor([True, True]))
     assert state.found.tolist() == [True, False]
     assert state.fine.tolist() == [True, False]
     assert torch.equal(state.near, torch.stack([x[0], x[1] + 1]))
@@ -387,7 +387,7 @@ def test_pointwise_goes_many_rounds_in_l0_and_one_elsewhere():
         state.moved = torch.ones(1, dtype=torch.bool)
         state.joint = state.alone = state.x.clone()
         state.number += 1
-        attack.told(problem, state, torch.tensor([True]))
+        attack.receive(problem, state, torch.tensor([True]))
         assert state.found.all()
         assert (state.fine.item(), state.round.item()) == (fine, round_)
 

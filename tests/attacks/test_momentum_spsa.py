@@ -10,8 +10,8 @@ from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.attacks.momentum import MomentumIterative
 from hauberk.attacks.spsa import SPSA
-from hauberk.engine.victim import Victim
 from hauberk.threats import L0, L1, L2, Linf, Lp
+from hauberk.victims.victim import Victim
 
 BALLS = Linf(0.1), L2(0.5), Lp(1.5, 0.7), L1(1.5), L0(3)
 SMALL = SPSA(steps=4, samples=8, chunk=4)

@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD
 from hauberk.attacks.msd import MSD
-from hauberk.engine.victim import Victim
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Union
+from hauberk.victims.victim import Victim
 
 UNION = Union(Linf(0.1), L2(0.5), L1(1.5))
 BOTH = pytest.mark.parametrize("ranking", ["loss", "first_order"])
@@ -296,9 +296,9 @@ def test_the_projection_is_the_nearest_of_the_parts_and_leaves_members_alone():
     gaps = [(part.project(x0, u) - u).norm(dim=1) for part in UNION.parts]
     assert torch.stack(gaps).argmin(0).unique().numel() > 1
     torch.testing.assert_close((near - u).norm(dim=1), torch.stack(gaps).amin(0), rtol=0, atol=1e-5)
-    sealed = around.seal(near)
+    sealed = around.finalise(near)
     assert around.contains(sealed).all()
-    assert torch.equal(around.seal(sealed), sealed)
+    assert torch.equal(around.finalise(sealed), sealed)
     torch.testing.assert_close(around.project_(sealed.clone()), sealed, rtol=0, atol=1e-6)
 
 
@@ -321,7 +321,7 @@ def test_random_points_come_from_every_part():
     x0 = torch.full((300, 20), 0.5)
     around = region(x0, Union(Linf(0.05), L1(0.5)))
     points = around.random(Draws.of(0, torch.arange(300)), 0)
-    assert around.contains(around.seal(points)).all()
+    assert around.contains(around.finalise(points)).all()
     dense = ((points - x0).abs() <= 0.05).all(1)
     assert 90 < int(dense.sum()) < 210
 
@@ -339,7 +339,7 @@ def test_rows_are_taken_and_joined_and_scaled_with_their_parts():
     small = around.scaled(factor)
     expected = region(x0, UNION.scaled(0.5)).project_(x0 + 0.3)
     torch.testing.assert_close(small.project_(x0 + 0.3), expected)
-    assert (small.distance(small.seal(expected)) <= small.radius).all()
+    assert (small.distance(small.finalise(expected)) <= small.radius).all()
 
 
 def test_a_union_has_no_step_of_its_own():

@@ -10,12 +10,12 @@ import hauberk
 from hauberk import InputError
 from hauberk.attacks import APGD
 from hauberk.attacks.search import Grid, RandomSearch, _stride
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, RotationTranslation, threat
 from hauberk.threats.enumerable import Enumerable
 from hauberk.threats.finite import FiniteSet, Swaps
+from hauberk.victims.victim import Victim
 
 
 def images(n=6, shape=(1, 8, 8), dtype=torch.float32):

@@ -7,8 +7,8 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD, SparseL1Descent
 from hauberk.engine.loop import attack as drive
-from hauberk.engine.victim import Victim
 from hauberk.threats import L1, L2, Box, Linf, Union
+from hauberk.victims.victim import Victim
 
 
 class Bent(nn.Module):
@@ -211,7 +211,7 @@ def test_siblings_of_a_success_are_cancelled():
     attack = PGD(steps=50, step_size=0.02, random_start=False, restarts=5)
     out = attack(model, x, torch.tensor([0]), Linf(0.1))
     assert out.fooled.all()
-    assert Costs.of(out) == Costs([25], [25])  # five seats, five evaluations each
+    assert Costs.of(out) == Costs([25], [25])  # five slots, five evaluations each
     out = attack(model, x, torch.tensor([0]), Linf(0.1), batch_size=1)
     assert Costs.of(out) == Costs([5], [5])  # nobody beside the first
     out = attack(model, x, torch.tensor([0]), Linf(0.01), batch_size=2)
@@ -220,7 +220,7 @@ def test_siblings_of_a_success_are_cancelled():
 
 
 def test_seats_are_taken_again():
-    """More attempts than seats, and examples that leave at different times."""
+    """More attempts than slots, and examples that leave at different times."""
     model = Bent()
     x, y = data(60, model=model)
     sizes = []
@@ -236,7 +236,7 @@ def test_seats_are_taken_again():
     assert victim.backwards == int(out.backwards.sum())
     stands = ~out.fooled
     assert (out.forwards[stands] == 3 * 7).all()
-    # A last look shares its batch with seats that want gradients.
+    # A last look shares its batch with slots that want gradients.
     assert (out.backwards[stands] >= 3 * 6).all()
     assert (out.backwards <= out.forwards).all()
     assert (out.forwards[out.fooled] <= 3 * 7).all()

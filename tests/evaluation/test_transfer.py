@@ -4,12 +4,13 @@ from torch import nn
 
 from hauberk import InputError, evaluate
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.expectation import Averaged, Expectation
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.files import plain
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.evaluation.transfer import Transfer, TransferReport, transfer
+from hauberk.objectives.expectation import Expectation
+from hauberk.store.files import plain
 from hauberk.threats import L1, L2, Box, Linf
+from hauberk.victims.averaged import Averaged
+from hauberk.victims.victim import Victim
 
 
 class Linear(nn.Module):

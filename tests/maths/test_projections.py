@@ -14,7 +14,6 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from hauberk.maths import (
-    blocks,
     l1,
     l2,
     lp,
@@ -27,6 +26,7 @@ from hauberk.maths import (
     project_simplex,
     projections,
 )
+from hauberk.maths import rowwise as blocks
 
 Array = np.ndarray
 PS = [1.0, 1.5, 2.0, 3.0, inf]

@@ -10,7 +10,7 @@ from torch import nn
 
 from hauberk.errors import InputError
 from hauberk.models import MLP, ResNet20A, load_model, load_weights
-from hauberk.models.described import relative
+from hauberk.models.saved import relative
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,15 @@ import pytest
 import torch
 import yaml
 
-from hauberk import cli, commands_train, models
-from hauberk.commands_strategy import strategy_of
-from hauberk.commands_train_words import circumstances, settings_of
+from hauberk import models
+from hauberk.cli import main as cli
+from hauberk.cli import train as commands_train
+from hauberk.cli.strategy import strategy_of
+from hauberk.cli.train_options import circumstances, settings_of
 from hauberk.models.loading import load_model
 from hauberk.threats import L1, L2, Box, Linf
 from hauberk.train import fit
-from hauberk.train.config import Settings
+from hauberk.train.settings import Settings
 
 CIFAR = (3, 32, 32)
 FOLDER = Path(__file__).parents[2] / "recipes" / "train"

@@ -13,8 +13,7 @@ from torch import nn
 from hauberk import InputError, evaluate
 from hauberk.attacks import APGD, PGD, Square
 from hauberk.attacks.search import RandomSearch
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
@@ -22,6 +21,7 @@ from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Region, Threat, Union, th
 from hauberk.threats.affine import Affine, read_affine
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.warp import RotationTranslation
+from hauberk.victims.victim import Victim
 
 PAIRS = [
     Affine(Linf(0.1), L2(0.5)),
@@ -113,11 +113,11 @@ def test_a_witness_is_checked_step_by_step(mixture):
 def test_sealed_points_are_inside(mixture, dtype):
     x = data(60, dtype=dtype)
     number = torch.arange(60) % mixture.variants
-    region = mixture.at(x).vary(number)
+    region = mixture.at(x).at_variant(number)
     torch.manual_seed(0)
     for size in (0.0, 1e-6, 0.3, 1e4):
         u = region.random(Draws.of(0, torch.arange(60)), 0)
-        u = region.seal(u + size * torch.randn_like(u))
+        u = region.finalise(u + size * torch.randn_like(u))
         points, witness = region.decode(u), region.witness(u)
         assert torch.equal(witness[:, 0].long(), number)
         assert mixture.contains(x, points, witness).all()
@@ -142,7 +142,7 @@ def test_each_step_is_held_to_its_own_share():
 def test_the_l1_part_of_a_mixture_stays_sparse():
     """However many coordinates the other part has changed."""
     x = torch.full((3, 30), 0.5)
-    region = Affine(Linf(0.1), L1(3)).at(x).vary(torch.tensor([0, 2, 2]))
+    region = Affine(Linf(0.1), L1(3)).at(x).at_variant(torch.tensor([0, 2, 2]))
     middle = x + 0.05 * (region.beta > 0).float().unsqueeze(1)
     point = middle.clone()
     point[:2, :6] += 0.2
@@ -180,7 +180,7 @@ def test_at_the_ends_a_mixture_moves_as_the_single_threat(mixture, end):
         mixture = Affine(FiniteSet(mixture.a.make, size=1e-9, name="none"), mixture.b)
         end = 0
     x, number = data(), torch.full((6,), end)
-    mixed, alone = mixture.at(x).vary(number), (mixture.b, mixture.a)[end].at(x)
+    mixed, alone = mixture.at(x).at_variant(number), (mixture.b, mixture.a)[end].at(x)
     u, v = mixed.start(), alone.start()
     torch.manual_seed(0)
     for step in range(12):
@@ -188,7 +188,7 @@ def test_at_the_ends_a_mixture_moves_as_the_single_threat(mixture, end):
         share = torch.rand(6) if mixed.sparse else None
         size = torch.rand(6)
         u = mixed.project_(mixed.ascent(u, torch.cat([grad, grad], 1), size, share))
-        moved = alone.ascent(v, grad, size * alone.reach, share)
+        moved = alone.ascent(v, grad, size * alone.eps, share)
         v = alone.project_(moved)
         torch.testing.assert_close(mixed.decode(u), v, rtol=0, atol=2e-6, msg=f"step {step}")
         if mixed.sparse:
@@ -268,7 +268,7 @@ def test_all_mixtures_of_a_finite_set_are_covered():
     x = data()
     mixture = Affine(Swaps(4), L2(0.3))
     for j in range(4):
-        region = mixture.at(x).vary(torch.full((6,), j))
+        region = mixture.at(x).at_variant(torch.full((6,), j))
         for u in (region.start(), region.random(Draws.of(0, torch.arange(6)), 0)):
             middle = region.witness(region.project_(u))[:, 1:]
             assert torch.equal(middle, Swaps(4).at(x).candidate(torch.full((6, 1), j)).squeeze(1))
@@ -319,13 +319,13 @@ class DimmedRegion(Region):
         return None
 
     def project_(self, u):
-        return torch.minimum(u.clamp(min=0), self.reach.unsqueeze(1))
+        return torch.minimum(u.clamp(min=0), self.eps.unsqueeze(1))
 
     def ascent(self, u, grad, step, share=None):
         return u + grad.sign() * per_example(torch.as_tensor(step), u)
 
     def random(self, draws, draw):
-        return draws.uniform(draw, (1,), self.x0.dtype) * self.reach.unsqueeze(1)
+        return draws.uniform(draw, (1,), self.x0.dtype) * self.eps.unsqueeze(1)
 
     def distance(self, x, witness=None):
         return witness.flatten().double()
@@ -380,7 +380,7 @@ def test_a_warp_then_a_ball(ball, shape, dtype):
     idle = torch.cat([torch.zeros(6, 1), torch.full((6, 1), 0.3), x.flatten(1)], 1)
     assert mixture.contains(x, x, idle).all()
     assert not mixture.at(x).distance(x, idle).any()
-    only = mixture.at(x).vary(torch.full((6,), 4))  # beta 1: no ball is left
+    only = mixture.at(x).at_variant(torch.full((6,), 4))  # beta 1: no ball is left
     u = only.start().requires_grad_()
     (grad,) = torch.autograd.grad(-(only.decode(u) * x).sum(), u)
     torch.testing.assert_close(grad[:, 0], (x * x).flatten(1).sum(1))

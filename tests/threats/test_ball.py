@@ -58,7 +58,7 @@ def test_project_is_strictly_inside(ball, dtype, box):
     assert_inside(ball, x0, near, box)
     # ... and so is what an attack would do with it, in float32 at least
     region = ball.at(x0, Box.of(box))
-    u = region.seal(region.project_(x.to(region.x0, copy=True)))
+    u = region.finalise(region.project_(x.to(region.x0, copy=True)))
     assert_inside(ball, region.x0, u, box)
 
 
@@ -127,7 +127,7 @@ def test_random_points_are_inside(ball, dtype, box):
     draws = Draws.of(0, torch.arange(40))
     u = region.random(draws, 0)
     assert u.dtype == dtype
-    assert_inside(ball, x0, region.seal(u), box)
+    assert_inside(ball, x0, region.finalise(u), box)
     assert torch.equal(u, region.random(draws, 0))
     if box is not BOXES[3]:
         assert not torch.equal(u, region.random(draws, 1))
@@ -146,11 +146,11 @@ def test_zero_eps_gives_the_clean_input(ball):
     assert torch.equal(none.project(x0, x), x0)
     region = none.at(x0)
     draws = Draws.of(0, torch.arange(len(x0)))
-    assert torch.equal(region.seal(region.random(draws, 0)), x0)
+    assert torch.equal(region.finalise(region.random(draws, 0)), x0)
     grad = x - x0
     for share in (None, torch.full((len(x0),), 0.1)):
-        moved = region.ascent(x0.clone(), grad, region.reach * 2, share)
-        assert torch.equal(region.seal(region.project_(moved)), x0)
+        moved = region.ascent(x0.clone(), grad, region.eps * 2, share)
+        assert torch.equal(region.finalise(region.project_(moved)), x0)
     assert none.contains(x0, x0).all()
     assert none.distance(x0, x0).eq(0).all()
 
@@ -186,7 +186,7 @@ def test_nan_is_nowhere(ball):
     x0, x = inputs(n=4)
     x[1, 0] = torch.nan
     assert not ball.contains(x0, x)[1]
-    near = ball.at(x0).seal(x)
+    near = ball.at(x0).finalise(x)
     assert ball.contains(x0, near)[[0, 2, 3]].all()
 
 
@@ -206,7 +206,7 @@ def test_region_scaled_has_a_radius_for_each_example(ball):
     x0, x = inputs(n=4)
     factor = torch.tensor([0.0, 0.5, 1.0, 2.0], dtype=torch.float64)
     region = ball.at(x0).scaled(factor)
-    u = region.seal(region.project_(x + 3 * (x - x0).sign()))
+    u = region.finalise(region.project_(x + 3 * (x - x0).sign()))
     expected = ball.eps * factor
     expected = expected.floor() if ball.p == 0 else expected
     torch.testing.assert_close(region.radius, expected.double())
@@ -228,8 +228,8 @@ def test_nobody(ball):
     assert ball.distance(none, none).shape == (0,)
     draws = Draws.of(0, torch.empty(0, dtype=torch.int64))
     assert region.random(draws, 0).shape == none.shape
-    assert region.ascent(none, none, region.reach, region.reach).shape == none.shape
-    assert region.seal(none).shape == none.shape
+    assert region.ascent(none, none, region.eps, region.eps).shape == none.shape
+    assert region.finalise(none).shape == none.shape
     assert region.project_(none.clone()).shape == none.shape
 
 
@@ -240,12 +240,12 @@ def test_seal_makes_feasible_what_rounding_made_not(ball, dtype):
     region = ball.at(x0)
     u = region.project_(x.clone())
     slightly = x0 + (u - x0) * (1 + 3e-6)
-    sealed = region.seal(slightly)
+    sealed = region.finalise(slightly)
     assert_inside(ball, x0, sealed)
     # by a hair's breadth and no more
     if ball.p:
         torch.testing.assert_close(sealed, u, rtol=0, atol=2e-5)
-    inside = region.seal(x0 + (u - x0) * 0.5)
+    inside = region.finalise(x0 + (u - x0) * 0.5)
     assert torch.equal(inside, (x0 + (u - x0) * 0.5).clamp(0, 1))
 
 
@@ -309,7 +309,7 @@ def test_a_box_without_ends(ball):
     if ball.p:
         region = ball.at(x0, Box(*box))
         u = region.random(Draws.of(0, torch.arange(len(x0))), 0)
-        assert_inside(ball, x0, region.seal(u), box)
+        assert_inside(ball, x0, region.finalise(u), box)
 
 
 def test_linf_is_exact_at_the_ends():

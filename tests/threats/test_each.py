@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Problem, Told
+from hauberk.engine.state import Response
 from hauberk.maths.rng import Draws
+from hauberk.objectives.problem import Problem
 from hauberk.threats import (
     L0,
     L1,
@@ -66,20 +67,20 @@ def test_each_part_moves_as_it_does_alone(box, dtype):
     step = torch.tensor([0.1, 0.2, 0.3, 1.0], dtype=dtype)
     moved = region.ascent(u, grad, step, share)
     projected = region.project_(moved.clone())
-    sealed = region.seal(projected)
+    sealed = region.finalise(projected)
     decoded = region.decode(sealed)
     assert decoded.shape == (4, 4, 1, 6, 6)
     assert decoded.dtype == dtype
-    coarse = region.coarse(draws(4), 3)
+    coarse = region.random_coarse(draws(4), 3)
     for k, one in enumerate(alone):
         own = pieces(u)[k]
         assert torch.equal(own, one.random(draws(4).split(k), 5))
-        assert torch.equal(pieces(coarse)[k], one.coarse(draws(4).split(k), 3))
-        own = one.ascent(own, pieces(grad)[k], step * one.reach, share)
+        assert torch.equal(pieces(coarse)[k], one.random_coarse(draws(4).split(k), 3))
+        own = one.ascent(own, pieces(grad)[k], step * one.eps, share)
         assert torch.equal(pieces(moved)[k], own)
         own = one.project_(own.clone())
         assert torch.equal(pieces(projected)[k], own)
-        own = one.seal(own)
+        own = one.finalise(own)
         assert torch.equal(pieces(sealed)[k], own)
         assert torch.equal(decoded[:, k], one.decode(own))
         assert torch.equal(pieces(region.start())[k], one.start())
@@ -90,7 +91,7 @@ def test_a_step_given_as_a_number():
     u, grad = region.start(), normal((4, 111))
     moved = region.ascent(u, grad, 0.25)
     for k, one in enumerate(alone):
-        expected = one.ascent(one.start(), pieces(grad)[k], 0.25 * one.reach)
+        expected = one.ascent(one.start(), pieces(grad)[k], 0.25 * one.eps)
         assert torch.equal(pieces(moved)[k], expected)
     assert torch.equal(u, region.start())
 
@@ -101,7 +102,7 @@ def test_steps_keep_their_unit_when_the_region_is_scaled():
     assert small.radius.tolist() == pytest.approx([0.5, 1.0, 0.1, 0.0])
     u, grad = region.start(), normal((4, 111))
     assert torch.equal(small.ascent(u, grad, 0.1), region.ascent(u, grad, 0.1))
-    far = small.seal(small.project_(small.ascent(u, grad, 1.0)))
+    far = small.finalise(small.project_(small.ascent(u, grad, 1.0)))
     relative = region.distance(small.decode(far), far)
     assert (relative <= small.radius + 1e-7).all()
     assert small.contains(small.decode(far), far).all()
@@ -127,7 +128,7 @@ def test_sealed_points_are_inside_and_only_if_all_are(box, dtype):
     region, _ = bound(box=box, dtype=dtype)
     threat = Each(*PARTS)
     x = images(dtype=dtype, box=box)
-    u = region.seal(region.project_(region.random(draws(4), 0) + normal((4, 111), dtype=dtype)))
+    u = region.finalise(region.project_(region.random(draws(4), 0) + normal((4, 111), dtype=dtype)))
     decoded, witness = region.decode(u), region.witness(u)
     assert threat.contains(x, decoded, witness, box).all()
     assert (region.distance(decoded, witness) <= 1).all()
@@ -166,7 +167,7 @@ def test_rows_are_taken_and_joined():
     joined = whole.take(torch.tensor([2])).join(whole.take(torch.tensor([0, 1, 3])))
     order = torch.tensor([2, 0, 1, 3])
     for do in (
-        lambda r, rows: r.ascent(u[rows], grad[rows], r.reach * 0.1),
+        lambda r, rows: r.ascent(u[rows], grad[rows], r.eps * 0.1),
         lambda r, rows: r.project_(u[rows] * 3),
         lambda r, rows: r.decode(u[rows]),
         lambda r, rows: r.random(draws(4).take(rows), 3),
@@ -183,7 +184,7 @@ def test_an_empty_batch():
     region, _ = bound(n=0)
     u = region.start()
     assert u.shape == (0, 111)
-    for found in (region.project_(u), region.ascent(u, u, 0.1), region.seal(u)):
+    for found in (region.project_(u), region.ascent(u, u, 0.1), region.finalise(u)):
         assert found.shape == (0, 111)
     assert region.decode(u).shape == (0, 4, 1, 6, 6)
     assert region.contains(region.decode(u), u).shape == (0,)
@@ -205,11 +206,11 @@ def test_other_parts_and_flat_inputs():
     x = torch.rand(3, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     threat = Each(L0(2), Lp(1.5, 0.5), Swaps(4))
     region = threat.at(x)
-    u = region.seal(region.project_(region.random(draws(3), 0)))
+    u = region.finalise(region.project_(region.random(draws(3), 0)))
     for number in range(3):
         grad = normal(u.shape, seed=number, dtype=torch.float64)
         u = region.project_(region.ascent(u, grad, 0.3))
-    u = region.seal(u)
+    u = region.finalise(u)
     assert threat.contains(x, region.decode(u), u).all()
     one = Each(Linf(0.1)).at(x)
     moved = one.project_(one.ascent(one.start(), normal((3, 10), dtype=torch.float64), 2.0))
@@ -224,7 +225,7 @@ def climb(attack, region, slope, streams):
     state = attack.start(problem)
     while attack.over(state) is None:
         loss = (state.u * slope).flatten(1).sum(1)
-        told = Told(loss=loss, fooled=loss > inf, grad=slope.clone(), any_fooled=False)
+        told = Response(loss=loss, fooled=loss > inf, grad=slope.clone(), any_fooled=False)
         state = attack.step(problem, state, told)
     return state
 
@@ -242,7 +243,7 @@ def test_pgd_takes_each_part_where_it_goes_alone():
 def test_apgd_climbs_in_all_parts():
     region, alone = bound(PARTS[:2])
     slope = normal((4, 72))
-    best = region.seal(climb(APGD(steps=30), region, slope, draws(4)).best.u)
+    best = region.finalise(climb(APGD(steps=30), region, slope, draws(4)).best.u)
     decoded = region.decode(best)
     assert region.contains(decoded, best).all()
     for k, one in enumerate(alone):
@@ -307,7 +308,7 @@ def test_what_is_sealed_is_inside(data):
     u = region.random(draws(2, seed), 0)
     length = data.draw(st.sampled_from([0.0, 0.3, 10.0]))
     u = region.project_(region.ascent(u, normal(u.shape, seed, dtype), length))
-    u = region.seal(u)
+    u = region.finalise(u)
     x_now = region.decode(u)
     assert threat.contains(x, x_now, u, box).all()
     assert (region.distance(x_now, u) <= 1).all()

@@ -7,11 +7,11 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
 from hauberk.attacks.search import Grid
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box, Union
 from hauberk.threats.finite import FiniteSet, Swaps
+from hauberk.victims.victim import Victim
 
 WHOLE = Box(-torch.inf, torch.inf)
 

@@ -141,8 +141,8 @@ def test_an_infinite_radius_is_the_whole_box():
     assert not threat.contains(x, corner + 0.5).any()
     assert torch.equal(threat.project(x, corner), corner)
     region = threat.at(x)
-    assert region.reach.isfinite().all()
-    small = region.sized(torch.full((6,), 0.3))
+    assert region.eps.isfinite().all()
+    small = region.with_radius(torch.full((6,), 0.3))
     assert (small.distance(small.project_(corner.clone())) <= 0.3).all()
     assert (small.scaled(torch.full((6,), 2.0)).radius - 0.6).abs().max() < 1e-6
     model = classifier((3, 4, 4))

@@ -7,7 +7,7 @@ from hauberk import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box
-from hauberk.threats.metric import Gauge, Metric
+from hauberk.threats.metric import LpDistanceRegion, Metric
 from hauberk.threats.notation import metric
 
 PS = [0, 1, 1.5, 2, inf]
@@ -19,7 +19,7 @@ def inputs(n=4, shape=(2, 3), dtype=torch.float64):
 
 def gauge(p, x=None, box=(-1.0, 2.0)):
     region = Metric(p).at(inputs() if x is None else x, Box(*box))
-    assert isinstance(region, Gauge)
+    assert isinstance(region, LpDistanceRegion)
     return region
 
 
@@ -49,7 +49,7 @@ def test_the_whole_box_belongs(p):
     assert region.contains(corner).all()
     assert not region.contains(corner + 1e-9).any()
     assert torch.equal(region.project_(corner + 7), corner)
-    assert torch.equal(region.seal(corner + 7), corner)
+    assert torch.equal(region.finalise(corner + 7), corner)
     torch.testing.assert_close(region.distance(corner), norm(corner - x, p))
     assert region.contains(region.random(Draws.of(0, torch.arange(4)), 0)).all()
 
@@ -70,11 +70,11 @@ def test_distances_do_not_know_the_dtype(p):
 def test_pull_is_the_projection_on_the_ball_and_the_box(p):
     region, u = gauge(p), inputs() + 0.9
     radius = torch.tensor([0.0, 0.5, 2.0, inf], dtype=torch.float64)
-    near = region.pull_(u.clone(), radius)
+    near = region.project_within_(u.clone(), radius)
     assert (region.measure(near) <= radius * (1 + 1e-12)).all()
     assert torch.equal(near[0], region.x0[0])
     torch.testing.assert_close(near[3], u[3])
-    inside = region.pull_(near.clone(), radius)
+    inside = region.project_within_(near.clone(), radius)
     torch.testing.assert_close(inside, near)
 
 
@@ -83,7 +83,7 @@ def test_onto_lands_on_the_plane(p):
     region, u = gauge(p), inputs() + 0.2
     normal = inputs(dtype=torch.float64) - 0.5
     gap = torch.tensor([0.3, -0.3, 0.1, 0.0], dtype=torch.float64)
-    v = region.onto(u, normal, gap)
+    v = region.project_to_hyperplane(u, normal, gap)
     torch.testing.assert_close(((v - u) * normal).flatten(1).sum(1), gap)
     assert region.contains(v).all()
 
@@ -95,13 +95,17 @@ def test_dual_bounds_the_rise_and_is_reached(p):
     rate = region.dual(grad)
     # To first order, a step onto the plane of rise r costs r / dual, where the box leaves room.
     rise = torch.full((4,), 1e-3, dtype=torch.float64)
-    step = region.onto(region.x0.clone(), grad, rise)
+    step = region.project_to_hyperplane(region.x0.clone(), grad, rise)
     if p:
         torch.testing.assert_close(region.measure(step) * rate, rise)
     else:
         assert (region.measure(step) == 1).all()
-        assert (region.measure(region.onto(region.x0, grad, rate * (1 - 1e-9))) == 1).all()
-        assert (region.measure(region.onto(region.x0, grad, rate * (1 + 1e-9))) == 2).all()
+        assert (
+            region.measure(region.project_to_hyperplane(region.x0, grad, rate * (1 - 1e-9))) == 1
+        ).all()
+        assert (
+            region.measure(region.project_to_hyperplane(region.x0, grad, rate * (1 + 1e-9))) == 2
+        ).all()
 
 
 @pytest.mark.parametrize("p", PS[1:])
@@ -126,7 +130,7 @@ def test_prox_shrinks_towards_the_clean_input(p):
 def test_toward_takes_a_share_of_the_distance(p):
     region, u = gauge(p), inputs() + torch.linspace(0.1, 0.6, 6, dtype=torch.float64).view(2, 3)
     share = torch.tensor([0.0, 0.5, 1.0, 1 / 3], dtype=torch.float64)
-    v = region.toward(u, share)
+    v = region.interpolate(u, share)
     torch.testing.assert_close(region.measure(v), share * region.measure(u))
     if p == 0:
         # The three largest changes are kept.
@@ -137,9 +141,9 @@ def test_toward_takes_a_share_of_the_distance(p):
 def test_sized_gives_balls_of_each_radius(p):
     region = gauge(p)
     radius = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=torch.float64)
-    ball = region.sized(radius)
+    ball = region.with_radius(radius)
     assert torch.equal(ball.radius, radius)
-    near = region.near_ball(Draws.of(0, torch.arange(4)), 0, radius)
+    near = region.random_within(Draws.of(0, torch.arange(4)), 0, radius)
     assert (ball.distance(near) <= radius * (1 + 1e-9)).all()
     assert region.contains(near).all()
     assert torch.equal(region.scaled(radius).radius, region.radius)
@@ -164,4 +168,9 @@ def test_rows_and_empty_batches():
     both = part.join(region)
     assert len(both.x0) == 6
     none = gauge(1, inputs()[:0])
-    assert none.onto(none.start(), none.start(), torch.zeros(0, dtype=torch.float64)).shape[0] == 0
+    assert (
+        none.project_to_hyperplane(
+            none.start(), none.start(), torch.zeros(0, dtype=torch.float64)
+        ).shape[0]
+        == 0
+    )

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Problem, Told
-from hauberk.maths.patches import window
+from hauberk.engine.state import Response
 from hauberk.maths.rng import Draws
+from hauberk.maths.square_windows import window
+from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Ball, Box, Linf, Lp, RotationTranslation, Shared
 
 BALLS = [L0(3), L1(1.5), Lp(1.5, 0.9), L2(0.7), Linf(0.2)]
@@ -185,17 +186,17 @@ def test_sealed_points_are_inside(ball, box, dtype, clip):
         region.project_(normal(40, 1, 5, 5, dtype=dtype) * 3),
         normal(40, 1, 5, 5, dtype=dtype),
         region.random(draws(40), 0),
-        region.coarse(draws(40), 0),
+        region.random_coarse(draws(40), 0),
         region.start(),
     ):
-        u = region.seal(u)
+        u = region.finalise(u)
         decoded, witness = region.decode(u), region.witness(u)
         assert shared.contains(x, decoded, witness, box).all()
         assert shared.contains(x, decoded, None, box).all()
         assert (region.distance(decoded) <= ball.eps).all()
         assert decoded.dtype == dtype
-        assert torch.equal(region.seal(u), u)
-    far = region.seal(region.project_(normal(40, 1, 5, 5, dtype=dtype) * 9))
+        assert torch.equal(region.finalise(u), u)
+    far = region.finalise(region.project_(normal(40, 1, 5, 5, dtype=dtype) * 9))
     if box == (-1.0, 3.0) and ball.p != 0:  # strictness costs next to nothing
         norm = torch.linalg.vector_norm(far.double().flatten(1), ord=ball.p, dim=1)
         free = Shared(ball, clip).at(x, Box(-inf, inf)).project_(far.clone() * 4)
@@ -210,7 +211,7 @@ def test_seal_where_a_sum_rounds_out_of_the_ball():
     region = Shared(Linf(0.3)).at(x)
     u = region.project_(torch.ones(1, 100))
     assert not region.contains(region.decode(u)).all()
-    sealed = region.seal(u)
+    sealed = region.finalise(u)
     assert region.contains(region.decode(sealed)).all()
     assert (sealed > 0.3 * (1 - 1e-5)).all()
 
@@ -220,7 +221,7 @@ def test_seal_gives_up_where_all_that_is_left_is_rounding():
     x = torch.full((2, 2, 3), 2.0**23)
     box = (0.0, 2.0**24)
     region = Shared(Linf(0.99)).at(x, Box(*box))
-    sealed = region.seal(region.project_(torch.ones(2, 3)))
+    sealed = region.finalise(region.project_(torch.ones(2, 3)))
     assert torch.equal(sealed, torch.zeros(2, 3))
     assert region.contains(region.decode(sealed)).all()
 
@@ -232,7 +233,7 @@ def test_seal_of_a_radius_below_the_rounding(eps, dtype):
     for ball in (Linf(eps), L2(eps), L1(eps)):
         shared = Shared(ball)
         region = shared.at(x, Box(100.0, 101.0))
-        u = region.seal(region.project_(normal(20, 6, dtype=dtype)))
+        u = region.finalise(region.project_(normal(20, 6, dtype=dtype)))
         assert shared.contains(x, region.decode(u), u, (100.0, 101.0)).all()
 
 
@@ -242,7 +243,7 @@ def test_contains_asks_for_one_perturbation(ball, clip):
     x = groups(s=6, m=3, shape=(8,)) * 0.5 + 0.25
     shared = Shared(ball, clip)
     region = shared.at(x)
-    u = region.seal(region.random(draws(6), 0) * 0.5)
+    u = region.finalise(region.random(draws(6), 0) * 0.5)
     decoded = region.decode(u)
     assert region.contains(decoded, u).all()
     bent = decoded.clone()
@@ -317,9 +318,9 @@ def test_rows_are_taken_and_joined(ball):
     for region in (pieces[0].join(pieces[1]), whole.take(torch.arange(5))):
         for do in (
             lambda r: r.project_(u.clone()),
-            lambda r: r.project_(r.ascent(r.project_(u.clone()), grad, r.reach * 0.1)),
+            lambda r: r.project_(r.ascent(r.project_(u.clone()), grad, r.eps * 0.1)),
             lambda r: r.random(draws(5), 3),
-            lambda r: r.coarse(draws(5), 3),
+            lambda r: r.random_coarse(draws(5), 3),
             lambda r: r.decode(u),
             lambda r: r.scaled(torch.full((5,), 0.5)).project_(u.clone()),
         ):
@@ -337,7 +338,7 @@ def test_an_empty_batch(ball, clip):
     u = region.start()
     assert u.shape == (0, 1, 4, 4)
     assert region.decode(u).shape == (0, 3, 1, 4, 4)
-    for found in (region.project_(u), region.ascent(u, u, 0.1), region.seal(u)):
+    for found in (region.project_(u), region.ascent(u, u, 0.1), region.finalise(u)):
         assert found.shape == u.shape
     assert region.random(draws(0), 0).shape == u.shape
     assert region.contains(region.decode(u), u).shape == (0,)
@@ -349,10 +350,12 @@ def test_windows_are_painted_in_place(ball):
     region = Shared(ball).at(x)
     side = torch.full((5,), 3)
     new, old = (window(draws(5, seed), 0, side, 6, 6) for seed in (1, 2))
-    u = region.coarse(draws(5), 0)
-    painted = region.project_(region.paint(u, new, old, side, draws(5), torch.zeros(5).long()))
+    u = region.random_coarse(draws(5), 0)
+    painted = region.project_(
+        region.repaint_window(u, new, old, side, draws(5), torch.zeros(5).long())
+    )
     assert not torch.equal(painted, u)
-    sealed = region.seal(painted)
+    sealed = region.finalise(painted)
     assert region.contains(region.decode(sealed), sealed).all()
 
 
@@ -410,9 +413,9 @@ def test_attacks_climb_a_linear_loss(ball, attack):
     while attack.over(state) is None:
         x_now = region.decode(state.u)
         loss = (x_now * slope.unsqueeze(1)).flatten(1).sum(1)
-        told = Told(loss=loss, fooled=loss > inf, grad=3 * slope, any_fooled=False)
+        told = Response(loss=loss, fooled=loss > inf, grad=3 * slope, any_fooled=False)
         state = attack.step(problem, state, told)
-    sealed = region.seal(state.best.u)
+    sealed = region.finalise(state.best.u)
     assert region.contains(region.decode(sealed), sealed).all()
     gained = state.best.loss - (x * slope.unsqueeze(1)).flatten(1).sum(1)
     if ball.p in (2, inf):
@@ -446,7 +449,7 @@ def test_sealed_projections_stay_inside_and_move_no_further_than_asked(data):
     assert (near.abs() <= a.abs()).all()
     again = region.project_(near.clone())
     torch.testing.assert_close(again, near, rtol=1e-5, atol=0)
-    sealed = region.seal(near)
+    sealed = region.finalise(near)
     decoded = region.decode(sealed)
     assert shared.contains(x, decoded, sealed, box).all()
     assert shared.contains(x, decoded, None, box).all()

@@ -10,11 +10,11 @@ from torch import nn
 import hauberk
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD, Square
-from hauberk.engine.victim import Victim
-from hauberk.evaluation.judge import judge
+from hauberk.evaluation.core.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box, RotationTranslation, threat
 from hauberk.threats.warp import warp
+from hauberk.victims.victim import Victim
 
 
 def images(n=5, shape=(1, 8, 8), dtype=torch.float32, box=(0.0, 1.0)):
@@ -147,9 +147,9 @@ def test_the_gradient_lives_at_the_clean_image():
 def test_sealed_points_are_in_and_the_judge_agrees(degrees, pixels, factor, dtype, u):
     x = images(n=2, shape=(1, 5, 6), dtype=dtype)
     region = RotationTranslation(degrees, pixels).at(x).scaled(torch.tensor([1.0, factor]))
-    for moved in (by(x, *u), region.random(draws(2), 1), region.coarse(draws(2), 2)):
+    for moved in (by(x, *u), region.random(draws(2), 1), region.random_coarse(draws(2), 2)):
         near = region.project_(moved.clone())
-        sealed = region.seal(near)
+        sealed = region.finalise(near)
         torch.testing.assert_close(sealed, near, atol=1e-6, rtol=1e-6)
         points, witness = region.decode(sealed), region.witness(sealed)
         assert region.contains(points, witness).all()
@@ -189,7 +189,7 @@ def test_limits_that_no_float32_holds_are_kept():
     x = images()
     for degrees, pixels in ((0.1, 0.3), (29.9, 1 / 3), (1e-3, 2.7)):
         region = RotationTranslation(degrees, pixels).at(x)
-        u = region.seal(torch.ones(5, 3))
+        u = region.finalise(torch.ones(5, 3))
         assert torch.equal(u, torch.ones(5, 3))
         assert region.contains(region.decode(u), region.witness(u)).all()
 
@@ -204,7 +204,7 @@ def test_steps_are_signs_and_random_points_fill_the_box():
     assert (points.abs() <= 1).all()
     assert (points.mean(0).abs() < 0.1).all()
     assert (points.abs().amax(0) > 0.95).all()
-    corners = region.coarse(draws(400), 0)
+    corners = region.random_coarse(draws(400), 0)
     assert (corners.abs() == 1).all()
     assert len(corners.unique(dim=0)) == 8
     half = region.scaled(torch.full((400,), 0.5))

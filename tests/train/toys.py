@@ -8,9 +8,9 @@ import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.models import MLP
 from hauberk.threats.base import Box
-from hauberk.train.augment import Augmentation
-from hauberk.train.loader import Loader
-from hauberk.train.strategy import Strategy, cross_entropy
+from hauberk.train.loop.augment import Augmentation
+from hauberk.train.loop.loader import Loader
+from hauberk.train.strategies.base import Strategy, cross_entropy
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.apgd_sparse import SparseState, sparse_start, sparse_step
+from hauberk.attacks.apgd_l1 import SparseState, sparse_start, sparse_step
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told, keep_
+from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)
@@ -59,23 +60,23 @@ class APGD(Attack):
         n = len(u)
         none = u.new_full((n,), torch.inf)
         return APGDState(
-            u=u, t=Clock.zero(n), best=Best.none(u), prev=u,
-            best_grad=torch.zeros_like(u), step=region.reach * 2, loss=none,
+            u=u, t=Clock.zero(n), best=BestSoFar.none(u), prev=u,
+            best_grad=torch.zeros_like(u), step=region.eps * 2, loss=none,
             rises=torch.zeros_like(none), mark=-none, halved=torch.ones_like(none),
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         if isinstance(state, SparseState):
-            return sparse_step(problem, state, told, self.steps, self.enlarge)
+            return sparse_step(problem, state, response, self.steps, self.enlarge)
         assert isinstance(state, APGDState)
-        u, grad, region = state.u, told.grad, problem.region
-        better = state.best.update_(u, told)
+        u, grad, region = state.u, response.grad, problem.region
+        better = state.best.update_(u, response)
         if grad is None:
             state.t.tick()
             return state
         keep_(state.best_grad, grad, better)
-        state.rises += told.loss > state.loss
-        state.loss = told.loss
+        state.rises += response.loss > state.loss
+        state.loss = response.loss
         window = state.t.look_up(checkpoints(self.steps))
         if window is not None:
             u, grad = self.checkpoint(state, u, grad, window)

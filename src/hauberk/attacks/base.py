@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.engine.loop import attack as drive
-from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Problem, State, Told
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
+from hauberk.objectives.base import Objective
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
+from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +26,14 @@ class Attack(ABC):
     Args:
         loss: ``ce``, ``margin``, ``soft_margin``, ``cw`` or ``dlr``; with targets ``ce``,
             ``margin`` or ``dlr``; or a function of logits and labels (and targets); or an
-            :class:`~hauberk.engine.objective.Objective`.
+            :class:`~hauberk.objectives.base.Objective`.
         steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
             attempt each, the largest clean logits first.
         soften: width of the sigmoids that stand in for kinks and steps in the backward pass, in
             standard deviations of a layer's units; 0 for the model's own gradients
-            (:class:`hauberk.engine.softened.Softened`).
+            (:class:`hauberk.victims.softening.Softened`).
     """
 
     kind: ClassVar[str] = "gradient"
@@ -56,24 +57,24 @@ class Attack(ABC):
 
     @abstractmethod
     def start(self, problem: Problem) -> State:
-        """The first ask for new seats."""
+        """The first ask for new slots."""
 
     @abstractmethod
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         """The next ask, from what the engine found at the last one. May reuse the state."""
 
-    def choose(self, problem: Problem, state: State, told: Told) -> State:
+    def choose(self, problem: Problem, state: State, response: Response) -> State:
         """Set ``u`` from what the engine found at ``spread``; by default to its largest loss."""
         assert state.spread is not None
-        state.u = pick(state.spread, told.loss.nan_to_num(nan=torch.inf).argmax(1))
+        state.u = pick(state.spread, response.loss.nan_to_num(nan=torch.inf).argmax(1))
         return state
 
     def report(self, state: State) -> dict[str, Tensor]:
-        """What to tell of each seat that leaves, ``(S,)`` floats under each name."""
+        """What to tell of each slot that leaves, ``(S,)`` floats under each name."""
         return {}
 
     def over(self, state: State) -> np.ndarray | None:
-        """Which seats have no further ask, ``(S,)`` bool on the host; None for nobody."""
+        """Which slots have no further ask, ``(S,)`` bool on the host; None for nobody."""
         return state.t.count > self.steps if state.t.most > self.steps else None
 
     def wants_gradient(self, state: State) -> bool:
@@ -149,6 +150,6 @@ class Attack(ABC):
 
 
 def pick(spread: Tensor, index: Tensor) -> Tensor:
-    """Row ``index`` (S,) of each seat's points ``(S, K, ...)``: ``(S, ...)``."""
+    """Row ``index`` (S,) of each slot's points ``(S, K, ...)``: ``(S, ...)``."""
     where = index.view(-1, *[1] * (spread.dim() - 1)).expand(-1, 1, *spread.shape[2:])
     return spread.gather(1, where).squeeze(1)

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from hauberk.attacks.base import pick
 from hauberk.attacks.noise import Blind, ends, note, refuse_endless, shares
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 
@@ -75,7 +76,7 @@ class Walk(Blind):
             aim = torch.where(per_example(problem.has_warm, aim), warm, aim)
         common = WalkState(
             inside=torch.ones_like(number, dtype=torch.bool),
-            u=x0.clone(), t=Clock.zero(len(x0)), best=Best.none(x0), x=x0.clone(), aim=aim,
+            u=x0.clone(), t=Clock.zero(len(x0)), best=BestSoFar.none(x0), x=x0.clone(), aim=aim,
             found=torch.zeros_like(number, dtype=torch.bool), number=number,
         )  # fmt: skip
         return self._spread(problem, self.begin(problem, common))
@@ -85,20 +86,20 @@ class Walk(Blind):
         state.inside_spread = members(problem.region, state.spread)
         return state
 
-    def choose(self, problem: Problem, state: State, told: Told) -> State:
+    def choose(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, WalkState)
-        note(state, told)
-        self.read(problem, state, told.fooled)
+        note(state, response)
+        self.read(problem, state, response.fooled)
         # First of all, the clean input itself.
         state.u = where_rows(state.number == 0, problem.region.x0, self.look(problem, state))
         state.inside = problem.region.contains(state.u)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, WalkState)
         allowed = problem.region.contains(state.u)
-        state.best.update_(state.u, _only(told, allowed))
-        self.told(problem, state, told.fooled)
+        state.best.update_(state.u, _only(response, allowed))
+        self.receive(problem, state, response.fooled)
         state.t.tick()
         state.number += 1
         # Where nothing was found yet, look in another direction.
@@ -110,7 +111,7 @@ class Walk(Blind):
         """A random point to look for a first adversarial point at, ``(S, ...)``."""
         return somewhere(problem, draw)
 
-    def told(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
+    def receive(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
         """What was decided at ``u``, (S,); nothing to do by default."""
 
 
@@ -235,7 +236,9 @@ def members(region: Region, spread: Tensor) -> Tensor:
     return region.take(each).contains(spread.flatten(0, 1)).view(-1, k)
 
 
-def _only(told: Told, allowed: Tensor) -> Told:
+def _only(response: Response, allowed: Tensor) -> Response:
     """The same, but nothing for the points outside the threat."""
-    loss = torch.where(allowed, told.loss, -torch.inf)
-    return Told(loss=loss, fooled=told.fooled & allowed, grad=None, any_fooled=told.any_fooled)
+    loss = torch.where(allowed, response.loss, -torch.inf)
+    return Response(
+        loss=loss, fooled=response.fooled & allowed, grad=None, any_fooled=response.any_fooled
+    )

@@ -9,10 +9,10 @@ from torch import Tensor
 from hauberk.attacks.base import pick
 from hauberk.attacks.boundary import Walk, WalkState, blend, into_box, where_rows
 from hauberk.attacks.noise import ends, shares
-from hauberk.engine.state import Problem
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.ball_region import LinfRegion
 from hauberk.threats.base import Region
 

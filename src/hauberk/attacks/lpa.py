@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import TINY, movable, steepest_l2, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 from hauberk.threats.measured_region import MeasuredRegion
 
@@ -75,28 +76,28 @@ class LPA(Attack):
         far, slope = region.slope(u)
         price = torch.full_like(far, self.price)
         return LagrangeState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), far=far, slope=slope,
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), far=far, slope=slope,
             inside=far <= region.inner, price=price, low=torch.zeros_like(price),
             high=torch.full_like(price, torch.inf),
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, LagrangeState)
         region = measured(problem.region, self)
         count = state.t.count.copy()
-        state.best.update_(state.u, _only_inside(told, state))
+        state.best.update_(state.u, _only_inside(response, state))
         state.t.tick()
-        if told.grad is None:
+        if response.grad is None:
             return state
         begins = self.begins()
         round_ = np.searchsorted(begins, count, side="right") - 1
         done = (count - begins[round_]) / np.diff(np.append(begins, self.steps))[round_]
-        length = torch.from_numpy(self.step_share * 0.1**done).to(state.u) * region.reach
+        length = torch.from_numpy(self.step_share * 0.1**done).to(state.u) * region.eps
         price = self.priced(state, count)
         if self.relative:
-            price = price * _length(told.grad) / _length(state.slope).clamp_min_(TINY)
+            price = price * _length(response.grad) / _length(state.slope).clamp_min_(TINY)
         beyond = (state.far > region.inner).to(price.dtype)
-        grad = step_along(told.grad, state.slope, -price * beyond)
+        grad = step_along(response.grad, state.slope, -price * beyond)
         # A distance that is infinite says where it is not to go, but not by how much.
         way = steepest_l2(movable(state.u, grad.nan_to_num_(), *region.edges))
         per_length = region.rate(state.u, way)
@@ -178,9 +179,9 @@ def _length(grad: Tensor) -> Tensor:
     return norm(grad, 2)
 
 
-def _only_inside(told: Told, state: State) -> Told:
+def _only_inside(response: Response, state: State) -> Response:
     """What the engine found, with points outside as bad as can be."""
-    inside = torch.as_tensor(state.inside, device=told.loss.device)
-    loss = told.loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
+    inside = torch.as_tensor(state.inside, device=response.loss.device)
+    loss = response.loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
     loss = torch.where(inside, loss, -torch.inf)
-    return replace(told, loss=loss, fooled=told.fooled & inside)
+    return replace(response, loss=loss, fooled=response.fooled & inside)

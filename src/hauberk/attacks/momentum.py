@@ -34,4 +34,4 @@ class MomentumIterative(PGD):
             raise InputError("the momentum method takes steepest steps: use PGD for other rules")
 
     def length(self, region: Region) -> Tensor:
-        return region.reach * (self.step_share or 1 / self.steps)
+        return region.eps * (self.step_share or 1 / self.steps)

@@ -12,19 +12,20 @@ from hauberk.attacks.base import Attack, pick
 from hauberk.engine.inputs import check
 from hauberk.engine.loop import attack as drive
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Best, Clock, Problem, State, Told
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 from hauberk.threats.ball import Ball
 from hauberk.threats.ball_region import BallRegion
 from hauberk.threats.base import Region, Threat
 from hauberk.threats.union import UnionRegion, Whole
+from hauberk.victims.victim import Victim
 
 
 @dataclass(kw_only=True)
 class MSDState(State):
     held: Tensor = field(repr=False)
-    """Seats whose start is given (the clean input, a warm start), ``(S,)`` bool."""
+    """Slots whose start is given (the clean input, a warm start), ``(S,)`` bool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,32 +125,32 @@ class MSD(Attack):
         held = problem.has_warm
         if held is None:
             held = torch.zeros(n, dtype=torch.bool, device=u.device)
-        state = MSDState(u=u, t=Clock.zero(n), best=Best.none(u), held=held)
+        state = MSDState(u=u, t=Clock.zero(n), best=BestSoFar.none(u), held=held)
         if self.rows:
             regions = regions_of(problem.region)
             others = [region.random(problem.draws, 0) for region in regions[1:]]
             state.spread = torch.stack([u, *others], 1)
         return state
 
-    def choose(self, problem: Problem, state: State, told: Told) -> State:
+    def choose(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, MSDState)
         if state.t.least == 0:
             first = torch.from_numpy(state.t.count == 0).to(state.held.device) & state.held
-            others = first.unsqueeze(1).expand_as(told.loss).clone()
+            others = first.unsqueeze(1).expand_as(response.loss).clone()
             others[:, 0] = False
-            loss = told.loss.nan_to_num(nan=torch.inf).masked_fill(others, -torch.inf)
-            told = Told(loss=loss, fooled=told.fooled, grad=None)
-        return super().choose(problem, state, told)
+            loss = response.loss.nan_to_num(nan=torch.inf).masked_fill(others, -torch.inf)
+            response = Response(loss=loss, fooled=response.fooled, grad=None)
+        return super().choose(problem, state, response)
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        u, grad = state.u, told.grad
-        state.best.update_(u, told)
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        u, grad = state.u, response.grad
+        state.best.update_(u, response)
         if grad is None:
             state.t.tick()
             return state
         regions = regions_of(problem.region)
         candidates = [
-            region.project_(region.ascent(u, grad, region.reach * share, few))
+            region.project_(region.ascent(u, grad, region.eps * share, few))
             for region in regions
             for share, few in [self._stride(region, problem, state.t.count)]
         ]

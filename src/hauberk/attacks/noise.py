@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, pick
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 KINDS = ("gaussian", "uniform", "salt_and_pepper")
@@ -89,16 +90,16 @@ class Noise(Blind):
         u = problem.begin(random=False)
         if self.noise == "salt_and_pepper" or getattr(problem.region, "p", None) == 0:
             refuse_endless(problem.region)
-        state = State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        state = State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
         state.spread = self.ask(problem, 0)
         return state
 
-    def choose(self, problem: Problem, state: State, told: Told) -> State:
-        note(state, told)
+    def choose(self, problem: Problem, state: State, response: Response) -> State:
+        note(state, response)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        state.best.update_(state.u, told)
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        state.best.update_(state.u, response)
         state.t.tick()
         count = torch.from_numpy(state.t.count).to(state.u.device)
         state.spread = self.ask(problem, count)
@@ -138,7 +139,7 @@ class Noise(Blind):
             lo, hi = ends(region)
             return noise * (hi - lo)
         if p == torch.inf:
-            return noise * per_example(region.reach, noise)
+            return noise * per_example(region.eps, noise)
         length = norm(noise.double(), p).clamp_min(1e-30)
         return noise * per_example((region.radius / length).to(dtype), noise)
 
@@ -174,7 +175,7 @@ def ends(region: Region) -> tuple[Tensor, Tensor]:
 
 
 def refuse_endless(region: Region) -> None:
-    """One look at the box when new seats are taken; raises InputError if it has no ends."""
+    """One look at the box when new slots are taken; raises InputError if it has no ends."""
     lo, hi = ends(region)
     if not bool((lo.isfinite() & hi.isfinite()).all()):
         raise InputError("the box is infinite: this attack needs its ends, pass a finite box=")
@@ -192,16 +193,19 @@ def shares(like: Tensor, k: int) -> Tensor:
     return steps.expand(len(like), k)
 
 
-def note(state: State, told: Told) -> None:
+def note(state: State, response: Response) -> None:
     """Take over the spread's point of largest loss in the threat, if it is the best so far."""
     assert state.spread is not None
-    loss = told.loss.nan_to_num(nan=torch.inf)
+    loss = response.loss.nan_to_num(nan=torch.inf)
     if state.inside_spread is not None:
         loss = torch.where(state.inside_spread, loss, -torch.inf)
     index = loss.argmax(1)
     row = index.unsqueeze(1)
-    fooled = told.fooled.gather(1, row).squeeze(1)
-    found = Told(
-        loss=loss.gather(1, row).squeeze(1), fooled=fooled, grad=None, any_fooled=told.any_fooled
+    fooled = response.fooled.gather(1, row).squeeze(1)
+    found = Response(
+        loss=loss.gather(1, row).squeeze(1),
+        fooled=fooled,
+        grad=None,
+        any_fooled=response.any_fooled,
     )
     state.best.update_(pick(state.spread, index), found)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 
@@ -74,19 +75,19 @@ class PGD(Attack):
             low, high = self._shares
             share = problem.draws.uniform(1, (), u.dtype) * (high - low) + low
         return PGDState(
-            u=u, t=Clock.zero(n), best=Best.none(u), share=share,
+            u=u, t=Clock.zero(n), best=BestSoFar.none(u), share=share,
             velocity=torch.zeros_like(u) if self.momentum else None,
         )  # fmt: skip
 
     def length(self, region: Region) -> Tensor:
         """The default step size, ``(S,)``."""
-        return region.reach * (self.step_share or min(2.5 / self.steps, 1.0))
+        return region.eps * (self.step_share or min(2.5 / self.steps, 1.0))
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, PGDState)
-        state.best.update_(state.u, told)
+        state.best.update_(state.u, response)
         state.t.tick()
-        grad, region = told.grad, problem.region
+        grad, region = response.grad, problem.region
         if grad is None:
             return state
         if state.velocity is not None:

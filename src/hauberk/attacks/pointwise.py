@@ -8,9 +8,9 @@ from torch import Tensor
 from hauberk.attacks.base import pick
 from hauberk.attacks.boundary import Walk, WalkState
 from hauberk.attacks.noise import ends, salt_and_pepper, shares
-from hauberk.engine.state import Problem
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)
@@ -163,7 +163,7 @@ class Pointwise(Walk):
         assert isinstance(state, PointwiseState)
         return state.joint
 
-    def told(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
+    def receive(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
         assert isinstance(state, PointwiseState)
         # The first of all looks went to the clean input.
         fooled = fooled & (state.number > 0)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.lpa import measured
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import movable, per_example, steepest_l2, step_along
+from hauberk.objectives.problem import Problem
 from hauberk.threats.measured_region import MeasuredRegion
 
 
@@ -52,19 +53,19 @@ class PPGD(Attack):
     def start(self, problem: Problem) -> State:
         measured(problem.region, self)
         u = problem.begin()
-        return State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         region, u = measured(problem.region, self), state.u
-        state.best.update_(u, told)
+        state.best.update_(u, response)
         state.t.tick()
-        if told.grad is None:
+        if response.grad is None:
             return state
-        grad = steepest_l2(movable(u, told.grad, *region.edges))
-        free = (grad != 0) | (told.grad == 0)
+        grad = steepest_l2(movable(u, response.grad, *region.edges))
+        free = (grad != 0) | (response.grad == 0)
         product = _curvature(region, u, self.h * float(region.diameter))
         way = steepest_l2(solve(lambda v: product(v) * free, grad, self.conjugate))
-        length = region.reach * (self.step_share or min(2 / self.steps, 1.0))
+        length = region.eps * (self.step_share or min(2 / self.steps, 1.0))
         span = (length / region.rate(u, way, self.h)).nan_to_num_(nan=0.0)
         moved = step_along(u, way, span.clamp_(max=region.diameter))
         state.u = region.project_(moved)

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState
 from hauberk.attacks.sqp_records import Values, length
-from hauberk.engine.state import Problem, Told
+from hauberk.engine.state import Response
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.ball_region import LinfRegion
 from hauberk.threats.base import Region
 
@@ -45,7 +46,7 @@ class PWCF(SQP):
         near = problem.region.project_(last.clone())
         return problem.region.project_(x0 + (near - x0) * per_example(share, x0))
 
-    def folds(self, problem: Problem) -> int:
+    def constraints(self, problem: Problem) -> int:
         region = problem.region
         if not region.direct or not hasattr(region, "edges"):
             raise InputError(f"PWCF needs a threat with a distance, not {type(region).__name__}")
@@ -57,17 +58,17 @@ class PWCF(SQP):
         with torch.no_grad():
             return problem.region.measure(u) <= problem.region.radius.to(u.dtype)
 
-    def rate(self, problem: Problem, state: SQPState, told: Told) -> Tensor:
+    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
         assert isinstance(state.inside, Tensor)
-        loss = told.loss.to(state.u).nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30)
+        loss = response.loss.to(state.u).nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30)
         worth = torch.where(state.inside, loss, -inf)
         # Of several points that fool, the first one is as good as any.
-        found = Told(loss=worth, fooled=told.fooled & state.inside, grad=None)
+        found = Response(loss=worth, fooled=response.fooled & state.inside, grad=None)
         state.best.update_(state.u, found)
         return torch.where(state.inside, loss, loss.clamp(max=1e29) - 1e30)
 
-    def values(self, problem: Problem, state: SQPState, told: Told) -> Values:
-        assert told.grad is not None
+    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
+        assert response.grad is not None
         region, u = problem.region, state.u
         x = self.trial(state)
         over = x - u.flatten(1)
@@ -75,8 +76,8 @@ class PWCF(SQP):
         far = over.norm(dim=1)
         box = over / far.clamp_min(TINY).unsqueeze(1)
         excess, way = _excess(region, u, self.inner)
-        loss = told.loss.to(x.dtype)
-        gain = told.grad.flatten(1)
+        loss = response.loss.to(x.dtype)
+        gain = response.grad.flatten(1)
         self._scale(state, length(gain), length(way))
         unit, size, _ = state.unit.clamp_min(TINY).unbind(1)
         capped = loss >= self._cap

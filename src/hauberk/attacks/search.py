@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
 from hauberk.threats.enumerable import Enumerable
 
 
@@ -76,7 +77,7 @@ class Grid(Attack):
         u = problem.region.start()
         asks = -(-self._points(problem) // self.rows)
         state = GridState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), asks=np.full(len(u), asks)
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), asks=np.full(len(u), asks)
         )  # fmt: skip
         return self._ask(problem, state)
 
@@ -99,9 +100,9 @@ class Grid(Attack):
         state.spread = region.candidate(row % count * _stride(count) % count, self.counts)
         return state
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, GridState)
-        state.best.update_(state.u, told)
+        state.best.update_(state.u, response)
         state.t.tick()
         return self._ask(problem, state)
 
@@ -148,10 +149,10 @@ class RandomSearch(Attack):
 
     def start(self, problem: Problem) -> State:
         u = problem.begin()
-        return State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        state.best.update_(state.u, told)
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        state.best.update_(state.u, response)
         state.t.tick()
         draw: Tensor = torch.from_numpy(state.t.count).to(state.u.device)
         state.u = problem.region.random(problem.draws, draw)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 DECAY, DECAY_SQUARED, TINY = 0.9, 0.999, 1e-8
@@ -93,7 +94,7 @@ class SPSA(Attack):
         u = problem.begin(random=False)
         n, zero = len(u), torch.zeros_like(u)
         state = SPSAState(
-            u=u, t=Clock.zero(n), best=Best.none(u), x=u, total=zero, first=zero.clone(),
+            u=u, t=Clock.zero(n), best=BestSoFar.none(u), x=u, total=zero, first=zero.clone(),
             second=zero.clone(), scale=u.new_zeros(n),
         )  # fmt: skip
         return self._sample(problem, state)
@@ -111,9 +112,9 @@ class SPSA(Attack):
         state.inside_spread = members(problem.region, state.spread)
         return state
 
-    def choose(self, problem: Problem, state: State, told: Told) -> State:
+    def choose(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, SPSAState)
-        up, down = told.loss.chunk(2, 1)
+        up, down = response.loss.chunk(2, 1)
         most = torch.finfo(state.u.dtype).max * 1e-6  # so that sums stay finite
         rise = (up - down).nan_to_num(nan=0.0).clamp(-most, most).to(state.u.dtype)
         signs = self._signs(problem, state)
@@ -125,7 +126,7 @@ class SPSA(Attack):
         return state
 
     def _follow(self, problem: Problem, state: SPSAState, last: np.ndarray) -> Tensor:
-        """Adam's step for the seats whose estimate is complete; the iterate of the others."""
+        """Adam's step for the slots whose estimate is complete; the iterate of the others."""
         u = state.x
         now = per_example(torch.from_numpy(last).to(u.device), u)
         # Adam forgets the unit of its gradients but for TINY: measured in that of the first
@@ -148,9 +149,9 @@ class SPSA(Attack):
         state.x = torch.where(now, moved, u)
         return state.x
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, SPSAState)
-        state.best.update_(state.u, told)
+        state.best.update_(state.u, response)
         state.t.tick()
         return self._sample(problem, state)
 

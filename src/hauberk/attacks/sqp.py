@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.attacks.sqp_records import Descent, Values, choose
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
 from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
 
 
 @dataclass(kw_only=True)
@@ -61,11 +62,11 @@ class SQP(Attack):
             raise InputError("starts, tries and pairs must be 1 or more")
 
     @abstractmethod
-    def values(self, problem: Problem, state: SQPState, told: Told) -> Values:
+    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
         """Objective and constraints at the trial point, of which ``state.u`` is the clamped one."""
 
     @abstractmethod
-    def rate(self, problem: Problem, state: SQPState, told: Told) -> Tensor:
+    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
         """How good ``state.u`` is, ``(S,)``: larger is better, also among infeasible points."""
 
     def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
@@ -99,16 +100,16 @@ class SQP(Attack):
         u = problem.begin_from(self.fresh_start(problem, 0))
         v = self.pack(problem, u)
         none = u.new_zeros(len(u))
-        solve = self.descent(v, self.folds(problem))
+        solve = self.descent(v, self.constraints(problem))
         state = SQPState(
-            u=u, t=Clock.zero(len(u)), best=Best.none(u), solve=solve, kept=solve,
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), solve=solve, kept=solve,
             worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u),
         )  # fmt: skip
         state.inside = self.within_threat(problem, u)
         return state
 
     @abstractmethod
-    def folds(self, problem: Problem) -> int:
+    def constraints(self, problem: Problem) -> int:
         """Number of constraints."""
 
     def within_threat(self, problem: Problem, u: Tensor) -> Tensor | None:
@@ -127,10 +128,12 @@ class SQP(Attack):
         more = self.extra(problem, u)
         return u.flatten(1) if more is None else torch.cat((u.flatten(1), more), 1)
 
-    def descent(self, v: Tensor, folds: int) -> Descent:
+    def descent(self, v: Tensor, constraints: int) -> Descent:
         s, n = v.shape
         none = v.new_zeros(s)
-        values = Values(f=none, c=v.new_zeros(s, folds), slopes=v.new_zeros(s, folds + 1, n))
+        values = Values(
+            f=none, c=v.new_zeros(s, constraints), slopes=v.new_zeros(s, constraints + 1, n)
+        )
         memory = Dense.empty(v) if n <= self.dense else Memory.empty(v, self.pairs)
         return Descent(
             v=v, at=values, memory=memory, mu=none + self.mu,
@@ -138,13 +141,13 @@ class SQP(Attack):
             fresh=none == 0, dead=none > 0, size=none + inf,
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, response: Response) -> State:
         assert isinstance(state, SQPState)
-        state.reached = torch.maximum(state.reached, self.rate(problem, state, told))
-        if told.grad is None:
+        state.reached = torch.maximum(state.reached, self.rate(problem, state, response))
+        if response.grad is None:
             state.t.tick()
             return self.closed(problem, state)
-        new = self.values(problem, state, told)
+        new = self.values(problem, state, response)
         solve = self.search(state.solve, new)
         state.t.tick()
         solve = self.restart(problem, state, solve)
@@ -157,7 +160,7 @@ class SQP(Attack):
         return self.closed(problem, state) if state.t.most > self.steps else state
 
     def closed(self, problem: Problem, state: SQPState) -> SQPState:
-        """The closing asks of the seats whose solve is over."""
+        """The closing asks of the slots whose solve is over."""
         turn = torch.from_numpy(state.t.count - self.steps).to(state.u.device)
         last = state.solve.v[:, : state.u[:1].numel()].reshape(state.u.shape)
         after = self.close(problem, last, turn.clamp_min(1))

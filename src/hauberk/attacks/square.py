@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Best, Clock, Problem, State, Told
+from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
-from hauberk.maths.patches import image_shape, window
+from hauberk.maths.square_windows import image_shape, window
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -21,7 +22,8 @@ class Square(Attack):
     """Square attack (Andriushchenko et al. 2020), for every ball.
 
     A query repaints one square window of the best point so far, as the threat's geometry allows
-    (:meth:`Region.paint`), and is kept if the loss rises. ``steps + 1`` forwards, no backwards.
+    (:meth:`Region.repaint_window`), and is kept if the loss rises. ``steps + 1`` forwards, no
+    backwards.
 
     Args:
         share: share of the image that the first windows cover; halved as the queries go by, at the
@@ -48,18 +50,18 @@ class Square(Attack):
         return False
 
     def start(self, problem: Problem) -> State:
-        if type(problem.region).paint is Region.paint:
+        if type(problem.region).repaint_window is Region.repaint_window:
             raise InputError(
                 f"Square repaints windows of the input, and {type(problem.region).__name__} has "
                 "none: use another attack for this threat"
             )
-        u = problem.region.coarse(problem.draws, 0)
+        u = problem.region.random_coarse(problem.draws, 0)
         if problem.warm is not None and not self.blind:
             u = problem.begin_from(u)
-        return State(u=u, t=Clock.zero(len(u)), best=Best.none(u))
+        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
-        state.best.update_(state.u, told)
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        state.best.update_(state.u, response)
         state.t.tick()
         region, draws = problem.region, problem.draws
         best = state.best.u
@@ -68,7 +70,9 @@ class Square(Attack):
         side = torch.from_numpy(self.sides(state.t.count, height, width)).to(best.device)
         new = window(draws.split(1), count, side, height, width)
         old = window(draws.split(2), count, side, height, width)
-        state.u = region.project_(region.paint(best, new, old, side, draws.split(3), count))
+        state.u = region.project_(
+            region.repaint_window(best, new, old, side, draws.split(3), count)
+        )
         return state
 
     def sides(self, count: np.ndarray, height: int, width: int) -> np.ndarray:

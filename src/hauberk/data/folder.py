@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hauberk.data.dataset import Array, Source
-from hauberk.data.importing import one_line
 from hauberk.errors import InputError
+from hauberk.spec.imports import one_line
 
 _SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")

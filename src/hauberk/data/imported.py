@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from hauberk.data.dataset import Array, Dataset, Source, array_source
-from hauberk.data.importing import call, import_object, one_line
 from hauberk.errors import InputError
+from hauberk.spec.imports import call, import_object, one_line
 
 _WANTED = (
     "a pair (images, labels), a torch data set with a length and (image, label) items, "

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hauberk.data.importing import one_line
 from hauberk.errors import InputError
+from hauberk.spec.imports import one_line
 
 
 def read_npz(path: Path, names: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:

@@ -1,6 +1,6 @@
-"""The stepping loop: seats, asks and tells.
+"""The stepping loop: slots, asks and tells.
 
-Each attempt on an example has a seat in the running batch. Seats that are done, because the model
+Each attempt on an example has a slot in the running batch. Slots that are done, because the model
 is fooled or the attack is over, are cleared inside the run and taken by the next attempts in the
 queue, so the batch stays full. Everything per step stays on the device; the host looks at it at
 every step on a CPU, where looking is free, and at every eighth elsewhere.
@@ -14,16 +14,17 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.inputs import check
-from hauberk.engine.objective import Objective
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.path import Path
-from hauberk.engine.results import Results, Seats
-from hauberk.engine.state import Problem, Told, keep_
-from hauberk.engine.victim import Victim
+from hauberk.engine.results import Results, Slots
+from hauberk.engine.state import Response, keep_
+from hauberk.engine.trace import Trace
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
+from hauberk.objectives.base import Objective
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
+from hauberk.victims.victim import Victim
 
 if TYPE_CHECKING:
     from hauberk.attacks.base import Attack
@@ -97,35 +98,35 @@ class _Run:
         if n == 0:
             return self.results.outcome(self.threat.at(self.x, self.box))
         size = self.victim.batch_size(self.x[:1])
-        # Seats with several rows each: together they fill one batch.
+        # Slots with several rows each: together they fill one batch.
         size = max(1, size // max(1, self.attack.rows * self.objective.samples * self.members))
         ranked = self.ranking(clean_logits)
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
         self.results.expect(attempts)
         queue, total = 0, n * attempts
-        seats: Seats | None = None
+        slots: Slots | None = None
         step = 0
         while True:
-            free = size - (len(seats.example) if seats else 0)
-            if queue < total and (seats is None or free >= max(1, size // 8)):
+            free = size - (len(slots.example) if slots else 0)
+            if queue < total and (slots is None or free >= max(1, size // 8)):
                 jobs: list[int] = []
                 while queue < total and len(jobs) < free:
                     if not self.results.decided[queue % n]:
                         jobs.append(queue)
                     queue += 1
                 if jobs:
-                    new = self.seat(np.array(jobs), n, ranked)
-                    seats = new if seats is None else seats.join(new)
-            if seats is None:
+                    new = self.slot(np.array(jobs), n, ranked)
+                    slots = new if slots is None else slots.join(new)
+            if slots is None:
                 return self.results.outcome(self.threat.at(self.x, self.box))
-            news = self.advance(seats, look=step % 8 == 0)
+            news = self.advance(slots, look=step % 8 == 0)
             step += 1
-            over = self.attack.over(seats.state)
+            over = self.attack.over(slots.state)
             if over is not None or (news and step % self.look_every == 0):
-                seats = self.clear(seats, over)
+                slots = self.clear(slots, over)
                 if progress is not None:
-                    progress(queue - (len(seats.example) if seats else 0), total)
+                    progress(queue - (len(slots.example) if slots else 0), total)
 
     def ranking(self, clean_logits: Tensor | None) -> Tensor | None:
         """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
@@ -140,7 +141,7 @@ class _Run:
         logits = logits.clamp(-1e300, 1e300).scatter(1, self.y.unsqueeze(1), -torch.inf)
         return logits.argsort(dim=1, descending=True, stable=True)[:, :-1]
 
-    def seat(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> Seats:
+    def slot(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> Slots:
         example, attempt = jobs % n, jobs // n
         index = torch.from_numpy(example).to(self.x.device)
         variant = torch.from_numpy(attempt % self.threat.variants).to(self.x.device)
@@ -152,7 +153,7 @@ class _Run:
         streams: tuple[int | Tensor, ...] = (self.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
         y = self.y[index]
-        region = self.threat.at(self.x[index], self.box).vary(variant)
+        region = self.threat.at(self.x[index], self.box).at_variant(variant)
         if region.members is not None and y.dim() == 1:
             y = y.unsqueeze(1).expand(-1, region.members)
         problem = Problem(
@@ -171,128 +172,128 @@ class _Run:
         problem.warm = problem.has_warm = None
         weights = self.objective.start(problem)
         traced = self.objective.traced(weights)
-        return Seats(
+        return Slots(
             example=example,
             attempt=attempt,
             since=np.tile(self.asked, (len(jobs), 1)),
             problem=problem,
             state=state,
             weights=weights,
-            path=None if traced is None else Path.empty(traced),
+            path=None if traced is None else Trace.empty(traced),
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
             looked=torch.zeros(len(jobs), 3, device=index.device),
         )
 
-    def advance(self, seats: Seats, look: bool) -> bool:
+    def advance(self, slots: Slots, look: bool) -> bool:
         """One ask, one tell, one step; whether some model may have been fooled."""
-        state, news = seats.state, False
+        state, news = slots.state, False
         if state.spread is not None:
             k = state.spread.shape[1]
             each = torch.arange(len(state.u), device=state.u.device).repeat_interleave(k)
             rows = state.spread.flatten(0, 1)
-            weights = seats.weights.take(each) if seats.weights is not None else None
-            told, _ = self.tell(seats.problem.take(each), rows, weights, gradient=False)
+            weights = slots.weights.take(each) if slots.weights is not None else None
+            response, _ = self.tell(slots.problem.take(each), rows, weights, gradient=False)
             self.count(k, 0)
-            told.loss, told.fooled = told.loss.view(-1, k), told.fooled.view(-1, k)
-            if self.stop and told.any_fooled:
-                fooled = told.fooled
+            response.loss, response.fooled = response.loss.view(-1, k), response.fooled.view(-1, k)
+            if self.stop and response.any_fooled:
+                fooled = response.fooled
                 if state.inside_spread is not None:
                     fooled = fooled & state.inside_spread
                 which = fooled.to(torch.uint8).argmax(1)
-                loss = told.loss.gather(1, which.unsqueeze(1)).squeeze(1)
-                self.hit(seats, fooled.any(1), state.spread[seats_of(fooled), which], loss)
+                loss = response.loss.gather(1, which.unsqueeze(1)).squeeze(1)
+                self.hit(slots, fooled.any(1), state.spread[slots_of(fooled), which], loss)
                 news = True
-            state = self.attack.choose(seats.problem, state, told)
+            state = self.attack.choose(slots.problem, state, response)
         gradient = self.attack.wants_gradient(state)
-        told, seats.weights = self.tell(seats.problem, state.u, seats.weights, gradient)
+        response, slots.weights = self.tell(slots.problem, state.u, slots.weights, gradient)
         self.count(1, int(gradient))
-        traced = self.objective.traced(seats.weights)
-        if seats.path is not None and traced is not None:
-            seats.path.add_(traced)
-        if look and told.grad is not None:
-            size = told.grad.flatten(1).abs().amax(1)
-            seats.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
-        if self.stop and told.any_fooled:
-            fooled = told.fooled
+        traced = self.objective.traced(slots.weights)
+        if slots.path is not None and traced is not None:
+            slots.path.add_(traced)
+        if look and response.grad is not None:
+            size = response.grad.flatten(1).abs().amax(1)
+            slots.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
+        if self.stop and response.any_fooled:
+            fooled = response.fooled
             if state.inside is not None:
                 fooled = fooled & torch.as_tensor(state.inside, device=fooled.device)
-            self.hit(seats, fooled, state.u, told.loss)
+            self.hit(slots, fooled, state.u, response.loss)
             news = True
-        seats.state = self.attack.step(seats.problem, state, told)
+        slots.state = self.attack.step(slots.problem, state, response)
         return news
 
-    def hit(self, seats: Seats, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
-        """Note the seats whose model is fooled for the first time, and where."""
-        first = fooled & ~seats.hit
-        keep_(seats.hit_u, u, first.to(u.dtype))
-        seats.hit_loss = torch.where(first, loss.to(u.dtype), seats.hit_loss)
-        seats.hit |= first
+    def hit(self, slots: Slots, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
+        """Note the slots whose model is fooled for the first time, and where."""
+        first = fooled & ~slots.hit
+        keep_(slots.hit_u, u, first.to(u.dtype))
+        slots.hit_loss = torch.where(first, loss.to(u.dtype), slots.hit_loss)
+        slots.hit |= first
 
     def count(self, forwards: int, backwards: int) -> None:
-        """Passes of every seat in the batch."""
+        """Passes of every slot in the batch."""
         each = self.objective.passes(self.victim) * self.members
         self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
 
     def tell(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
-    ) -> tuple[Told, Rows | None]:
+    ) -> tuple[Response, Rows | None]:
         """Evaluate the points asked for, in chunks if memory demands it."""
         size = max(1, self.victim.batch_size(u[:1]) // (self.objective.samples * self.members))
         while True:
             try:
                 if len(u) <= size:
-                    told, weights = self.evaluate(problem, u, weights, gradient)
+                    response, weights = self.evaluate(problem, u, weights, gradient)
                 else:
-                    told, weights = self.in_parts(problem, u, weights, gradient, size)
+                    response, weights = self.in_parts(problem, u, weights, gradient, size)
                 break
             except RuntimeError as error:
                 size = self.victim.shrink(error, min(size, len(u)))
-        told.any_fooled = told.fooled.device.type != "cpu" or bool(told.fooled.any())
-        return told, weights
+        response.any_fooled = response.fooled.device.type != "cpu" or bool(response.fooled.any())
+        return response, weights
 
     def in_parts(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool, size: int
-    ) -> tuple[Told, Rows | None]:
-        told: Told | None = None
+    ) -> tuple[Response, Rows | None]:
+        response: Response | None = None
         kept: Rows | None = None
         for rows in torch.arange(len(u), device=u.device).split(size):
             w = weights.take(rows) if weights is not None else None
             part, w = self.evaluate(problem.take(rows), u[rows], w, gradient)
-            told = part if told is None else told.join(part)
+            response = part if response is None else response.join(part)
             kept = w if kept is None or w is None else kept.join(w)
-        assert told is not None
-        return told, kept
+        assert response is not None
+        return response, kept
 
     def evaluate(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
-    ) -> tuple[Told, Rows | None]:
+    ) -> tuple[Response, Rows | None]:
         u = u.detach()
         with torch.set_grad_enabled(gradient):
             u.requires_grad_(gradient)
             x = problem.region.decode(u)
             found = self.objective(self.victim, x, problem.y, problem.target, weights)
             grad = self.victim.gradient(found.head, found.slope, u) if gradient else None
-        return Told(loss=found.loss, fooled=found.fooled, grad=grad), found.weights
+        return Response(loss=found.loss, fooled=found.fooled, grad=grad), found.weights
 
-    def clear(self, seats: Seats, over: np.ndarray | None) -> Seats | None:
-        """Let the seats go that are done; None when the batch is empty."""
-        hit = seats.hit.cpu().numpy()
+    def clear(self, slots: Slots, over: np.ndarray | None) -> Slots | None:
+        """Let the slots go that are done; None when the batch is empty."""
+        hit = slots.hit.cpu().numpy()
         # An example that one attempt has decided is not tried further by its siblings.
         decided = self.results.decided
-        decided[seats.example[hit]] = True
-        done = decided[seats.example]
+        decided[slots.example[hit]] = True
+        done = decided[slots.example]
         done = done if over is None else done | over
         if not done.any():
-            return seats
+            return slots
         if done.all():
-            self.results.settle(seats, self.asked)
+            self.results.settle(slots, self.asked)
             return None
         gone = torch.from_numpy(np.flatnonzero(done)).to(self.x.device)
-        self.results.settle(seats.take(gone), self.asked)
-        return seats.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
+        self.results.settle(slots.take(gone), self.asked)
+        return slots.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
 
 
-def seats_of(rows: Tensor) -> Tensor:
+def slots_of(rows: Tensor) -> Tensor:
     return torch.arange(len(rows), device=rows.device)

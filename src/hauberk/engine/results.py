@@ -1,4 +1,4 @@
-"""The running batch of the stepping loop, and the book of what its seats have found."""
+"""The running batch of the stepping loop, and the book of what its slots have found."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.path import Path
-from hauberk.engine.state import Problem, State, keep_
+from hauberk.engine.state import State, keep_
+from hauberk.engine.trace import Trace
 from hauberk.maths.rows import Rows
+from hauberk.objectives.problem import Problem
 
 if TYPE_CHECKING:
     from hauberk.attacks.base import Attack
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Seats(Rows):
+class Slots(Rows):
     """The running batch."""
 
     example: np.ndarray
     attempt: np.ndarray
     since: np.ndarray
-    """Forwards and backwards of the batch when the seat was taken, ``(S, 2)``."""
+    """Forwards and backwards of the batch when the slot was taken, ``(S, 2)``."""
     problem: Problem
     state: State
     weights: Rows | None
     hit: Tensor
-    """Whether the seat's model was fooled, ``(S,)``, and where, and at which loss."""
+    """Whether the slot's model was fooled, ``(S,)``, and where, and at which loss."""
     hit_u: Tensor
     hit_loss: Tensor
-    path: Path | None
+    path: Trace | None
     """What the objective tells of its weights at every evaluation."""
     looked: Tensor
     """Gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``."""
@@ -62,17 +63,17 @@ class Results:
         self.witness: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
         self.report: dict[str, Tensor] = {}
-        self.path: Path | None = None
+        self.path: Trace | None = None
 
     def expect(self, attempts: int) -> None:
         """Make room for so many attempts on each example."""
         self.each = self.loss.new_full((len(self.loss), attempts), -torch.inf)
 
-    def settle(self, gone: Seats, asked: tuple[int, int]) -> None:
-        """Write down the results of seats that leave; ``asked``: passes of the batch so far."""
+    def settle(self, gone: Slots, asked: tuple[int, int]) -> None:
+        """Write down the results of slots that leave; ``asked``: passes of the batch so far."""
         np.add.at(self.spent, gone.example, np.array(asked) - gone.since)
         best, region = gone.state.best, gone.problem.region
-        u = region.seal(keep_(best.u.clone(), gone.hit_u, gone.hit.to(best.u.dtype)))
+        u = region.finalise(keep_(best.u.clone(), gone.hit_u, gone.hit.to(best.u.dtype)))
         loss = torch.where(gone.hit, gone.hit_loss, best.loss)
         fooled = gone.hit | best.fooled
         points, witness = region.decode(u), region.witness(u)
@@ -98,7 +99,7 @@ class Results:
             kept[index] = values[rows]
         if gone.path is not None:
             if self.path is None:
-                self.path = Path.of(len(self.loss), gone.path)
+                self.path = Trace.of(len(self.loss), gone.path)
             self.path.put_(index, gone.path.take(rows))
         if witness is not None:
             if self.witness is None:
@@ -124,5 +125,5 @@ class Results:
             each=self.each,
             report=self.report,
             weights=None if self.path is None else self.path.last(),
-            path=None if self.path is None else self.path.told(),
+            path=None if self.path is None else self.path.values_of_rows(),
         )

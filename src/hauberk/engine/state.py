@@ -1,4 +1,4 @@
-"""What passes between an attack and the engine: problem, state (the ask) and told."""
+"""What passes between an attack and the engine: problem, state (the ask) and response."""
 
 from dataclasses import dataclass, field
 
@@ -6,57 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.maths.steps import per_example
-from hauberk.threats.base import Region
 
 
 @dataclass(kw_only=True)
-class Problem(Rows):
-    """What is asked of an attack, one row per seat.
-
-    Attributes:
-        region: the threat around the clean inputs.
-        y: labels, ``(S,)`` int64.
-        target: target classes, ``(S,)`` int64, or None.
-        draws: each seat's own random numbers.
-        warm: inputs ``(S, ...)`` to start from, which may lie outside the threat, for the seats
-            whose ``has_warm`` (S,) is set; None for nobody. Only :meth:`begin` reads them.
-        index: each seat's row of the batch that the attack was called on, ``(S,)`` int64, to look
-            up what the caller knows of it; None where there is no batch.
-    """
-
-    region: Region
-    y: Tensor
-    target: Tensor | None
-    draws: Draws
-    warm: Tensor | None = field(default=None, repr=False)
-    has_warm: Tensor | None = None
-    index: Tensor | None = None
-
-    def begin(self, region: Region | None = None, random: bool = True) -> Tensor:
-        """Where to start: the projected warm start, else a random point, or the clean input.
-
-        ``region`` is another size of the threat, its own by default.
-        """
-        region = self.region if region is None else region
-        return self.begin_from(region.random(self.draws, 0) if random else region.start(), region)
-
-    def begin_from(self, u: Tensor, region: Region | None = None) -> Tensor:
-        """``u``, but the projected warm start where there is one."""
-        region = self.region if region is None else region
-        if self.warm is None or self.has_warm is None:
-            return u
-        near = region.encode(self.warm)
-        if near is None:
-            return u
-        near = region.project_(near.to(u, copy=True))
-        return torch.where(per_example(self.has_warm, u), near, u)
-
-
-@dataclass(kw_only=True)
-class Told(Rows):
+class Response(Rows):
     """What the engine found at the points asked for.
 
     Attributes:
@@ -75,7 +30,7 @@ class Told(Rows):
 
 
 @dataclass(kw_only=True)
-class Best(Rows):
+class BestSoFar(Rows):
     """The point of largest loss so far: ``u`` (S, ...), its ``loss`` and ``fooled`` (S,)."""
 
     u: Tensor
@@ -84,23 +39,23 @@ class Best(Rows):
     any_fooled: bool = False
 
     @classmethod
-    def none(cls, u: Tensor) -> "Best":
+    def none(cls, u: Tensor) -> "BestSoFar":
         """Nothing seen yet; ``u`` stands in."""
         loss = u.new_full((len(u),), -torch.inf)
         return cls(u=u.clone(), loss=loss, fooled=torch.zeros_like(loss, dtype=torch.bool))
 
-    def update_(self, u: Tensor, told: Told) -> Tensor:
+    def update_(self, u: Tensor, response: Response) -> Tensor:
         """Take over the rows whose loss is larger; returns their weights, (S,) of 0 and 1."""
-        loss = told.loss if told.loss.dtype == u.dtype else told.loss.to(u.dtype)
-        if told.any_fooled:
+        loss = response.loss if response.loss.dtype == u.dtype else response.loss.to(u.dtype)
+        if response.any_fooled:
             # A point of NaN logits fools: no loss is larger.
             loss = loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
         better = loss > self.loss
         rows = better.to(u.dtype)
         keep_(self.u, u, rows)
         self.loss = torch.fmax(self.loss, loss)
-        if told.any_fooled or self.any_fooled:
-            self.fooled = torch.where(better, told.fooled, self.fooled)
+        if response.any_fooled or self.any_fooled:
+            self.fooled = torch.where(better, response.fooled, self.fooled)
             self.any_fooled = True
         return rows
 
@@ -113,10 +68,10 @@ def keep_(kept: Tensor, new: Tensor, rows: Tensor) -> Tensor:
 
 @dataclass
 class Clock(Rows):
-    """Evaluations of each seat so far. Lives on the host, since it never depends on data.
+    """Evaluations of each slot so far. Lives on the host, since it never depends on data.
 
     Engine and attacks branch on it without waiting for a device, and mostly on its ends, since
-    seats that started together stay together.
+    slots that started together stay together.
     """
 
     count: np.ndarray
@@ -128,11 +83,11 @@ class Clock(Rows):
         self.most = int(self.count.max()) if some else 0
 
     @classmethod
-    def zero(cls, seats: int) -> "Clock":
-        return cls(np.zeros(seats, dtype=np.int64))
+    def zero(cls, slots: int) -> "Clock":
+        return cls(np.zeros(slots, dtype=np.int64))
 
     def look_up(self, table: np.ndarray) -> np.ndarray | None:
-        """The table's entry at each seat's count, ``(S,)``; None if all of them are 0."""
+        """The table's entry at each slot's count, ``(S,)``; None if all of them are 0."""
         if self.least == self.most and not table[self.least]:
             return None
         found = table[self.count]
@@ -147,23 +102,23 @@ class Clock(Rows):
 
 @dataclass(kw_only=True)
 class State(Rows):
-    """An attack's memory between two asks; subclasses add fields with one row per seat.
+    """An attack's memory between two asks; subclasses add fields with one row per slot.
 
     Attributes:
         u: the points to evaluate next, ``(S, ...)``; this is the ask.
-        t: evaluations of each seat so far.
+        t: evaluations of each slot so far.
         best: the point of largest loss.
         inside: whether ``u`` lies in the threat, ``(S,)`` bool, or None if all do (an attack may
             walk through larger balls first; a point there fools nobody). Of ``spread``:
             ``inside_spread`` (S, K).
-        spread: several points for each seat, ``(S, K, ...)``, evaluated forward only before ``u``
+        spread: several points for each slot, ``(S, K, ...)``, evaluated forward only before ``u``
             is: the engine hands their losses to :meth:`Attack.choose`, which may set ``u`` from
             them; None for none.
     """
 
     u: Tensor
     t: Clock
-    best: Best = field(repr=False)
+    best: BestSoFar = field(repr=False)
     inside: np.ndarray | Tensor | None = None
     spread: Tensor | None = field(default=None, repr=False)
     inside_spread: Tensor | None = None

@@ -1,15 +1,15 @@
 """Suites, scheduler, judge, ledger and metrics: what turns attacks into numbers to believe."""
 
-from hauberk.evaluation.catalogue import SUITES
-from hauberk.evaluation.evaluate import evaluate
-from hauberk.evaluation.evidence import Finding
-from hauberk.evaluation.judge import Verdict, judge
-from hauberk.evaluation.ledger import Ledger
-from hauberk.evaluation.result import Result
-from hauberk.evaluation.suites import Stage, Suite
+from hauberk.evaluation.accuracy.catalogue import SUITES
+from hauberk.evaluation.accuracy.evaluate import evaluate
+from hauberk.evaluation.accuracy.evidence import Finding
+from hauberk.evaluation.accuracy.result import Result
+from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.evaluation.accuracy.walk import Progress
+from hauberk.evaluation.core.judge import Verdict, judge
+from hauberk.evaluation.core.verify import Verification, verify
 from hauberk.evaluation.transfer import Transfer, TransferReport, transfer
-from hauberk.evaluation.verify import Verification, verify
-from hauberk.evaluation.walk import Progress
+from hauberk.store.ledger import Ledger
 
 __all__ = [
     "SUITES",

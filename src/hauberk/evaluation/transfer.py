@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from hauberk.attacks.base import Attack
 from hauberk.engine.inputs import check
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Problem, State, Told
-from hauberk.engine.victim import Victim
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
-from hauberk.evaluation.judge import decide, judge
+from hauberk.evaluation.core.judge import decide, judge
+from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
+from hauberk.victims.victim import Victim
 
 Model = nn.Module | Victim
 
@@ -202,7 +203,7 @@ class Transfer(Attack):
     def start(self, problem: Problem) -> State:
         raise NotImplementedError("Transfer crafts on other models: it brings its own run")
 
-    def step(self, problem: Problem, state: State, told: Told) -> State:
+    def step(self, problem: Problem, state: State, told: Response) -> State:
         return self.start(problem)
 
     def describe(self) -> dict[str, Any]:

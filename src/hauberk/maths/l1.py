@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import (
+from hauberk.maths.rowwise import (
     PRECISION,
     Radius,
     Reach,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import PRECISION, Radius, Reach, all_inside, looks, on_rows, shrink
+from hauberk.maths.rowwise import PRECISION, Radius, Reach, all_inside, looks, on_rows, shrink
 
 MOST = 12  # Newton steps in float32; 2 to 4 are usual
 MOST_WIDE = 200  # in float64, for rows whose entries span many orders of magnitude

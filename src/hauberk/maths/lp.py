@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import Radius, Reach, looks, on_rows, shrink
+from hauberk.maths.rowwise import Radius, Reach, looks, on_rows, shrink
 
 MOST = 100  # steps of the outer search; 5 to 10 are usual
 FREE = 12  # of them until every other one halves the bracket

@@ -20,10 +20,10 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import Radius, Reach, looks, on_rows, toward_zero
 from hauberk.maths.l1 import project_l1
 from hauberk.maths.l2 import project_l2
 from hauberk.maths.lp import project_general
+from hauberk.maths.rowwise import Radius, Reach, looks, on_rows, toward_zero
 from hauberk.maths.simplex import project_simplex
 
 __all__ = [

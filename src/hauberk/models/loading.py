@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.data.importing import call, import_object, one_line
 from hauberk.data.npz import read_npz
 from hauberk.errors import InputError
-from hauberk.models.described import located
+from hauberk.models.saved import located
+from hauberk.spec.imports import call, import_object, one_line
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 _PREFIXES = ("module.", "model.", "_orig_mod.")

@@ -74,10 +74,10 @@ class Affine(Threat):
             x0=start, radius=torch.ones(len(x0), dtype=torch.float64, device=x0.device),
             clean=clean, number=torch.zeros(len(x0), dtype=torch.int64, device=x0.device),
             beta=torch.zeros(len(x0), dtype=torch.float64, device=x0.device),
-            whole=whole, first=whole, p=self.b.p, eps=self.b.eps, edges=box.bounds(clean),
+            whole=whole, first=whole, p=self.b.p, second_eps=self.b.eps, edges=box.bounds(clean),
             shape=tuple(whole.start().shape[1:]), betas=self.betas, pins=self.pins,
         )  # fmt: skip
-        return region.vary(region.number)
+        return region.at_variant(region.number)
 
     def scaled(self, factor: float) -> "Affine":
         return Affine(self.a.scaled(factor), self.b.scaled(factor), self._grid)

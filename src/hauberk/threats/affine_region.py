@@ -33,7 +33,7 @@ class AffineRegion(Region):
     """The first threat at its full size, and ``first`` at its share of it."""
     first: Region = field(repr=False)
     p: float
-    eps: float
+    second_eps: float
     """The ball of the second threat."""
     edges: tuple[Tensor, Tensor] = field(repr=False)
     shape: tuple[int, ...]
@@ -49,7 +49,7 @@ class AffineRegion(Region):
     def sparse(self) -> bool:
         return self.p == 1 or self.whole.sparse
 
-    def vary(self, number: Tensor) -> "AffineRegion":
+    def at_variant(self, number: Tensor) -> "AffineRegion":
         beta = torch.tensor(self.betas, dtype=torch.float64, device=number.device)[number]
         first = self.whole.scaled(beta * self.radius)
         if self.pins is not None and isinstance(first, FiniteRegion):
@@ -100,7 +100,7 @@ class AffineRegion(Region):
 
     @property
     def _unit_second(self) -> Tensor:
-        return (1 - self.beta) * self.eps
+        return (1 - self.beta) * self.second_eps
 
     def decode(self, u: Tensor) -> Tensor:
         first, x = self._split(u)
@@ -155,11 +155,11 @@ class AffineRegion(Region):
         first = self.first.random(draws, draw)
         return self._pack(first, self._second(self._middle(first)).random(draws.split(11), draw))
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         first, x = self._split(u)
-        first = self.first.seal(first.clone())
+        first = self.first.finalise(first.clone())
         second = self._second(self._middle(first))
-        return self._pack(first, second.seal(second.project_(x.clone())))
+        return self._pack(first, second.finalise(second.project_(x.clone())))
 
     # Judging.
 
@@ -188,7 +188,7 @@ class AffineRegion(Region):
             witness = witness.new_full((len(x), 1 + w + d), torch.nan)  # of another threat
         number = witness[:, 0]
         sane = (number >= 0) & (number < len(self.betas)) & (number == number.floor())
-        region = self.vary(torch.where(sane, number, 0.0).long())
+        region = self.at_variant(torch.where(sane, number, 0.0).long())
         shape = (0,) if sample is None else sample.shape[1:]
         own = witness[:, 1 : 1 + w].reshape(len(x), *shape).to(self.clean)
         middle = witness[:, 1 + w :].reshape(self.clean.shape)

@@ -8,12 +8,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hauberk.maths.blocks import Reach
 from hauberk.maths.norms import norm
-from hauberk.maths.patches import image_shape, inside, repaint, stripes, tiles, two_bumps
 from hauberk.maths.projections import project_ball
 from hauberk.maths.rng import Draws
+from hauberk.maths.rowwise import Reach
 from hauberk.maths.sampling import ball_point
+from hauberk.maths.square_windows import image_shape, inside, repaint, stripes, tiles, two_bumps
 from hauberk.maths.steps import (
     movable,
     per_example,
@@ -43,7 +43,7 @@ class BallRegion(Region):
 
     @property
     def _inner(self) -> Tensor:
-        """The radius less the rounding of ``x0 + delta``; :meth:`seal` sees to the rest."""
+        """The radius less the rounding of ``x0 + delta``; :meth:`finalise` sees to the rest."""
         slack = 0.0 if self.p == 0 else 8 * torch.finfo(self.x0.dtype).eps
         return (self.radius * (1 - slack)).to(self.x0.dtype)
 
@@ -88,13 +88,13 @@ class BallRegion(Region):
         delta = ball_point(draws, draw, shape, self.p, self.x0.dtype)
         return self.project_(delta.mul_(per_example(self._inner, delta)).add_(self.x0))
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
         if self.p == 0:
             return self.random(draws, draw)
         delta = tiles(draws, draw, self.x0.shape[1:], self.x0.dtype)
         return self.project_(self._to_edge(delta).add_(self.x0))
 
-    def paint(
+    def repaint_window(
         self,
         u: Tensor,
         new: tuple[Tensor, Tensor],
@@ -138,7 +138,7 @@ class BallRegion(Region):
         radius = self.radius * factor
         return replace(self, radius=radius.floor() if self.p == 0 else radius)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         u = u.clamp(*self.edges)
         for attempt in range(4):
             distance = self.distance(u)
@@ -185,11 +185,11 @@ class LinfRegion(Region):
         radius = per_example(self.radius.to(noise.dtype), noise)
         return self.project_(torch.addcmul(self.x0, noise, radius))
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
         signs = stripes(draws, draw, self.x0.shape[1:], self.x0.dtype)
         return torch.where(signs > 0, self.hi, self.lo)
 
-    def paint(
+    def repaint_window(
         self,
         u: Tensor,
         new: tuple[Tensor, Tensor],
@@ -217,5 +217,5 @@ class LinfRegion(Region):
     def scaled(self, factor: Tensor) -> Self:
         return self.around(self.x0, self.radius * factor, self.edges)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         return u.clamp(self.lo, self.hi)

@@ -97,7 +97,7 @@ class Region(Rows, ABC):
         return None
 
     @cached_property
-    def reach(self) -> Tensor:
+    def eps(self) -> Tensor:
         """The radius in the dtype of the inputs, ``(S,)``."""
         return self.radius.to(self.x0.dtype)
 
@@ -109,7 +109,7 @@ class Region(Rows, ABC):
         """The inputs ``x`` that ``u`` stands for; differentiable. The identity for balls."""
         return u
 
-    def vary(self, number: Tensor) -> "Region":
+    def at_variant(self, number: Tensor) -> "Region":
         """The same threat, at its variant ``number`` (S,) of ``Threat.variants``."""
         return self
 
@@ -135,11 +135,11 @@ class Region(Rows, ABC):
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         """A random ``u`` inside the threat."""
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
         """A random ``u`` of the threat's full size, coarse in space; random if it knows no such."""
         return self.random(draws, draw)
 
-    def paint(
+    def repaint_window(
         self,
         u: Tensor,
         new: tuple[Tensor, Tensor],
@@ -151,7 +151,7 @@ class Region(Rows, ABC):
         """``u`` repainted at random inside a window; not projected.
 
         Args:
-            new, old: rows and columns of two windows (:func:`hauberk.maths.patches.window`):
+            new, old: rows and columns of two windows (:func:`hauberk.maths.square_windows.window`):
                 geometries with a budget take from the second what they spend in the first.
             side: their side, ``(S,)``.
         """
@@ -181,7 +181,7 @@ class Region(Rows, ABC):
     def scaled(self, factor: Tensor) -> Self:
         """The same geometry with every example's radius times ``factor`` (S,)."""
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         """``u`` made strictly feasible in float64; called once, when a point leaves the engine."""
         return u
 
@@ -198,7 +198,7 @@ class Threat(ABC):
 
     @property
     def variants(self) -> int:
-        """Ways to bind the threat to an input, each tried by every attack (Region.vary)."""
+        """Ways to bind the threat to an input, each tried by every attack (Region.at_variant)."""
         return 1
 
     @property
@@ -240,7 +240,7 @@ class Threat(ABC):
         In the wider of the two dtypes.
         """
         region = self.at(x0, Box.of(box))
-        near = region.seal(region.project_(x.to(region.x0, copy=True)))
+        near = region.finalise(region.project_(x.to(region.x0, copy=True)))
         return _narrow(near, region.x0, torch.promote_types(x0.dtype, x.dtype))
 
     def distance(self, x0: Tensor, x: Tensor) -> Tensor:

@@ -134,8 +134,8 @@ class EachRegion(Region):
         points = [r.random(draws.split(k), draw) for k, r in enumerate(self.regions)]
         return _pack(points)
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
-        points = [r.coarse(draws.split(k), draw) for k, r in enumerate(self.regions)]
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        points = [r.random_coarse(draws.split(k), draw) for k, r in enumerate(self.regions)]
         return _pack(points)
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
@@ -153,8 +153,8 @@ class EachRegion(Region):
         regions = tuple(region.scaled(factor) for region in self.regions)
         return replace(self, radius=self.radius * factor, regions=regions)
 
-    def seal(self, u: Tensor) -> Tensor:
-        return self._each(lambda region, part: region.seal(part), u)
+    def finalise(self, u: Tensor) -> Tensor:
+        return self._each(lambda region, part: region.finalise(part), u)
 
     def witness(self, u: Tensor) -> Tensor:
         """``u`` itself: the parts read their own witnesses from it."""

@@ -234,5 +234,5 @@ class FiniteRegion(Region):
     def scaled(self, factor: Tensor) -> Self:
         return replace(self, radius=self.radius * factor)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         return self.project_(u.clone())

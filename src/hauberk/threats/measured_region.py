@@ -47,16 +47,16 @@ class MeasuredRegion(Region):
         return super().join(other)
 
     @cached_property
-    def reach(self) -> Tensor:
+    def eps(self) -> Tensor:
         """The radius; where it is infinite, the distance of the box's corner farthest off."""
-        reach = self.radius.to(self.x0.dtype)
-        if not (reach == inf).any():
-            return reach
+        eps = self.radius.to(self.x0.dtype)
+        if not (eps == inf).any():
+            return eps
         lo, hi = self.edges
         corner = torch.where(self.x0 - lo > hi - self.x0, lo, hi)
         finite = torch.where(corner.isfinite(), corner, self.x0 + 1)
         far = self._off(finite).nan_to_num(nan=1.0, posinf=1.0)
-        return torch.where(reach == inf, far, reach)
+        return torch.where(eps == inf, far, eps)
 
     @cached_property
     def inner(self) -> Tensor:
@@ -123,9 +123,9 @@ class MeasuredRegion(Region):
         return self.around(u)._off(torch.add(u, way, alpha=h)) / h
 
     def scaled(self, factor: Tensor) -> Self:
-        return self.sized(self.radius * factor)
+        return self.with_radius(self.radius * factor)
 
-    def sized(self, radius: Tensor) -> Self:
+    def with_radius(self, radius: Tensor) -> Self:
         """The same distance with other radii (S,)."""
         return replace(self, radius=radius.double())
 
@@ -134,11 +134,11 @@ class MeasuredRegion(Region):
         with torch.no_grad():
             return _pull(self, u, MeasuredRegion._off, self.inner)
 
-    def pull_(self, u: Tensor, radius: Tensor) -> Tensor:
+    def project_within_(self, u: Tensor, radius: Tensor) -> Tensor:
         """A point in the box and within ``radius`` (S,), on the way from ``u`` to the clean one."""
-        return self.sized(radius).project_(u)
+        return self.with_radius(radius).project_(u)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         with torch.no_grad():
             inner = self.radius * (1 - (1e-9 if self.threat.precise else 1e-6))
             u = _pull(self, u.clamp(*self.edges), MeasuredRegion.distance, inner)

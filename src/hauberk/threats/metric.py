@@ -35,12 +35,12 @@ class Metric(Threat):
         if isnan(self.p) or (self.p != 0 and self.p < 1):
             raise InputError(f"l{self.p:g} is no norm: p must be 0, at least 1, or inf")
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "Gauge":  # noqa: B008
+    def at(self, x0: Tensor, box: Box = Box()) -> "LpDistanceRegion":  # noqa: B008
         x0 = x0.detach()
         x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
         edges = box.bounds(x0)
         radius = torch.full((len(x0),), inf, dtype=torch.float64, device=x0.device)
-        return Gauge(
+        return LpDistanceRegion(
             x0=x0, radius=radius, p=self.p, edges=edges, lo=edges[0] - x0, hi=edges[1] - x0
         )
 
@@ -55,7 +55,7 @@ class Metric(Threat):
 
 
 @dataclass
-class Gauge(BallRegion):
+class LpDistanceRegion(BallRegion):
     """The box around clean inputs, with the geometry that radius solvers move in.
 
     It has no radius of its own: ``radius`` is infinite.
@@ -64,7 +64,7 @@ class Gauge(BallRegion):
     def project_(self, u: Tensor) -> Tensor:
         return u.clamp_(*self.edges)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         return u.clamp(*self.edges)
 
     def ascent(
@@ -81,12 +81,12 @@ class Gauge(BallRegion):
     def scaled(self, factor: Tensor) -> Self:
         return self
 
-    def sized(self, radius: Tensor) -> Region:
+    def with_radius(self, radius: Tensor) -> Region:
         """The balls of so many radii (S,), as a threat that attacks can search."""
         box = Box(*self.edges)
         return Ball(self.p, 1.0).at(self.x0, box).scaled(radius.double())
 
-    def pull_(self, u: Tensor, radius: Tensor) -> Tensor:
+    def project_within_(self, u: Tensor, radius: Tensor) -> Tensor:
         """The nearest point to ``u`` in the box and within ``radius`` (S,)."""
         u.sub_(self.x0)
         if self.p == inf:
@@ -96,11 +96,11 @@ class Gauge(BallRegion):
             u = project_ball(u, self.p, radius, self.lo, self.hi)
         return u.add_(self.x0).clamp_(*self.edges)
 
-    def near_ball(self, draws: Draws, draw: int | Tensor, radius: Tensor) -> Tensor:
+    def random_within(self, draws: Draws, draw: int | Tensor, radius: Tensor) -> Tensor:
         """A random point of the box within ``radius`` (S,), for p = 0 that many features afresh."""
-        return self.sized(radius).random(draws, draw)
+        return self.with_radius(radius).random(draws, draw)
 
-    def onto(self, u: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
+    def project_to_hyperplane(self, u: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
         """The nearest point of the box to ``u`` where ``normal . (v - u) = gap``; see
         :func:`hauberk.maths.hyperplane.to_hyperplane`."""
         lo, hi = self.edges[0] - u, self.edges[1] - u
@@ -124,7 +124,7 @@ class Gauge(BallRegion):
         top = norm(grad, inf).clamp_min(torch.finfo(grad.dtype).tiny)
         return norm(grad / per_example(top, grad), q) * top
 
-    def toward(self, u: Tensor, share: Tensor) -> Tensor:
+    def interpolate(self, u: Tensor, share: Tensor) -> Tensor:
         """The point a ``share`` (S,) of the distance on the way from the clean input to ``u``.
 
         For p = 0: with that share of its changes, the largest ones.

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.maths.blocks import toward_zero
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
+from hauberk.maths.rowwise import toward_zero
 from hauberk.maths.steps import per_example
 from hauberk.threats.ball import Ball
 from hauberk.threats.ball_region import BallRegion, LinfRegion
@@ -74,7 +74,7 @@ class Shared(Threat):
         region = self.at(x0, Box.of(box))
         # The distances to all inputs add up to that from their mean difference, and a constant.
         u = region.encode(x.to(region.clean))
-        near = region.decode(region.seal(region.project_(u)))
+        near = region.decode(region.finalise(region.project_(u)))
         return _narrow(near, region.clean, torch.promote_types(x0.dtype, x.dtype))
 
     def __str__(self) -> str:
@@ -164,10 +164,10 @@ class SharedRegion(Region):
         drawn = replace(self.inner, edges=(one - one, one)).random(draws, draw)
         return torch.where(drawn > 0, self.lo + drawn * (self.hi - self.lo), 0.0)
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
-        return self.random(draws, draw) if self.p == 0 else self.inner.coarse(draws, draw)
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+        return self.random(draws, draw) if self.p == 0 else self.inner.random_coarse(draws, draw)
 
-    def paint(
+    def repaint_window(
         self,
         u: Tensor,
         new: tuple[Tensor, Tensor],
@@ -176,7 +176,7 @@ class SharedRegion(Region):
         draws: Draws,
         draw: Tensor,
     ) -> Tensor:
-        return self.inner.paint(u, new, old, side, draws, draw)
+        return self.inner.repaint_window(u, new, old, side, draws, draw)
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The largest distance of an input of the group ``x`` (S, M, ...) from its clean one."""
@@ -209,8 +209,8 @@ class SharedRegion(Region):
         radius = self.radius * factor
         return replace(self, radius=radius.floor() if self.p == 0 else radius)
 
-    def seal(self, u: Tensor) -> Tensor:
-        u = self.inner.seal(u)
+    def finalise(self, u: Tensor) -> Tensor:
+        u = self.inner.finalise(u)
         for attempt in range(8):
             distance = self.distance(self.decode(u))
             over = ~(distance <= self.radius)

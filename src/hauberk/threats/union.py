@@ -160,9 +160,9 @@ class UnionRegion(Region):
         regions = tuple(region.scaled(factor) for region in self.regions)
         return replace(self, radius=self.radius * factor, regions=regions)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         """Each point strictly inside the part that it belongs to: the one that moves it least."""
-        return _nearest(u, [region.seal(u.clone()) for region in self.regions])
+        return _nearest(u, [region.finalise(u.clone()) for region in self.regions])
 
 
 _WHICH = 0x756E  # the stream that tells which part a random point is taken from

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.maths.patches import inside
 from hauberk.maths.rng import Draws
+from hauberk.maths.square_windows import inside
 from hauberk.maths.steps import per_example, step_along
 from hauberk.threats.base import Box, Region, Threat, round_up
 
@@ -117,7 +117,7 @@ class WarpRegion(Region):
         """None: the warp that made an image is not looked for."""
 
     def project_(self, u: Tensor) -> Tensor:
-        reach = self.reach.unsqueeze(1)
+        reach = self.eps.unsqueeze(1)
         return u.clamp_(-reach, reach)
 
     def ascent(
@@ -128,14 +128,14 @@ class WarpRegion(Region):
 
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         noise = draws.uniform(draw, (3,), self.x0.dtype).mul_(2).sub_(1)
-        return noise.mul_(self.reach.unsqueeze(1))
+        return noise.mul_(self.eps.unsqueeze(1))
 
-    def coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
+    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
         """One of the eight corners."""
         coins = (draws.bits(draw, (3,)) & 1).to(self.x0.dtype)
-        return coins.mul_(2).sub_(1).mul_(self.reach.unsqueeze(1))
+        return coins.mul_(2).sub_(1).mul_(self.eps.unsqueeze(1))
 
-    def paint(
+    def repaint_window(
         self,
         u: Tensor,
         new: tuple[Tensor, Tensor],
@@ -167,7 +167,7 @@ class WarpRegion(Region):
             place = (index % count).to(self.x0.dtype)
             places.append(2 * place / (count - 1) - 1 if count > 1 else place)
             index = torch.div(index, count, rounding_mode="floor")
-        return torch.stack(places[::-1], 2) * self.reach.view(-1, 1, 1)
+        return torch.stack(places[::-1], 2) * self.eps.view(-1, 1, 1)
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The largest parameter in units of its limit, from the witness alone, ``(S,)`` float64.
@@ -210,7 +210,7 @@ class WarpRegion(Region):
     def scaled(self, factor: Tensor) -> Self:
         return replace(self, radius=self.radius * factor)
 
-    def seal(self, u: Tensor) -> Tensor:
+    def finalise(self, u: Tensor) -> Tensor:
         exact = torch.tensor(self.limits, dtype=torch.float64, device=u.device)
         ends = exact * self.radius.unsqueeze(1)
         u = self.project_(u.clone())

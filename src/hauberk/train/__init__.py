@@ -1,18 +1,18 @@
 """Training classifiers that resist several threats at once."""
 
-from hauberk.train.ampgd import AMPGD
-from hauberk.train.average import AVG
-from hauberk.train.eat import EAT
-from hauberk.train.maximum import MAX
-from hauberk.train.mma import MMA, OMMA
-from hauberk.train.multi_steepest import MSD
-from hauberk.train.ramp import RAMP
-from hauberk.train.random_norm import RandomNorm
-from hauberk.train.single import PGDLS, Single
-from hauberk.train.standard import Standard
-from hauberk.train.strategy import Batch, Loss, Memory, Strategy
-from hauberk.train.trades import TRADES
-from hauberk.train.trainer import Trained, fit
+from hauberk.train.fit import Trained, fit
+from hauberk.train.strategies.ampgd import AMPGD
+from hauberk.train.strategies.avg import AVG
+from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy
+from hauberk.train.strategies.eat import EAT
+from hauberk.train.strategies.max import MAX
+from hauberk.train.strategies.mma import MMA, OMMA
+from hauberk.train.strategies.msd import MSD
+from hauberk.train.strategies.ramp import RAMP
+from hauberk.train.strategies.random_norm import RandomNorm
+from hauberk.train.strategies.single import PGDLS, Single
+from hauberk.train.strategies.standard import Standard
+from hauberk.train.strategies.trades import TRADES
 
 __all__ = [
     "AMPGD",

@@ -6,8 +6,8 @@ from hauberk.transforms.geometry import CropResize, RandomCropResize, RandomRota
 from hauberk.transforms.jpeg import JPEG
 from hauberk.transforms.notation import Imported, transform
 from hauberk.transforms.pixels import Brightness, FlipH, FlipV, Gamma, Identity
-from hauberk.transforms.through import StraightThrough
-from hauberk.transforms.trial import check
+from hauberk.transforms.straight_through import StraightThrough
+from hauberk.transforms.validate import check
 from hauberk.transforms.wang import wang2021
 
 __all__ = [

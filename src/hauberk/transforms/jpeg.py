@@ -12,7 +12,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.transforms.base import Transform
-from hauberk.transforms.through import straight_through
+from hauberk.transforms.straight_through import straight_through
 
 _MODES = {1: "L", 3: "RGB"}
 

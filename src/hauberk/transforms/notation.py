@@ -8,15 +8,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from hauberk.data.importing import import_object
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
+from hauberk.spec.imports import import_object
 from hauberk.transforms.base import Function, Transform, apply, check_function, is_random
 from hauberk.transforms.combined import Compose, Sometimes
 from hauberk.transforms.geometry import CropResize, RandomCropResize, RandomRotate, Rotate
 from hauberk.transforms.jpeg import JPEG
 from hauberk.transforms.pixels import Brightness, FlipH, FlipV, Gamma, Identity
-from hauberk.transforms.through import StraightThrough
+from hauberk.transforms.straight_through import StraightThrough
 
 GRAMMAR = (
     "ori, flh, flv, bri:SHIFT, bri:SHIFT,clip, gam:GAMMA, crop:SIZE, crop:LOW..HIGH, rot:DEGREES, "

@@ -1,0 +1,31 @@
+"""What attacks find, looked at: patterns, accuracy against size, and the hardness of images."""
+
+from hauberk.analysis.agreement import Agreement, agreement
+from hauberk.analysis.curves import Crossing, Curves, crossings, curves
+from hauberk.analysis.figures import figures
+from hauberk.analysis.hardness import Hardness, hardness
+from hauberk.analysis.ladder import ladder
+from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
+from hauberk.analysis.runs import Run, Study, attack_runs, patterns, radius_runs
+
+__all__ = [
+    "Agreement",
+    "Crossing",
+    "Curves",
+    "Hardness",
+    "Pattern",
+    "Run",
+    "Study",
+    "agreement",
+    "attack_runs",
+    "compare",
+    "crossings",
+    "curves",
+    "figures",
+    "hardness",
+    "ladder",
+    "magnitudes",
+    "patterns",
+    "radius_runs",
+    "soft_sparsity",
+]

@@ -1,0 +1,246 @@
+"""Several solvers on the same examples, and the patterns of what they all find."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.analysis.patterns import Pattern, compare
+from hauberk.attacks.base import Attack
+from hauberk.engine.inputs import check
+from hauberk.engine.outcome import Outcome
+from hauberk.errors import InputError
+from hauberk.maths.steps import per_example
+from hauberk.threats.ball import Ball
+from hauberk.threats.base import Box, Threat
+from hauberk.threats.notation import threat as read
+from hauberk.victims.victim import Victim
+
+Solver = Callable[[nn.Module, Tensor, Tensor], "Tensor | Outcome"]
+"""From a model, inputs (B, ...) and labels (B,) to points (B, ...); NaN where it found none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One solver to look at.
+
+    Args:
+        solve: the solver itself.
+        threat: in problem 1 the set that points must lie in to count; in problem 2 any size of the
+            threat whose distance is made least. None for a distance that is not measured here.
+        problem: 1 for most loss within a size, 2 for the least size of a wrong decision.
+        solver, loss, distance: labels.
+    """
+
+    solve: Solver
+    solver: str
+    loss: str = ""
+    distance: str = ""
+    problem: int = 1
+    threat: Threat | None = None
+
+    @property
+    def name(self) -> str:
+        """What the run goes by: its labels, joined."""
+        return " ".join(filter(None, (self.solver, self.loss, self.distance)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study:
+    """What :func:`patterns` found.
+
+    Attributes:
+        patterns: one per run, in the order of the runs.
+        deltas: each pattern's perturbations ``(N, ...)`` float64, in the same order.
+        successes: how many examples each run succeeded on alone, by name.
+        examples: how many the model decides correctly, of ``given``.
+    """
+
+    patterns: list[Pattern]
+    deltas: list[Tensor] = field(repr=False)
+    successes: dict[str, int]
+    examples: int
+    given: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "given": self.given,
+            "correct": self.examples,
+            "successes": self.successes,
+            "compared": compare(self.patterns),
+            "patterns": [pattern.to_dict() for pattern in self.patterns],
+        }
+
+    def save(self, folder: str | Path, **more: Any) -> list[Path]:
+        """Write ``patterns.json`` and ``patterns.npz`` into a folder; ``more`` goes to the JSON.
+
+        The archive holds ``names`` (R,) and, for run number i, ``delta_i`` (N, ...) in float32,
+        ``rows_i``, ``sparsity_i`` and ``size_i`` (N,).
+        """
+        import numpy as np
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {"names": np.array([p.name for p in self.patterns], dtype=np.str_)}
+        for number, (pattern, delta) in enumerate(zip(self.patterns, self.deltas, strict=True)):
+            arrays[f"delta_{number}"] = delta.float().numpy()
+            arrays[f"rows_{number}"] = pattern.rows.numpy()
+            arrays[f"sparsity_{number}"] = pattern.sparsity.numpy()
+            arrays[f"size_{number}"] = pattern.size.numpy()
+        np.savez_compressed(folder / "patterns.npz", **arrays)  # type: ignore[arg-type]
+        text = json.dumps({**self.to_dict(), **more}, allow_nan=False)
+        (folder / "patterns.json").write_text(text + "\n", encoding="utf-8")
+        return [folder / "patterns.json", folder / "patterns.npz"]
+
+
+def patterns(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    runs: Iterable[Run],
+    *,
+    common: bool = True,
+    bins: int = 50,
+    box: Box | Sequence[Any] = (0.0, 1.0),
+    batch_size: int | None = None,
+) -> Study:
+    """Patterns of several solvers' perturbations of ``x`` (B, ...) with labels ``y`` (B,).
+
+    Only examples that the model decides correctly are asked about. A run succeeds on one if its
+    point is finite, in the box and its threat, and decided wrongly when looked at again.
+
+    Args:
+        common: keep only the examples on which every run succeeds, so that all patterns are of the
+            same ones; else each run keeps its own.
+
+    Raises:
+        InputError: without runs, for two of the same name, or if no example is left in common.
+
+    Source: Liang et al. 2023, section 3.
+    """
+    runs, box = list(runs), Box.of(box)
+    names = [run.name for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise InputError(f"the runs are {names}: give at least one, and no name twice")
+    x, y = check(x, y, box)
+    victim = Victim(model, batch_size)
+    victim.top_label = int(y.max()) if len(y) else 0
+    with victim.held():
+        # The clean errors would be "found" by doing nothing.
+        kept = _right(victim, x, y).nonzero().squeeze(1)
+        clean, labels = x[kept], y[kept]
+        found = [_solve(run, victim, clean, labels, box) for run in runs]
+    hits = [hit for _, hit, _ in found]
+    successes = {name: int(hit.sum()) for name, hit in zip(names, hits, strict=True)}
+    if common:
+        every = torch.stack(hits).all(0)
+        if len(kept) and not bool(every.any()):
+            told = ", ".join(f"{name} {count}" for name, count in successes.items())
+            raise InputError(
+                f"no example of {len(kept)} was fooled by every run ({told}): give larger sizes, "
+                "more examples or fewer runs, or common=False"
+            )
+        hits = [every] * len(runs)
+    made, deltas = [], []
+    for run, (points, _, size), hit in zip(runs, found, hits, strict=True):
+        delta = (points[hit].double() - clean[hit].double()).cpu()
+        radius = run.threat.eps if run.problem == 1 and isinstance(run.threat, Ball) else None
+        labels_of = {"loss": run.loss, "distance": run.distance, "problem": run.problem}
+        made.append(
+            Pattern.of(
+                delta, run.name, rows=kept[hit], size=size[hit], bins=bins, eps=radius,
+                solver=run.solver, **labels_of,
+            )
+        )  # fmt: skip
+        deltas.append(delta)
+    return Study(
+        patterns=made, deltas=deltas, successes=successes, examples=len(kept), given=len(x)
+    )
+
+
+def attack_runs(
+    attacks: Mapping[str, Attack],
+    threats: Iterable[Threat | str],
+    losses: Sequence[str] = ("ce", "margin"),
+    *,
+    box: Box | Sequence[Any] = (0.0, 1.0),
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> list[Run]:
+    """Runs of problem 1: every attack (by name) with every loss in every threat, to the end."""
+
+    def one(name: str, attack: Attack, loss: str, threat: Threat) -> Run:
+        asked = replace(attack, loss=loss)
+
+        def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
+            return asked(model, x, y, threat, box=box, seed=seed, stop=False, batch_size=batch_size)
+
+        distance = str(threat).partition(":")[0] if isinstance(threat, Ball) else str(threat)
+        return Run(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)
+
+    bound = [read(t) if isinstance(t, str) else t for t in threats]
+    return [
+        one(name, attack, loss, threat)
+        for name, attack in attacks.items()
+        for loss in losses
+        for threat in bound
+    ]
+
+
+def radius_runs(solvers: Iterable[tuple[str, Solver]]) -> list[Run]:
+    """Runs of problem 2, from pairs of a name and a solver.
+
+    A name that ends in a norm, such as ``fab l2``, says which distance is made least: the points
+    are measured in it. Others are taken, but not measured.
+    """
+    runs = []
+    for name, solve in solvers:
+        found = re.fullmatch(r"(.*?)[ :_-]*\b(linf|l[0-9]+(?:\.[0-9]+)?)", name.strip().lower())
+        if found is None:
+            runs.append(Run(solve=solve, solver=name, problem=2))
+            continue
+        label = name.strip()[: found.end(1)] or "radius"
+        runs.append(
+            Run(
+                solve=solve, solver=label, distance=found[2], problem=2,
+                threat=read(f"{found[2]}:1"),
+            )
+        )  # fmt: skip
+    return runs
+
+
+def _solve(
+    run: Run, victim: Victim, x: Tensor, y: Tensor, box: Box
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A run's points, where it succeeded, and their distances."""
+    answer = run.solve(victim.model, x, y)
+    witness = answer.witness if isinstance(answer, Outcome) else None
+    points = answer.points if isinstance(answer, Outcome) else answer
+    if not isinstance(points, Tensor) or points.shape != x.shape:
+        raise InputError(f"{run.name} must return points of the inputs' shape {tuple(x.shape)}")
+    points = points.detach().to(x.device)
+    hit = points.isfinite().flatten(1).all(1)
+    safe = torch.where(per_example(hit, points), points, x.to(points.dtype))
+    lo, hi = box.bounds(safe)
+    hit &= ((safe >= lo) & (safe <= hi)).flatten(1).all(1)
+    hit &= ~_right(victim, safe, y)
+    size = torch.full((len(x),), torch.nan, dtype=torch.float64, device=x.device)
+    if run.threat is not None:
+        if run.problem == 1:
+            hit &= run.threat.contains(x, safe, witness, box=box)
+        size = run.threat.at(x, box).distance(safe, witness)
+    return safe, hit, size
+
+
+def _right(victim: Victim, x: Tensor, y: Tensor) -> Tensor:
+    """Where the model decides for the label, ``(B,)`` bool."""
+    if not len(x):
+        return torch.zeros(0, dtype=torch.bool, device=y.device)
+    wrong = victim.wrong(victim.predict(x), y.to(victim.device))
+    return ~wrong.to(y.device)

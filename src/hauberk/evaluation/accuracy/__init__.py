@@ -1,0 +1,1 @@
+"""How many examples resist every attack: :func:`hauberk.evaluate`."""

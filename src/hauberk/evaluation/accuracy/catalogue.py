@@ -1,0 +1,166 @@
+"""The suites that come with the package."""
+
+from typing import Any
+
+from hauberk.attacks import (
+    APGD,
+    FGSM,
+    LPA,
+    PGD,
+    Attack,
+    Boundary,
+    Grid,
+    HopSkipJump,
+    MomentumIterative,
+    Noise,
+    Pointwise,
+    RandomSearch,
+    SparseL1Descent,
+    Square,
+)  # fmt: skip
+from hauberk.attacks.unbounded import Unbounded
+from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.solvers.as_attack import AsAttack
+from hauberk.solvers.base import Solver
+from hauberk.solvers.cw import CW
+from hauberk.solvers.ddn import DDN
+from hauberk.solvers.deepfool import DeepFool
+from hauberk.solvers.ead import EAD
+from hauberk.solvers.fab import FAB
+
+SETS = ("rt", "swaps", "finite")
+"""Threats that can be gone through, or almost."""
+BALLS = ("-affine", "-rt", "-swaps", "-finite", "-measured")
+
+
+def only(attack: Attack, *threats: str, **options: Any) -> Stage:
+    """A stage for some kinds of threat."""
+    return Stage(attack=attack, threats=threats, **options)
+
+
+def masked(attack: Attack, **options: Any) -> Stage:
+    """A stage that is run if there is evidence of masked gradients."""
+    return Stage(attack=attack, when="masked", **options)
+
+
+def nearest(solver: Solver, *threats: str) -> Stage:
+    """A stage that asks whether a radius solver's point lies in the ball."""
+    return only(AsAttack(solver=solver), *threats)
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            name="fast",
+            version=2,
+            about="a first look: short APGD runs with softened gradients",
+            attacks={
+                "apgd-soft": only(APGD(steps=10, soften=0.1), "-l1", "-l2"),
+                "apgd-soft-l2": only(APGD(steps=8, soften=0.1), "l2"),
+                "apgd-softer": only(APGD(steps=15, soften=0.3, loss="ce"), "l2"),
+                "apgd-soft-l1": only(
+                    APGD(steps=39, soften=0.2, loss="ce", enlarge=(10, 4, 2, 1)), "l1"
+                ),
+                "random": only(RandomSearch(samples=25), *SETS),
+                "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
+            },
+        ),
+        Suite(
+            name="standard",
+            version=2,
+            about="to quote: APGD exact and softened, targets, and a probe without gradients",
+            attacks={
+                "apgd": only(APGD(steps=20), "-l1"),
+                "apgd-ce": only(APGD(steps=30, loss="ce"), "l1"),
+                "unbounded": only(Unbounded(), *BALLS, share=0.05),
+                "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
+                "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
+                "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
+                "apgd-t": only(APGD(steps=25, targets=3), "-l1"),
+                # Cross-entropy, and balls far larger than the threat, get out of l1's local maxima.
+                "apgd-ce-wide": only(
+                    APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1)), "l1"
+                ),
+                "apgd-t-wide": only(APGD(steps=40, targets=3, enlarge=(6, 3, 1)), "l1"),
+                "pointwise-l0": only(Pointwise(steps=60), "l0"),
+                "lpa": only(LPA(steps=60), "measured"),
+                "grid": only(Grid(), *SETS),
+                "square": only(Square(steps=200), *BALLS, share=0.1),
+                "deep": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
+                "carried-on": Stage(attack=APGD(steps=50), carry=True),
+                "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
+                "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),
+                "soft-targets": masked(APGD(steps=40, targets=9, soften=0.2)),
+                "square-long": masked(Square(steps=1200), threats=BALLS),
+                "pointwise": masked(Pointwise(steps=60), threats=("l1",)),
+                "carried-last": masked(APGD(steps=50, soften=0.3), carry=True),
+            },
+        ),
+        Suite(
+            name="gradient-free",
+            version=1,
+            about="decisions and losses only, for models whose gradients mislead",
+            attacks={
+                "noise": only(Noise(steps=10), *BALLS),
+                "square": only(Square(steps=2000, restarts=2), *BALLS),
+                "pointwise": only(Pointwise(steps=100, restarts=3), "l1", "l0"),
+                "boundary": only(Boundary(steps=100), "l2"),
+                "hopskipjump": only(HopSkipJump(steps=150), "l2", "linf"),
+                "random": RandomSearch(samples=100),
+                "grid": only(Grid(), *SETS),
+                "carried": only(Square(steps=500), *BALLS, carry=True),
+            },
+        ),
+        Suite(
+            name="autoattack",
+            version=2,
+            about="the stages of Croce & Hein 2020, for comparison",
+            attacks={
+                "apgd-ce": only(APGD(steps=100, loss="ce"), "linf", "l2", "l1"),
+                "apgd-t": only(APGD(steps=100, loss="dlr", targets=9), "linf", "l2", "l1"),
+                "fab-t": nearest(FAB(steps=100, targets=9), "linf", "l2", "l1"),
+                "square": only(Square(steps=5000), "linf", "l2", "l1"),
+            },
+        ),
+        Suite(
+            name="maini2020",
+            version=2,
+            about="Maini et al. 2020, section 2.5, 10 restarts",
+            attacks={
+                "pgd": only(PGD(steps=100, restarts=10), "linf"),
+                "fgsm": only(FGSM(), "linf"),
+                "pgd-foolbox": only(PGD(steps=40, step_share=1 / 30, restarts=10), "linf"),
+                "mim": only(MomentumIterative(random_start=True, restarts=10), "linf"),
+                "pgd-l2": only(PGD(steps=200, step_share=0.05, restarts=10), "l2"),
+                "pgd-l2-foolbox": only(PGD(steps=50, step_share=0.025, restarts=10), "l2"),
+                "gaussian": only(Noise(noise="gaussian", restarts=10), "l2"),
+                "boundary": only(Boundary(steps=500), "l2"),
+                "deepfool": nearest(DeepFool(), "l2"),
+                "ddn": nearest(DDN(steps=100), "l2"),
+                "cw": nearest(CW(), "l2"),
+                "pointwise-l2": only(Pointwise(steps=100, restarts=10), "l2"),
+                "pgd-l1": only(
+                    PGD(steps=100, step_share=0.08, share=(0.0064, 0.0255), restarts=10), "l1"
+                ),
+                "salt-and-pepper": only(Noise(noise="salt_and_pepper", restarts=10), "l1"),
+                "pointwise": only(Pointwise(steps=100, restarts=10), "l1", "l0"),
+            },
+        ),
+        Suite(
+            name="tramer2019",
+            version=2,
+            about="Tramèr & Boneh 2019, section 4.5, 40 restarts",
+            attacks={
+                "pgd": only(PGD(steps=100, restarts=40), "linf", "l2"),
+                "sparse-l1": only(SparseL1Descent(steps=100, restarts=40, random_start=True), "l1"),
+                "cw": nearest(CW(), "l2"),
+                "ead": nearest(EAD(), "l1"),
+                "boundary": only(Boundary(steps=500), "l2"),
+                "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
+                "grid": only(Grid(), *SETS),
+                "mixture": only(PGD(steps=100, restarts=10), "affine"),
+            },
+        ),
+    )
+}

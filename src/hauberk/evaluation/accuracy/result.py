@@ -1,0 +1,94 @@
+"""What an evaluation returns."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.store.ledger import Ledger
+from hauberk.store.memory import Memory
+
+
+@dataclass(frozen=True)
+class Result:
+    """The numbers of a run, and its points. Accuracies are fractions in [0, 1].
+
+    Attributes:
+        summary: everything ``summary.json`` holds.
+    """
+
+    summary: dict[str, Any]
+    store: Ledger | Memory = field(repr=False)
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of examples that the model gets right."""
+        return float(self.summary["clean_accuracy"])
+
+    @property
+    def union_accuracy(self) -> float:
+        """Share of examples that no attack broke under any threat."""
+        return float(self.summary["union_accuracy"])
+
+    @property
+    def average_accuracy(self) -> float:
+        """Mean accuracy over the threats."""
+        return float(self.summary["average_accuracy"])
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Accuracy under each threat, by its notation."""
+        return {name: threat["accuracy"] for name, threat in self.summary["threats"].items()}
+
+    @property
+    def path(self) -> Path | None:
+        """The ledger's folder, if there is one."""
+        return self.store.path if isinstance(self.store, Ledger) else None
+
+    @property
+    def ids(self) -> Tensor:
+        """Ids of the examples, ``(N,)``, in the order of the inputs."""
+        return torch.from_numpy(self.store.rows("clean-")["id"].astype(np.int64))
+
+    def robust(self, threat: str | None = None) -> Tensor:
+        """Which examples stand, ``(N,)`` bool: under one threat (its notation), or the union.
+
+        Raises:
+            InputError: for a threat that the run did not have.
+        """
+        known = list(self.summary["threats"])
+        if threat is not None and str(threat) not in known:
+            raise InputError(f"the run has no threat {threat}: it has {', '.join(known)}")
+        clean, attacks = self.store.rows("clean-"), self.store.rows("attack-")
+        lost = attacks["broken"].astype(bool)
+        if threat is not None:
+            lost &= attacks["threat"] == str(threat)
+        stands = clean["correct"].astype(bool) & ~np.isin(clean["id"], attacks["id"][lost])
+        return torch.from_numpy(stands)
+
+    def points(self, threat: str) -> tuple[Tensor, Tensor]:
+        """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat."""
+        ids, points = [], []
+        for key in self.store.keys("attack-"):
+            part = self.store.part(key)
+            mine = part["broken"].astype(bool) & (part["threat"] == str(threat))
+            if mine.any():
+                ids.append(torch.from_numpy(part["id"][mine]))
+                points.append(self.store.tensors(key)["points"][part["row"][mine]])
+        if not ids:
+            shape = self.store.tensors(self.store.keys("clean-")[0])["originals"].shape[1:]
+            return torch.empty(0, dtype=torch.int64), torch.empty(0, *shape)
+        return torch.cat(ids), torch.cat(points)
+
+    def table(self) -> str:
+        """The short table of the run, as text."""
+        from hauberk.report.tables.accuracy import table
+
+        return table(self.summary)
+
+    def __str__(self) -> str:
+        return self.table()

@@ -1,0 +1,296 @@
+"""Suites: named, versioned schedules of attacks, and how to write one's own."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.base import Attack
+from hauberk.errors import InputError
+from hauberk.evaluation.accuracy.evidence import NEAREST
+from hauberk.maths.rng import Draws
+from hauberk.objectives.problem import Problem
+from hauberk.threats.base import Box, Threat
+
+_KIND = re.compile(r"-?(l(inf|\d+(\.\d+)?)|affine|finite|rt|swaps)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of a suite: an attack, and whom it is for.
+
+    Args:
+        attack: what is run, under every threat, on the points that still stand.
+        when: ``always``, or only if by then the run has evidence of ``masked`` gradients, or has
+            none (``unmasked``).
+        share: below 1, go through the standing points from the one nearest to the decision boundary
+            on, in portions of this share of them, until a portion holds none that breaks.
+        carry: only points broken under another threat, starting from what broke them there.
+        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or all but some,
+            ``("-l1",)``; all by default.
+    """
+
+    attack: Attack
+    when: Literal["always", "masked", "unmasked"] = "always"
+    share: float = 1.0
+    carry: bool = False
+    threats: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attack, Attack):
+            raise InputError(f"attack is {self.attack!r}: give an attack such as hauberk.APGD()")
+        if isinstance(self.threats, str):  # one word; as a tuple it would be read letter by letter
+            object.__setattr__(self, "threats", (self.threats,))
+        if self.when not in ("always", "masked", "unmasked"):
+            raise InputError(f"when is '{self.when}': choose always, masked or unmasked")
+        if not 0 < self.share <= 1:
+            raise InputError(f"share is {self.share}: give a share of the examples in (0, 1]")
+
+    @property
+    def whole(self) -> bool:
+        """Whether every standing point is attacked."""
+        return self.when == "always" and self.share == 1 and not self.carry
+
+    def fits(self, threat: Threat) -> bool:
+        """Whether the stage is for such a threat."""
+        kind = threat.kind
+        return f"-{kind}" not in self.threats and (
+            kind in self.threats or all(word.startswith("-") for word in self.threats)
+        )
+
+    def passes(self, classes: int = 10) -> float:
+        """Most passes that a point costs that nothing breaks; with ``share``, for one portion."""
+        if self.carry:
+            return 0.0
+        return self.share * self.attack.attempts(classes) * self.attack.passes
+
+    def about(self) -> str:
+        """The attack's settings that are not its defaults, and whom the stage is for."""
+        attack = self.attack
+        set_ = [
+            f"{f.name}={getattr(attack, f.name)}"
+            for f in fields(attack)
+            if f.name == "steps" or getattr(attack, f.name) != f.default
+        ]
+        told = [f"{type(attack).__name__}({', '.join(set_)})"]
+        if self.threats:
+            told.append(f"for {', '.join(self.threats)}")
+        if self.carry:
+            told.append("from points that broke under another threat")
+        if self.share < 1:
+            told.append(f"nearest {100 * self.share:g}% first, until none of a portion breaks")
+        if self.when != "always":
+            told.append(f"if gradients seem {self.when}")
+        return "; ".join(told)
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest records: the attack's settings, and what makes the stage special."""
+        special = {
+            # An attack may have a setting "share" of its own.
+            NEAREST if f.name == "share" else f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name != "attack" and getattr(self, f.name) != f.default
+        }
+        return self.attack.describe() | special
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Stages by name, run in order: each under every threat before the next.
+
+    Attributes:
+        name, version: what the manifest records; the version changes when a number could.
+        about: one line.
+        attacks: the stages; an attack alone is a stage that is always run on all points.
+    """
+
+    name: str
+    version: int
+    about: str
+    attacks: Mapping[str, Attack | Stage]
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """The stages by name."""
+        return {
+            name: row if isinstance(row, Stage) else Stage(attack=row)
+            for name, row in self.attacks.items()
+        }
+
+    def schedule(self, threats: tuple[Threat, ...]) -> list[tuple[Threat, str, Stage]]:
+        """(threat, name, stage) in the order in which they are run.
+
+        Raises:
+            InputError: if no stage is for one of the threats.
+        """
+        rows = [
+            (t, name, stage)
+            for name, stage in self.stages.items()
+            for t in threats
+            if stage.fits(t)
+        ]
+        for threat in threats:
+            if not any(t == threat and stage.when == "always" for t, _, stage in rows):
+                raise InputError(f"suite {self.name} holds no attack for {threat}: add one to it")
+        return rows
+
+    def passes(self, threats: tuple[Threat, ...], classes: int = 10) -> tuple[int, int]:
+        """Most passes that a point costs which nothing breaks: ordinarily, and with escalation."""
+        rows = [(stage.when, stage.passes(classes) * t.variants)
+                for t, _, stage in self.schedule(threats)]  # fmt: skip
+        cost = {way: sum(c for when, c in rows if when == way) for way, _ in rows}
+        always = cost.get("always", 0)
+        return round(always + cost.get("unmasked", 0)), round(always + cost.get("masked", 0))
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest records."""
+        return {name: stage.describe() for name, stage in self.stages.items()}
+
+
+def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: Box) -> None:
+    """Slot one example ``x`` (1, ...), ``y`` (1,), without a pass: refusals come before work.
+
+    Raises:
+        InputError: if the attack is not for such a threat.
+    """
+    region = threat.at(x.detach().cpu(), box)
+    ids = torch.zeros(1, dtype=torch.int64)
+    target = ids if stage.attack.targets else None
+    draws = Draws.of(0, ids, 0, ids)
+    try:
+        stage.attack.start(Problem(region=region, y=y.cpu(), target=target, draws=draws))
+    except InputError as error:
+        raise InputError(f"{name} under {threat}: {error}") from error
+    except NotImplementedError:
+        return  # an attack with a run of its own
+
+
+def suite_of(suite: "str | Path | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:
+    """A suite by name, from a YAML file, as it is, or one made of the given attacks.
+
+    Raises:
+        InputError: for an unknown name or something that is no attack.
+    """
+    from hauberk.evaluation.accuracy.catalogue import SUITES
+
+    if isinstance(suite, Suite):
+        return suite
+    if isinstance(suite, str | Path):
+        if str(suite).endswith((".yaml", ".yml")):
+            return read_suite(suite)
+        if suite not in SUITES:
+            known = ", ".join(SUITES)
+            raise InputError(f"unknown suite '{suite}': choose one of {known}, or a .yaml file")
+        return SUITES[str(suite)]
+    if isinstance(suite, Attack | Stage):
+        attack = suite if isinstance(suite, Attack) else suite.attack
+        suite = {type(attack).__name__.lower(): suite}
+    fine = isinstance(suite, Mapping) and len(suite) > 0
+    if not fine or not all(isinstance(row, Attack | Stage) for row in suite.values()):
+        raise InputError("a suite is a name, an attack, or a dictionary of names and attacks")
+    return Suite(name="custom", version=0, about="the caller's own", attacks=dict(suite))
+
+
+def read_suite(path: str | Path) -> Suite:
+    """A suite from a YAML file.
+
+    ::
+
+        about: two runs, and a dear one for the points nearest to the boundary
+        attacks:
+          first: {attack: APGD, steps: 20, loss: margin}
+          second: {attack: APGD, steps: 50, soften: 0.3}
+          last: {attack: APGD, steps: 100, targets: 9, nearest: 0.05}
+
+    A row holds settings of its attack and of its :class:`Stage`. ``nearest`` is the stage's share;
+    so is ``share``, but for attacks that have a setting of that name.
+
+    Raises:
+        InputError: if the file cannot be read or says something that hauberk does not know.
+    """
+    import yaml
+
+    path = Path(path)
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise InputError(f"suite {path} cannot be read: {why}") from error
+    if not isinstance(told, dict) or not isinstance(told.get("attacks"), dict):
+        raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
+    if unknown := sorted({str(word) for word in told} - {"name", "version", "about", "attacks"}):
+        raise InputError(
+            f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
+            "attacks"
+        )
+    own: dict[str, Any] = {"name": path.stem, "version": 0, "about": f"read from {path}"}
+    head = {word: _typed(f"suite {path}", word, told.get(word, default), default)
+            for word, default in own.items()}  # fmt: skip
+    attacks = {str(name): _row(f"suite {path}, {name}", row)
+               for name, row in told["attacks"].items()}  # fmt: skip
+    if not attacks:
+        raise InputError(f"suite {path} names no attack: add one under 'attacks:'")
+    return Suite(**head, attacks=attacks)
+
+
+def _row(where: str, row: Any) -> Stage:
+    from hauberk import attacks
+
+    if not isinstance(row, dict) or "attack" not in row:
+        raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
+    given = {str(word): value for word, value in row.items()}
+    name = given.pop("attack")
+    kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
+    if kind is None or kind is Attack:
+        known = ", ".join(k for k in attacks.__all__ if k != "Attack")
+        raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
+    settings = {f.name: f.default for f in fields(kind)}
+    words = {f.name: f.default for f in fields(Stage) if f.name != "attack"}
+    words[NEAREST] = words.pop("share")
+    if "share" in given and "share" not in settings:
+        if NEAREST in given:
+            raise InputError(f"{where}: share and nearest are the same thing here: give one")
+        given[NEAREST] = given.pop("share")
+    if unknown := sorted(set(given) - set(settings | words)):
+        known = ", ".join(sorted(settings | words))
+        raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {known}")
+    if "threats" in given and not isinstance(given["threats"], list | dict):
+        given["threats"] = [given["threats"]]
+    typed = {word: _typed(where, word, value, (settings | words)[word])
+             for word, value in given.items()}  # fmt: skip
+    for kind_of in typed.get("threats", ()):
+        if not _KIND.fullmatch(str(kind_of)):
+            raise InputError(
+                f"{where}: threats has '{kind_of}': name kinds of threat such as l1, linf or rt, "
+                "or with a minus those that the stage is not for"
+            )
+    try:
+        attack = kind(**{word: value for word, value in typed.items() if word in settings})
+        own = {word: value for word, value in typed.items() if word in words}
+        return Stage(attack=attack, **{"share" if k == NEAREST else k: v for k, v in own.items()})
+    except (InputError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _typed(where: str, word: str, value: Any, default: Any) -> Any:
+    """A value as the default's type has it; lists become tuples."""
+    value = tuple(value) if isinstance(value, list) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    listed = number or isinstance(value, tuple)
+    checks: dict[type, tuple[bool, str]] = {
+        bool: (isinstance(value, bool), "true or false"),
+        int: (number and isinstance(value, int), "a whole number"),
+        float: (number, "a number, such as 0.5 or 1.0e-3"),
+        str: (isinstance(value, str), "text"),
+        tuple: (listed, "a list, such as [1, 2]"),
+        type(None): (listed or value is None, "a number, or leave it out"),
+    }
+    right, wanted = checks.get(type(default), (True, ""))
+    if not right:
+        raise InputError(f"{where}: {word} is {value!r}: give {wanted}")
+    return value

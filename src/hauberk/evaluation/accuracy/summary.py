@@ -1,0 +1,242 @@
+"""What a run's rows add up to: the numbers of ``summary.json``, and nothing from outside."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hauberk.errors import InputError
+from hauberk.evaluation.accuracy.evidence import evidence
+from hauberk.store.files import plain
+from hauberk.store.ledger import VOLATILE
+
+ROUNDING = 1e-5
+"""Margins closer to 0 than this may change sign with batch size or device."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, two-sided; (0, 1) if ``n`` is 0.
+
+    Source: Wilson 1927; Brown, Cai & DasGupta 2001.
+
+    Raises:
+        InputError: unless 0 <= successes <= n and 0 < confidence < 1.
+    """
+    if not 0 <= successes <= n or not 0 < confidence < 1:
+        raise InputError(
+            f"no interval for {successes} of {n} at confidence {confidence}: "
+            "give 0 <= successes <= n and 0 < confidence < 1"
+        )
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, scale = successes / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / scale
+    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
+    # The ends are exact where rounding would leave them beside 0 and 1.
+    low = 0.0 if successes == 0 else centre - half
+    return low, 1.0 if successes == n else centre + half
+
+
+def summarise(
+    clean: Mapping[str, npt.NDArray[Any]],
+    attacks: Mapping[str, npt.NDArray[Any]],
+    manifest: Mapping[str, Any],
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """The summary of a run, from the columns of its parts, whatever their order.
+
+    An example is robust under a threat if the model is right on the clean input and no attack of
+    that threat broke it, and under the union if no threat did. The accuracy after an attack counts
+    the attacks of its threat up to it, in the order of ``manifest["schedule"]``.
+
+    Args:
+        clean: columns of all ``clean-`` parts, one row per example.
+        attacks: columns of all ``attack-`` parts; examples not attacked may be left out.
+        manifest: uses ``schedule``, ``threats``, ``n``, ``all_attacks``, ``union_only``,
+            ``warnings``, ``suite``, ``seed`` and ``hauberk_version``.
+        seconds: how long the run took; None if not known.
+
+    Raises:
+        InputError: if the rows contradict each other or the schedule.
+    """
+    ids = np.asarray(clean.get("id", ()), dtype=np.int64)
+    correct = np.asarray(clean.get("correct", ()), dtype=bool)
+    n = len(ids)
+    schedule = _schedule(manifest)
+    required = [not s.get("optional") for s in manifest.get("schedule") or ()]
+    findings = evidence(clean, attacks, manifest)
+    attacked, broken = _grids(ids, correct, attacks, schedule)
+    union_only, every = bool(manifest.get("union_only")), bool(manifest.get("all_attacks"))
+    lost = broken.any(0)  # over an empty schedule: nobody
+    whole = n == manifest.get("n", n)
+    finished = whole
+
+    threats: dict[str, Any] = {}
+    for notation in manifest.get("threats") or dict.fromkeys(t for t, _ in schedule):
+        mine = [k for k, (of, _) in enumerate(schedule) if of == notation]
+        standing, after = correct.copy(), {}
+        for k in mine:
+            left = standing & ~broken[k]
+            after[schedule[k][1]] = {
+                "accuracy_after": _share(left),
+                "broke": int(standing.sum() - left.sum()),
+                "broke_alone": int(broken[k].sum()) if every else None,
+                "attacked": int(attacked[k].sum()),
+            }
+            standing = left
+        due = correct if every else standing & ~lost if union_only else standing
+        whole_ones = [k for k in mine if required[k]]
+        done = whole and bool(attacked[whole_ones][:, due].all())
+        finished &= done
+        threats[notation] = {
+            "accuracy": _share(standing),
+            "interval": _interval(standing),
+            "upper_bound": union_only or not done,
+            "attacks": after,
+        }
+
+    robust = correct & ~lost
+    accuracies = [t["accuracy"] for t in threats.values()]
+    draws = int(manifest.get("draws", 1))  # of a stochastic model, for each look at a point
+    forwards = n * draws + int(np.sum(attacks.get("forwards", 0)))
+    backwards = int(np.sum(attacks.get("backwards", 0)))
+    cost = {"forwards": forwards, "backwards": backwards, "seconds": seconds}
+    claimed = _mask(attacks, "claimed")
+    if "attacked" in attacks:
+        cost["judge_forwards"] = draws * int(_mask(attacks, "attacked").sum())
+    return {
+        "hauberk_version": manifest.get("hauberk_version"),
+        "n": n,
+        "clean_accuracy": _share(correct),
+        "clean_interval": _interval(correct),
+        "union_accuracy": _share(robust),
+        "union_interval": _interval(robust),
+        "average_accuracy": float(np.mean(accuracies)) if n and accuracies else None,
+        "threats": threats,
+        "cost": cost,
+        "per_example": {
+            "forwards": forwards / n if n else None,
+            "backwards": backwards / n if n else None,
+        },
+        "suite": manifest.get("suite"),
+        "seed": manifest.get("seed"),
+        "union_only": union_only,
+        "all_attacks": every,
+        "finished": finished,
+        "near_boundary": _near_boundary(attacks, list(threats)),
+        "rejected": int((claimed & ~_mask(attacks, "broken")).sum()),
+        "manifest_sha256": fingerprint(manifest),
+        "escalated": _escalated(attacks, manifest),
+        "evidence": [found.plain() for found in findings],
+        "warnings": [*(manifest.get("warnings") or ()), *map(str, findings)],
+    }
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a manifest says, but for its volatile keys."""
+    kept = plain({k: v for k, v in manifest.items() if k not in VOLATILE})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _escalated(attacks: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, Any]) -> bool:
+    """Whether stages were run that are for masked gradients only."""
+    if manifest.get("all_attacks"):
+        return False  # they were asked for
+    stages = manifest.get("attacks") or {}
+    masked = [name for name, told in stages.items() if told.get("when") == "masked"]
+    return bool(np.isin(attacks["attack"], masked).any()) if "attack" in attacks else False
+
+
+def _schedule(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    schedule = [(str(s["threat"]), str(s["attack"])) for s in manifest.get("schedule") or ()]
+    for k, (threat, attack) in enumerate(schedule):
+        if (threat, attack) in schedule[:k]:
+            raise InputError(f"the schedule runs {attack} under {threat} twice: name each once")
+        if threat not in (manifest.get("threats") or [threat]):
+            raise InputError(f"the schedule has the threat {threat}, which the run does not name")
+    return schedule
+
+
+def _grids(
+    ids: npt.NDArray[np.int64],
+    correct: Mask,
+    attacks: Mapping[str, npt.NDArray[Any]],
+    schedule: list[tuple[str, str]],
+) -> tuple[Mask, Mask]:
+    """Whether each attack of the schedule (K) was run on, and broke, each example: (K, N) each."""
+    order = np.argsort(ids, kind="stable")
+    ranked = ids[order]
+    if twice := ranked[1:][ranked[1:] == ranked[:-1]].tolist():
+        raise InputError(f"the ledger holds example {twice[0]} twice: its clean parts overlap")
+    attacked = np.zeros((len(schedule), len(ids)), dtype=bool)
+    broken = np.zeros_like(attacked)
+    rows = np.asarray(attacks.get("id", ()), dtype=np.int64)
+    if not len(rows):
+        return attacked, broken
+    place = np.searchsorted(ranked, rows)
+    known = place < len(ids)
+    known[known] = ranked[place[known]] == rows[known]
+    if not known.all():
+        raise InputError(f"example {rows[~known][0]} was attacked but is in no clean part")
+    column = order[place]
+    met = np.zeros(len(rows), dtype=bool)
+    for k, (threat, attack) in enumerate(schedule):
+        mine = (attacks["threat"] == threat) & (attacks["attack"] == attack)
+        met |= mine
+        where = column[mine]
+        counts = np.bincount(where, minlength=len(ids))
+        if (counts > 1).any():
+            raise InputError(
+                f"the ledger holds {attack} under {threat} on example {ids[counts > 1][0]} twice"
+            )
+        attacked[k, where] = attacks["attacked"][mine]
+        broken[k, where] = attacks["broken"][mine]
+    if not met.all():
+        row = int(np.flatnonzero(~met)[0])
+        told = f"{attacks['attack'][row]} under {attacks['threat'][row]}"
+        raise InputError(f"the ledger holds rows of {told}, which the schedule does not name")
+    for wrong, why in (
+        (broken & ~attacked, "broken by an attack that was not run on it"),
+        (attacked & ~correct, "attacked although the model was wrong on the clean input"),
+    ):
+        if wrong.any():
+            k, i = (int(v[0]) for v in np.nonzero(wrong))
+            raise InputError(f"example {ids[i]} is {why} ({schedule[k][1]} under {schedule[k][0]})")
+    return attacked, broken
+
+
+def _mask(attacks: Mapping[str, npt.NDArray[Any]], name: str) -> Mask:
+    """A flag of the rows that were attacked."""
+    if name not in attacks:
+        return np.zeros(len(attacks.get("id", ())), dtype=bool)
+    flags: Mask = np.asarray(attacks[name], dtype=bool)
+    attacked: Mask = np.asarray(attacks["attacked"], dtype=bool)
+    return flags & attacked
+
+
+def _near_boundary(
+    attacks: Mapping[str, npt.NDArray[Any]], threats: list[str]
+) -> list[dict[str, Any]]:
+    """Attacked points whose decision hangs on rounding, each example and threat once."""
+    if "margin" not in attacks:
+        return []
+    near = _mask(attacks, "attacked") & (np.abs(attacks["margin"]) < ROUNDING)
+    pairs = zip(attacks["id"][near].tolist(), attacks["threat"][near].tolist(), strict=True)
+    found = sorted(set(pairs), key=lambda pair: (pair[0], threats.index(pair[1])))
+    return [{"id": id_, "threat": threat} for id_, threat in found]
+
+
+def _share(mask: Mask) -> float | None:
+    return float(mask.mean()) if len(mask) else None
+
+
+def _interval(mask: Mask) -> list[float] | None:
+    return list(wilson(int(mask.sum()), len(mask))) if len(mask) else None

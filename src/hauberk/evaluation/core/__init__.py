@@ -1,0 +1,1 @@
+"""The one run that every question goes through."""

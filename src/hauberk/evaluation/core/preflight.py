@@ -1,0 +1,204 @@
+"""What is looked at before any work is lost: inputs, labels and the model's manners."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.engine.inputs import check
+from hauberk.errors import HauberkWarning, InputError
+from hauberk.maths.seeding import seeded
+from hauberk.objectives.base import Objective
+from hauberk.threats.base import Box
+from hauberk.victims.averaged import Averaged
+from hauberk.victims.victim import Victim
+
+DRAWS = 10
+"""Passes behind each decision of a model whose output changes between identical calls."""
+
+ROUNDING = 1e-5
+"""Share of the largest logit by which identical calls may differ: threads and kernels do that."""
+
+SAME = 1e-4
+"""Share of the spread of the logits by which softening may change them."""
+
+
+def screen(
+    victim: Victim, x: Tensor, y: Tensor, box: Box, seed: int = 0
+) -> tuple[Tensor, Tensor, list[str], Victim]:
+    """Inputs and labels as they must be, warnings about the model, and whom to attack.
+
+    That is the victim itself, or its average if its output changes between identical calls.
+
+    Raises:
+        InputError: for data or a model that nothing can be said about.
+    """
+    if not len(x):
+        raise InputError("there are no examples: check --data, --limit and --offset")
+    x, y = check(x, y, box)
+    _mode(victim.model)
+    few = x[: min(len(x), victim.batch_size(x[:1]), 64)]
+    with victim.held():
+        try:
+            logits = victim.predict(few)
+            again = victim.predict(few)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's model raises
+            shape = tuple(few.shape[1:])
+            line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise InputError(
+                f"the model fails on a batch of inputs of shape {shape}: "
+                f"{type(error).__name__}: {line}"
+            ) from error
+    _labels(y, logits.shape[1])
+    if bool(logits.isnan().any()):
+        bad = int(logits.isnan().any(1).nonzero()[0])
+        raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
+    found = []
+    most = _change(logits, again)
+    if most and type(victim) is Victim:
+        found.append(
+            f"the model's output changes between identical calls (by up to {most:.2g}): it is "
+            f"attacked and judged by its mean probability over {DRAWS} draws, at {DRAWS} times the "
+            "passes. Fix its random numbers if they are not meant"
+        )
+        victim = Averaged(victim.model, DRAWS, seed=seed, batch_size=victim.asked_batch)
+        with victim.held():
+            most = _change(victim.predict(few[:4]), victim.predict(few[:4]))
+    if most:
+        found.append(_unsteady(victim, most))
+    if _probabilities(logits):
+        found.append(
+            "the model returns probabilities: their gradients vanish where it is confident, and "
+            "attacks fail for that reason alone. Return logits, without the softmax"
+        )
+    if message := _flat(victim, few, y[: len(few)]):
+        found.append(message)
+    if message := stiffness(victim, few[:4], seed):
+        found.append(message)
+    for message in found:
+        warnings.warn(message, HauberkWarning, stacklevel=3)
+    return x, y, found, victim
+
+
+def _change(logits: Tensor, again: Tensor) -> float:
+    """The largest difference between two sets of logits; 0 if it is within rounding.
+
+    A decision that differs by more than rounding would, in either set, is such a difference.
+    """
+    share = max(ROUNDING, 2 * torch.finfo(logits.dtype).eps)
+    largest = logits.double().abs().nan_to_num(nan=0.0, posinf=0.0).amax()
+    most = _gap(logits, again).amax()
+    return float(most) if bool(most > share * largest) else 0.0
+
+
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    """``|a - b|`` in float64: 0 between equal infinities or NaN, inf between others."""
+    a, b = a.detach().double(), b.detach().double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    return torch.where(same, 0.0, (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf))
+
+
+def _unsteady(victim: Victim, most: float) -> str:
+    if isinstance(victim, Averaged):
+        return (
+            f"the model's output changes (by up to {most:.2g}) even where torch's generators are "
+            "seeded: this run cannot be repeated, and verifying may refute it. Draw the model's "
+            "random numbers from torch, not from numpy or Python's random"
+        )
+    return (
+        f"the model's output changes between identical calls (by up to {most:.2g}): this run "
+        "cannot be repeated, and verifying may refute it. Fix the model's random numbers"
+    )
+
+
+def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
+    """A warning if gradients cannot guide an attack from the clean inputs."""
+    objective = Objective("margin")
+    x = x.detach().to(victim.device).requires_grad_(True)
+    with victim.held(), torch.enable_grad():
+        found = objective(victim, x, y.to(victim.device), None, None)
+        grad = victim.gradient(found.head, found.slope, x)
+    none = int((grad.flatten(1) == 0).all(1).sum())
+    if not none:
+        return None
+    return (
+        f"the gradient of the logit margin is exactly zero on {none} of {len(x)} clean inputs: "
+        "attacks by gradients are blind there, and the accuracies may be far too high. Look for "
+        "rounding, thresholds, saturation or detach() in the model"
+    )
+
+
+def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
+    """A warning if gradients cannot be softened, which the suites count on; the victim notes it."""
+    x = x.detach().to(victim.device).requires_grad_(True)
+
+    def ask(soften: float) -> Tensor:
+        # The same random numbers each time.
+        with victim.held(), torch.enable_grad(), seeded(seed, victim.device):
+            return victim.logits(x, soften).detach()
+
+    if victim.stiff is None:
+        plain, soft = ask(0.0), ask(0.1)
+        share = max(SAME, 8 * torch.finfo(victim.dtype).eps)
+        finite = plain.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        allowed = share * (finite.amax(1) - finite.amin(1)).amax()
+        most = _gap(plain, soft).amax()
+        # Of a model that does not repeat itself, nothing is learnt by comparing.
+        if bool(most > allowed) and bool(_gap(plain, ask(0.0)).amax() <= allowed):
+            victim.stiff = (
+                f"softened gradients change its output, by up to {float(most):.2g}, as in a model "
+                "that computes gradients on the way"
+            )
+    if victim.stiff is None:
+        return _partly(victim.model)
+    return (
+        f"the model cannot be looked into ({victim.stiff}): attacks go by its own gradients only, "
+        "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
+    )
+
+
+def _partly(model: nn.Module) -> str | None:
+    """A warning if a part of the model is out of sight."""
+    parts = model.named_modules() if isinstance(model, nn.Module) else ()
+    sealed = [name for name, part in parts if isinstance(part, torch.jit.ScriptModule)]
+    if not sealed:
+        return None
+    return (
+        f"the model's part '{sealed[0]}' is TorchScript, which cannot be looked into: attacks go "
+        "there by its own gradients only, and may miss what masked gradients hide. Give the module "
+        "that it was made from, or judge the model by the suite gradient-free as well"
+    )
+
+
+def _mode(model: nn.Module) -> None:
+    """Refuse a model parts of which stay in train mode, whatever is asked of them."""
+    if not isinstance(model, nn.Module):
+        return
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        stuck = next((name for name, module in model.named_modules() if module.training), None)
+    finally:
+        for module, training in before:
+            module.training = training
+    if stuck is not None:
+        raise InputError(
+            f"the model's part '{stuck or type(model).__name__}' stays in train mode after "
+            "model.eval(): dropout and batch statistics would change the numbers; make it obey"
+        )
+
+
+def _labels(y: Tensor, classes: int) -> None:
+    if bool((y < 0).any()) or bool((y >= classes).any()):
+        raise InputError(
+            f"labels lie in [{int(y.min())}, {int(y.max())}] but the model has {classes} classes: "
+            f"labels must be 0 to {classes - 1}"
+        )
+
+
+def _probabilities(logits: Tensor) -> bool:
+    z = logits.double()
+    inside = bool(((z >= 0) & (z <= 1)).all())
+    return inside and bool(((z.sum(1) - 1).abs() < 1e-3).all())

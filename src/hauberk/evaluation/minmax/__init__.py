@@ -1,0 +1,1 @@
+"""One perturbation against several domains: :func:`hauberk.minmax`."""

@@ -1,0 +1,275 @@
+"""The result of an attack on several domains: what it fooled, and what the weights say."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.store.ledger import Ledger
+from hauberk.store.memory import Memory
+
+Store = Memory | Ledger
+METRICS = ("asr_all", "asr_avg", "asr_group", "asr_any")
+
+
+@dataclass(frozen=True, repr=False)
+class Side:
+    """What one objective reached. K = D * M: the M images of a group, for each of D parts.
+
+    Attributes:
+        points: ``(B, ...)``; of groups ``(B, M, ...)``, of perturbations per threat likewise.
+        wrong: whether the judge found a domain fooled, per draw of random transformations,
+            ``(R, B, K)`` bool.
+        weights: final domain weights, ``(B, K)``; path: those after each evaluation, ``(B, T, K)``,
+            NaN after an example's last.
+        delta: the perturbation that a group shares, ``(B, ...)``; None without groups.
+        rows: ``id``, ``loss``, ``distance``, ``forwards``, ``backwards``, ... by name, ``(B,)``.
+        names: the D parts (models, transformations); members: M. threats: their
+            number, where each has a perturbation of its own; names change fastest with them.
+    """
+
+    points: Tensor
+    wrong: Tensor
+    weights: Tensor
+    path: Tensor
+    delta: Tensor | None
+    rows: dict[str, Any]
+    names: tuple[str, ...]
+    members: int
+    threats: int = 0
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of images and draws that each part still gets right."""
+        right = 1 - _parts(self.wrong, self.members).double().mean((0, 1, 3))
+        return dict(zip(self.names, right.tolist(), strict=True))
+
+    @property
+    def asr_all(self) -> float:
+        """Share of images on which every part is wrong (all models, all transformations)."""
+        return float(_parts(self.wrong, self.members).all(2).double().mean())
+
+    @property
+    def asr_avg(self) -> float:
+        """Mean over the parts of the share of images on which it is wrong."""
+        return float(self.wrong.double().mean())
+
+    @property
+    def asr_group(self) -> float:
+        """Share of perturbations that fool every part on every image of their group."""
+        return float(self.wrong.all(2).double().mean())
+
+    @property
+    def asr_any(self) -> float:
+        """Share of examples that some threat's perturbation fools in every part (of a union).
+
+        Without several threats: that are fooled in some domain.
+        """
+        several = max(1, self.threats)
+        parts = self.wrong.view(*self.wrong.shape[:2], -1, several)
+        found = parts.all(2).any(2) if self.threats else parts.any(2).any(2)
+        return float(found.double().mean())
+
+    def __repr__(self) -> str:
+        return f"Side(ASR_all {self.asr_all:.3f}, ASR_avg {self.asr_avg:.3f})"
+
+
+@dataclass(frozen=True, repr=False)
+class MinMaxResult(Mapping[str, Side]):
+    """What each objective reached, by name, and how they compare.
+
+    Attributes:
+        sides: by name; ``minmax`` and ``average`` by default.
+        clean: whether a domain is wrong on the clean input, ``(R, B, K)`` bool.
+        labels: ``(B,)``, or ``(B, M)`` of groups.
+        index: places in the data of the examples, ``(B,)`` or ``(B, M)``.
+        summary: what ``summary.json`` holds.
+    """
+
+    sides: dict[str, Side]
+    clean: Tensor
+    labels: Tensor
+    index: Tensor
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Side:
+        return self.sides[name]
+
+    def __iter__(self) -> Any:
+        return iter(self.sides)
+
+    def __len__(self) -> int:
+        return len(self.sides)
+
+    @property
+    def minmax(self) -> Side:
+        return self._side("minmax")
+
+    @property
+    def average(self) -> Side:
+        return self._side("average")
+
+    def _side(self, name: str) -> Side:
+        if name not in self.sides:
+            raise InputError(f"there is no side '{name}': choose one of {', '.join(self.sides)}")
+        return self.sides[name]
+
+    @property
+    def weights(self) -> Tensor:
+        """Domain weights of the min-max side, ``(B, K)``; see :meth:`binding`."""
+        return self.minmax.weights
+
+    def lift(self, metric: str = "asr_all", side: str = "minmax", over: str = "average") -> float:
+        """Relative gain of one side over another on a metric; inf from 0.
+
+        Args:
+            metric: ``asr_all``, ``asr_avg``, ``asr_group`` or ``asr_any``.
+        """
+        if metric not in METRICS:
+            raise InputError(f"unknown metric '{metric}': choose one of {', '.join(METRICS)}")
+        return lift(getattr(self._side(side), metric), getattr(self._side(over), metric))
+
+    def binding(self, by_class: bool = False) -> dict[str, float] | dict[int, dict[str, float]]:
+        """Share of examples in which each part holds the most weight: the hardest to fool.
+
+        Equal weights count in parts, so an example fooled at once counts for all alike.
+
+        Args:
+            by_class: for the examples of each class apart (a group counts for its first image).
+        """
+        return binding(self.minmax, self.labels, by_class)
+
+    def table(self) -> str:
+        """Accuracy of each part, success rates and cost, one column for each objective."""
+        from hauberk.report.tables.minmax import table
+
+        return table(self.summary)
+
+    def __repr__(self) -> str:
+        return f"MinMaxResult({', '.join(f'{n}: {s!r}' for n, s in self.sides.items())})"
+
+    @classmethod
+    def read(cls, store: Store, names: Sequence[str], index: Tensor) -> "MinMaxResult":
+        """Everything that a finished run wrote, added up."""
+        facts = store.manifest
+        clean = store.tensors("clean")
+        labels = clean["labels"]
+        parts = tuple(facts["parts"])
+        if facts["members"]:  # a perturbation for each of several threats
+            parts = tuple(
+                t if len(parts) == 1 else f"{part} {t}" for part in parts for t in facts["members"]
+            )
+        members = labels.shape[1] if labels.dim() == 2 else 1
+        sides = {name: _side(store, name, parts, members) for name in names}
+        wrong = clean["wrong"].bool().transpose(0, 1)
+        result = cls(sides, wrong, labels, index)
+        return cls(sides, wrong, labels, index, _summarise(result, facts, parts, members))
+
+
+def lift(better: float, than: float) -> float:
+    """``(better - than) / than``; 0 if both are 0."""
+    if than == 0:
+        return 0.0 if better == 0 else float("inf")
+    return (better - than) / than
+
+
+def binding(
+    side: Side, labels: Tensor, by_class: bool = False
+) -> dict[str, float] | dict[int, dict[str, float]]:
+    """See :meth:`MinMaxResult.binding`."""
+    held = _parts(side.weights.unsqueeze(0).double(), side.members)[0].sum(2)
+    # Equal weights, as of an example that was fooled at once, favour nobody.
+    most = (held >= held.amax(1, keepdim=True) - 1e-6).double()
+    most = most / most.sum(1, keepdim=True)
+    first = labels if labels.dim() == 1 else labels[:, 0]
+
+    def shares(rows: Tensor) -> dict[str, float]:
+        told = most[rows].sum(0) / max(1, len(rows))
+        return dict(zip(side.names, told.tolist(), strict=True))
+
+    if not by_class:
+        return shares(torch.arange(len(most)))
+    return {int(c): shares((first == c).nonzero().flatten()) for c in first.unique()}
+
+
+def _parts(values: Tensor, members: int) -> Tensor:
+    """``(R, B, D * M)`` as ``(R, B, D, M)``."""
+    return values.view(*values.shape[:2], -1, members)
+
+
+def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side:
+    # Not those of another objective whose name goes on after a dash.
+    keys = [key for key in store.keys(f"{name}-") if key.rpartition("-")[0] == name]
+    blocks = [store.tensors(key) for key in keys]
+    rows = [store.part(key) for key in keys]
+    longest = max(block["path"].shape[1] for block in blocks)
+    paths = [
+        torch.nn.functional.pad(b["path"], (0, 0, 0, longest - b["path"].shape[1]), value=torch.nan)
+        for b in blocks
+    ]
+    grouped = store.manifest["group"] is not None
+    return Side(
+        points=torch.cat([block["points"] for block in blocks]),
+        wrong=torch.cat([block["wrong"] for block in blocks]).bool().transpose(0, 1),
+        weights=torch.cat([block["weights"] for block in blocks]),
+        path=torch.cat(paths),
+        delta=torch.cat([block["witness"] for block in blocks]) if grouped else None,
+        rows={column: np.concatenate([r[column] for r in rows]) for column in rows[0]},
+        names=parts,
+        members=members,
+        threats=len(store.manifest["members"]),
+    )
+
+
+def _summarise(
+    result: MinMaxResult, facts: Mapping[str, Any], parts: tuple[str, ...], members: int
+) -> dict[str, Any]:
+    clean = 1 - _parts(result.clean, members).double().mean((0, 1, 3))
+    told: dict[str, Any] = {}
+    for name, side in result.sides.items():
+        n = len(side.points)
+        told[name] = {
+            "accuracy": side.accuracy,
+            "asr_all": side.asr_all,
+            "asr_avg": side.asr_avg,
+            "asr_group": side.asr_group,
+            "asr_any": side.asr_any,
+            "mean_weights": _mean_weights(side),
+            "refused": int((~torch.as_tensor(side.rows["allowed"])).sum()),
+            "cost": {
+                "forwards": int(side.rows["forwards"].sum()),
+                "backwards": int(side.rows["backwards"].sum()),
+                "seconds": float(side.rows["seconds"].sum()),
+                "passes_per_example": float(
+                    side.rows["forwards"].sum() + side.rows["backwards"].sum()
+                )
+                / max(1, n),
+            },
+        }
+    summary = {
+        key: facts[key]
+        for key in ("hauberk_version", "kind", "threat", "group", "seed", "attack", "objectives")
+    }
+    summary |= {
+        "n": int(result.labels.numel()),
+        "perturbations": len(result.labels),
+        "parts": list(parts),
+        "clean_accuracy": dict(zip(parts, clean.tolist(), strict=True)),
+        "sides": told,
+        "warnings": list(facts.get("warnings") or ()),
+    }
+    if "minmax" in result.sides:
+        summary["binding"] = result.binding()
+        summary["binding_by_class"] = result.binding(by_class=True)
+        if "average" in result.sides:
+            summary["lift"] = {metric: result.lift(metric) for metric in METRICS}
+    return summary
+
+
+def _mean_weights(side: Side) -> dict[str, float]:
+    mean = _parts(side.weights.unsqueeze(0).double(), side.members).sum(3).mean((0, 1))
+    return dict(zip(side.names, mean.tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""How far the nearest adversarial example is: :func:`hauberk.radius`."""

@@ -1,0 +1,1 @@
+"""One perturbation for a whole data set: :func:`hauberk.universal`."""

@@ -1,0 +1,107 @@
+"""Pictures of hardness: domain weights against the least eps, and the images themselves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hauberk.errors import InputError
+from hauberk.report.plots.patterns import COLOURS, Row, _array, _picture, _save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST = 4
+"""Groups whose images are shown if none are named."""
+
+
+def hardness(
+    told: Mapping[str, Any],
+    images: Any,
+    path: str | Path,
+    show: Sequence[int] | None = None,
+) -> Path:
+    """Weights against the least linf eps, one column per threat, above images with their weights.
+
+    Args:
+        told: a mapping with ``groups``, ``labels``, ``weights`` by threat, ``eps_linf`` and
+            ``correlations``, as :class:`hauberk.analysis.Hardness` tells it; None is not found.
+        images: ``(G, M, ...)``.
+        path: ends in .png or .svg.
+        show: groups whose images are shown; the first of up to four classes by default.
+
+    Source: Wang et al. 2021, Tables A7 and A8.
+    """
+    from matplotlib.figure import Figure
+
+    weights = {name: _array(w) for name, w in told["weights"].items()}
+    if not weights or not len(told["groups"]):
+        raise InputError("no weights to draw: give at least one threat and one group")
+    shown = _shown(told["labels"]) if show is None else list(show)
+    if any(not 0 <= g < len(told["groups"]) for g in shown):
+        raise InputError(f"no such group among {shown}: they are 0 to {len(told['groups']) - 1}")
+    eps = _array(told["eps_linf"])
+    pictures = _array(images)
+    wide, members = max(2, len(weights)), pictures.shape[1]
+    tall = [4.4, 1.9 * len(shown)] if shown else [4.4]
+    figure = Figure(
+        figsize=(max(2.4 * wide, 1.35 * members), sum(tall)), dpi=110,
+        layout="constrained",
+    )  # fmt: skip
+    parts: Any = figure.subfigures(1 + bool(shown), 1, squeeze=False, height_ratios=tall)
+    top = parts[0, 0].subplots(2, len(weights), squeeze=False, sharey="row")
+    rho = {p["first"]: p["rho"] for p in told["correlations"] if p["second"] == "eps_linf"}
+    for number, (name, w) in enumerate(weights.items()):
+        _values(top[0][number], eps, w, COLOURS[number % len(COLOURS)])
+        known = rho.get(name)
+        top[0][number].set_title(name if known is None else f"{name}, ρ = {known:.2f}", fontsize=9)
+        _by_rank(top[1][number], eps, w, COLOURS[number % len(COLOURS)])
+    top[0][0].set_ylabel("weight")
+    top[1][0].set_ylabel("weight")
+    if shown:
+        grid = parts[1, 0].subplots(len(shown), members, squeeze=False)
+        for row, g in zip(grid, shown, strict=True):
+            row[0].set_ylabel(told["groups"][g], rotation=0, ha="right", va="center")
+            _group(row, pictures[g], {name: w[g] for name, w in weights.items()}, eps[g])
+    return _save(figure, path)
+
+
+def _shown(labels: Sequence[int]) -> list[int]:
+    return [labels.index(label) for label in dict.fromkeys(labels)][:MOST]
+
+
+def _values(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
+    known = np.isfinite(eps)
+    axes.scatter(eps[known], weights[known], s=9, color=colour, alpha=0.7, linewidths=0)
+    axes.set_xlabel("least ε in linf", fontsize=8)
+    axes.set_ylim(-0.03, 1.03)
+    axes.tick_params(labelsize=7)
+
+
+def _by_rank(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
+    """Weights by the place of the image in its group, and their means."""
+    order = np.argsort(np.where(np.isfinite(eps), eps, np.inf), axis=1, kind="stable")
+    ordered = np.take_along_axis(weights, order, axis=1)
+    places = np.arange(1, weights.shape[1] + 1)
+    axes.bar(places, ordered.mean(0), color=colour, alpha=0.35)
+    axes.scatter(np.tile(places, len(ordered)), ordered.ravel(), s=7, color=colour, linewidths=0)
+    axes.set_xlabel("place in the group by least ε", fontsize=8)
+    axes.set_xticks(places if len(places) <= 10 else places[:: len(places) // 5])
+    axes.set_ylim(-0.03, 1.03)
+    axes.tick_params(labelsize=7)
+
+
+def _group(row: "Sequence[Axes]", pictures: Row, weights: Mapping[str, Row], eps: Row) -> None:
+    low, high = float(pictures.min()), float(pictures.max())
+    for m, axes in enumerate(row):
+        picture = (_picture(pictures[m]) - low) / ((high - low) or 1.0)
+        axes.imshow(
+            picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest",
+            aspect="auto" if len(picture) == 1 else "equal",
+        )  # fmt: skip
+        axes.set(xticks=[], yticks=[])
+        told = [f"{name.partition(':')[0]} {w[m]:.2f}" for name, w in weights.items()]
+        told.append(f"ε {eps[m]:.3f}" if np.isfinite(eps[m]) else "ε –")
+        lines = ["  ".join(told[i : i + 2]) for i in range(0, len(told), 2)]
+        axes.set_xlabel("\n".join(lines), fontsize=6)

@@ -1,0 +1,176 @@
+"""Pictures of an attack on several domains: weights, hardest domains, accuracies."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hauberk.errors import InputError
+from hauberk.report.plots.patterns import COLOURS, LINES, Row, _array, _grid, _save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PATHS = 8
+_BARS = 24
+_REST = "#BBBBBB"
+
+
+def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str = "") -> Path:
+    """Mean domain weights after each evaluation, with the band between the quartiles.
+
+    An example that has left the attack keeps its last weights, so that a line ends at the mean of
+    the final weights; a dotted line shows the share that is still attacked. Of more than eight
+    domains, those of largest final mean are drawn.
+
+    Args:
+        path: ``(B, T, K)``, NaN after the last evaluation of an example.
+        names: of the K domains.
+
+    Raises:
+        InputError: if the shapes do not fit.
+    """
+    values = _array(path)
+    if values.ndim != 3 or values.shape[2] != len(names):
+        raise InputError(
+            f"weights of shape {values.shape} for {len(names)} names: give (B, T, {len(names)})"
+        )
+    known: Any = np.isfinite(values).all(2)
+    begun = known.any(1)
+    values, left = _carried(values[begun], known[begun])
+    figure, ((axes,),) = _grid(1, 1, (5.4, 3.6))
+    if len(values):
+        mean = values.mean(0)
+        # Stable, so that equal weights are drawn in the order of the names.
+        shown = sorted(np.argsort(-mean[-1], kind="stable")[:_PATHS].tolist())
+        low, high = np.quantile(values, (0.25, 0.75), axis=0)
+        steps = np.arange(len(mean))
+        for place, k in enumerate(shown):
+            colour, line = _style(place)
+            axes.fill_between(steps, low[:, k], high[:, k], color=colour, alpha=0.12, linewidth=0)
+            axes.plot(steps, mean[:, k], color=colour, linestyle=line, label=_plain_text(names[k]))
+        if left[-1] < 1:
+            axes.plot(steps, left, color="grey", linestyle=":", linewidth=1, label="still attacked")
+        axes.set_xlim(0, max(1, len(mean) - 1))
+        axes.locator_params(axis="x", integer=True)
+        if len(names) > len(shown):
+            title = title or f"{len(shown)} of {len(names)} domains"
+    axes.set(xlabel="evaluation", ylabel="mean domain weight", title=title)
+    axes.set_ylim(0, 1.02)
+    _legend(figure, axes)
+    return _save(figure, file)
+
+
+def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: str = "") -> Path:
+    """How often each domain is the hardest one, class by class, as stacked bars.
+
+    Args:
+        shares: by class, and in it by domain, in [0, 1]. Domains beyond the seven that are hardest
+            most often are drawn as one.
+
+    Raises:
+        InputError: if there is no class.
+    """
+    if not shares:
+        raise InputError("no class to draw: give the shares of at least one")
+    names = list(dict.fromkeys(name for row in shares.values() for name in row))
+    heights = np.array([[row.get(name, 0.0) for name in names] for row in shares.values()])
+    heights = np.nan_to_num(heights.reshape(len(shares), len(names))) * 100
+    kept = list(range(len(names)))
+    if len(names) > len(COLOURS):
+        order = np.argsort(-heights.sum(0), kind="stable")[: len(COLOURS)]
+        kept = sorted(k for k in order.tolist() if heights[:, k].any())
+    figure, ((axes,),) = _grid(1, 1, (min(12.0, 2.6 + 0.36 * len(shares)), 3.6))
+    at, floor = np.arange(len(shares)), np.zeros(len(shares))
+    for place, k in enumerate(kept):
+        axes.bar(
+            at,
+            heights[:, k],
+            bottom=floor,
+            color=COLOURS[place],
+            label=_plain_text(names[k]),
+            width=0.8,
+        )
+        floor = floor + heights[:, k]
+    if rest := len(names) - len(kept):
+        others = heights.sum(1) - floor
+        axes.bar(at, others, bottom=floor, color=_REST, label=f"{rest} others", width=0.8)
+    every = -(-len(shares) // 30)
+    axes.set_xticks(at[::every], [_plain_text(name) for name in shares][::every])
+    axes.set(xlabel="class", ylabel="hardest domain (%)", title=title)
+    axes.set_ylim(0, 102)
+    _legend(figure, axes)
+    return _save(figure, file)
+
+
+def accuracies(
+    values: Mapping[str, Mapping[str, float]], file: str | Path, title: str = ""
+) -> Path:
+    """Accuracies in [0, 1] by what was done to the inputs, then by domain, as grouped bars.
+
+    Of more than 24 domains the first ones are drawn.
+
+    Raises:
+        InputError: if there is nothing to draw.
+    """
+    if not values:
+        raise InputError("no accuracy to draw: give those of at least one attack")
+    names = list(dict.fromkeys(name for row in values.values() for name in row))
+    shown = names[:_BARS]
+    figure, ((axes,),) = _grid(1, 1, (5.4, 1.4 + 0.1 * (len(values) + 1) * max(1, len(shown))))
+    at, high = np.arange(len(shown)), 0.8 / len(values)
+    for place, (label, row) in enumerate(values.items()):
+        long = np.array([100 * float(row.get(name, np.nan)) for name in shown])
+        middle = at + (place - (len(values) - 1) / 2) * high
+        axes.barh(
+            middle,
+            np.nan_to_num(long),
+            height=high,
+            color=_style(place)[0],
+            label=_plain_text(label),
+        )
+    axes.set_yticks(at, [_plain_text(name) for name in shown])
+    axes.invert_yaxis()
+    if len(names) > len(shown):
+        title = title or f"the first {len(shown)} of {len(names)} domains"
+    axes.set(xlabel="accuracy (%)", title=title)
+    axes.set_xlim(0, 100)
+    _legend(figure, axes)
+    return _save(figure, file)
+
+
+def _carried(values: Row, known: Any) -> tuple[Row, Row]:
+    """Weights whose gaps hold the last known ones, ``(B, T, K)``; share still attacked, ``(T,)``.
+
+    T is cut to the longest of the examples.
+    """
+    if not len(values):
+        return values, np.zeros(0)
+    last = np.where(known, np.arange(known.shape[1]), 0)
+    longest = int(last.max()) + 1
+    last = np.maximum.accumulate(last, axis=1)[:, :longest]
+    carried = np.take_along_axis(values, last[:, :, None], axis=1)
+    return carried, known[:, :longest].mean(0)
+
+
+def _style(place: int) -> tuple[str, str]:
+    """Colour and line; a colour comes again with another line only."""
+    turn, colour = divmod(place, len(COLOURS))
+    return COLOURS[colour], LINES[turn % len(LINES)]
+
+
+def _plain_text(name: Any) -> str:
+    """A name as matplotlib shows it as it is: no formulas, and none left out of the legend."""
+    text = str(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _legend(figure: "Figure", axes: "Axes") -> None:
+    """Below the picture: names of domains are long."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        longest = max(map(len, labels))
+        columns = max(1, min(4, len(labels), 72 // (longest + 6)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=7)

@@ -1,0 +1,168 @@
+"""Adaptive-norm PGD: a direction from PGD in one ball, then bisection of its length."""
+
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.errors import InputError
+from hauberk.maths.norms import norm
+from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
+from hauberk.solvers.base import Solver, gauge, meet
+from hauberk.threats.base import Region, Threat
+from hauberk.victims.victim import Victim
+
+
+@dataclass(kw_only=True)
+class ANPGDState(State):
+    ball: Region = field(repr=False)
+    """The ball that PGD searches."""
+    way: Tensor = field(repr=False)
+    """PGD's last perturbation, of length one, ``(S, ...)``."""
+    low: Tensor
+    """The longest length along ``way`` that did not fool, and ``high``, the least that did."""
+    high: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ANPGD(Solver):
+    """Adaptive-norm PGD (Ding et al. 2020, Algorithm 1), for any lp with p >= 1.
+
+    PGD on the soft margin in the ball of radius ``eps``; its last perturbation is then scaled, in
+    ``bisections`` halvings of the bracket of lengths, and projected on the box. The outer end of
+    the last bracket, which fools, is what counts; a nearer point that PGD came by does, too.
+
+    Args:
+        steps: of PGD, with step length ``2.5 eps / steps``.
+        eps: radius of the ball, or radii ``(B,)``, one for each example of the batch; the distance
+            of a warm start takes its place, and PGD begins there. None: 1.5 times the distance to
+            the linearised boundary, and PGD begins at the clean input.
+        eps_max: largest length tried; None doubles it until the model is fooled.
+        random_start: begin at a random point of the ball.
+        share: in l1, the share of features that a step moves.
+    """
+
+    norms = (1, 2, inf)
+    general = True
+
+    loss: str = "soft_margin"
+    steps: int = 40
+    bisections: int = 10
+    eps: float | Tensor | None = None
+    eps_max: float | None = None
+    random_start: bool = True
+    share: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bisections < 0:
+            raise InputError(f"bisections is {self.bisections}: give 0 or more")
+        each = isinstance(self.eps, Tensor)
+        for name, length in (("eps", None if each else self.eps), ("eps_max", self.eps_max)):
+            if length is not None and not 0 < length < inf:
+                raise InputError(f"{name} is {length}: give a number above 0, or leave it out")
+        if isinstance(self.eps, Tensor) and not bool(
+            ((self.eps > 0) & (self.eps < inf)).all() and self.eps.dim() == 1
+        ):
+            raise InputError("eps must hold one number above 0 for each example, (B,)")
+        if not 0 < self.share <= 1:
+            raise InputError(f"share is {self.share}: shares of coordinates lie in (0, 1]")
+
+    @property
+    def passes(self) -> int:
+        return 2 * self.steps + 1 + self.bisections
+
+    def over(self, state: State) -> np.ndarray | None:
+        last = self.steps + self.bisections
+        return state.t.count > last if state.t.most > last else None
+
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+        if isinstance(self.eps, Tensor) and len(self.eps) != len(x):
+            raise InputError(f"{len(self.eps)} radii eps for {len(x)} examples: give one for each")
+        return super().run(victim, threat, x, y, **options)
+
+    def start(self, problem: Problem) -> State:
+        region = gauge(problem)
+        u = region.start()
+        if isinstance(self.eps, Tensor):
+            assert problem.index is not None
+            radius = self.eps.to(u)[problem.index]
+        else:
+            radius = u.new_full((len(u),), self.eps or 1.0)
+        warm = None
+        if problem.warm is not None and problem.has_warm is not None:
+            warm = region.project_(problem.warm.to(u, copy=True))
+            radius = torch.where(problem.has_warm, region.measure(warm), radius)
+        ball = region.with_radius(radius)
+        if self.eps is not None and self.random_start:
+            u = ball.random(problem.draws, 0)
+        if warm is not None:
+            assert problem.has_warm is not None
+            u = torch.where(per_example(problem.has_warm, u), warm, u)
+        none = u.new_zeros(len(u))
+        return ANPGDState(
+            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), ball=ball, way=u,
+            low=none, high=none + inf,
+        )  # fmt: skip
+
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        assert isinstance(state, ANPGDState)
+        distance = meet(problem, state, response)
+        count, u = state.t.count, state.u
+        if state.t.least < self.steps and response.grad is not None:
+            if self.eps is None and state.t.least == 0:
+                self.size(problem, state, response, distance)
+            ball = state.ball
+            moved = ball.ascent(u, response.grad, ball.eps * (2.5 / self.steps), self.part(u))
+            state.u = ball.project_(moved)
+        if state.t.most >= self.steps:
+            scaling = torch.from_numpy(count >= self.steps).to(u.device)
+            scaled = self.halve(problem, state, response, distance, u)
+            state.u = torch.where(per_example(scaling, u), scaled, state.u)
+        state.t.tick()
+        return state
+
+    def part(self, u: Tensor) -> Tensor:
+        return u.new_full((len(u),), self.share)
+
+    def size(
+        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor
+    ) -> None:
+        """Set the radius of balls that have none yet from the linearised boundary."""
+        assert response.grad is not None
+        region = gauge(problem)
+        slope = region.dual(response.grad)
+        away = torch.where(slope > 0, response.loss.abs() / slope.clamp_min(1e-30), 1.0)
+        # A start that is not the clean input is a warm one, whose distance is the radius.
+        fresh = torch.from_numpy(state.t.count == 0).to(slope.device) & (distance == 0)
+        radius = torch.where(fresh, 1.5 * away.clamp(1e-30, 1e30), state.ball.radius)
+        state.ball = region.with_radius(radius)
+
+    def halve(
+        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor, u: Tensor
+    ) -> Tensor:
+        """Narrow the brackets with what was response; the points in their middle."""
+        region = gauge(problem)
+        first = torch.from_numpy(state.t.count == self.steps).to(u.device)
+        delta = u - region.x0
+        unit = delta / per_example(norm(delta, region.p).clamp_min(1e-30), u)
+        state.way = torch.where(per_example(first, u), unit, state.way)
+        scaling = torch.from_numpy(state.t.count >= self.steps).to(u.device)
+        length = torch.where(first, distance, self.middle(state))
+        state.high = torch.where(scaling & response.fooled, length, state.high)
+        state.low = torch.where(scaling & ~response.fooled, length, state.low)
+        far = region.x0 + state.way * per_example(self.middle(state), u)
+        return region.project_(far)
+
+    def middle(self, state: ANPGDState) -> Tensor:
+        top = state.high
+        if self.eps_max is not None:
+            top = top.clamp(max=max(self.eps_max, 0.0)).maximum(state.low)
+        middle = torch.where(top < inf, (state.low + top) / 2, state.low * 2)
+        return middle.clamp(max=1e30)

@@ -1,0 +1,118 @@
+"""What every radius solver is: an attack on the whole box that keeps the nearest point."""
+
+from dataclasses import dataclass, replace
+from math import cos, inf, pi
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.attacks.base import Attack
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import Clock, Response, State
+from hauberk.errors import InputError
+from hauberk.objectives.problem import Problem
+from hauberk.threats.base import Threat
+from hauberk.threats.measured import Measured
+from hauberk.threats.metric import LpDistanceRegion, Metric
+from hauberk.threats.notation import metric as read
+from hauberk.victims.victim import Victim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solver(Attack):
+    """Search for the nearest input that fools the model (problem 2).
+
+    Called as ``solver(model, x, y, "l2")``. In the outcome ``distance`` is the radius found; where
+    ``fooled`` is False nothing was found, and ``loss`` is -inf. ``warm`` points are adversarial
+    ones to start from.
+
+    Raises:
+        InputError: for a metric that the solver cannot measure in.
+    """
+
+    norms: ClassVar[tuple[float, ...]] = (0, 1, 2, inf)
+    """The lp distances that it serves; ``general`` ones serve all p >= 1."""
+    general: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
+    """Whether it serves distances that are known as differentiable functions only."""
+
+    loss: Any = "margin"
+
+    def __call__(  # type: ignore[override]
+        self, model: nn.Module | Victim, x: Tensor, y: Tensor, metric: str | Threat, **options: Any
+    ) -> Outcome:
+        return super().__call__(model, x, y, self.serve(metric), **options)
+
+    def serve(self, metric: str | Threat) -> Threat:
+        """The metric, if this solver serves it."""
+        metric = read(metric) if isinstance(metric, str) else metric
+        if isinstance(metric, Metric) and (metric.p in self.norms or (self.general and metric.p)):
+            return metric
+        if self.measured and isinstance(metric, Measured):
+            return metric
+        served = ", ".join(str(Metric(p)) for p in self.norms)
+        more = " and any lp with p >= 1" if self.general else ""
+        more += ", and differentiable distances" if self.measured else ""
+        raise InputError(
+            f"{type(self).__name__} does not measure in {metric}: it serves {served}{more}"
+        )
+
+    def within(self, budget: int, classes: int) -> Self:
+        """The same solver with as many steps as ``budget`` passes per example allow.
+
+        Raises:
+            InputError: if one step of every attempt costs more.
+        """
+        low, high = 1, max(2, budget)
+        if (least := _cost(replace(self, steps=1), classes)) > budget:
+            raise InputError(
+                f"a budget of {budget} passes is too small: {type(self).__name__} needs {least}"
+            )
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = _cost(replace(self, steps=middle), classes) <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        return replace(self, steps=low)
+
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+        return super().run(victim, threat, x, y, **{**options, "stop": False})
+
+
+def _cost(solver: Solver, classes: int) -> int:
+    """Most passes per example; ranking the targets takes one."""
+    return solver.attempts(classes) * solver.passes + bool(solver.targets)
+
+
+def gauge(problem: Problem) -> LpDistanceRegion:
+    """The problem's region, as lp solvers need it."""
+    assert isinstance(problem.region, LpDistanceRegion)
+    return problem.region
+
+
+def meet(problem: Problem, state: State, response: Response) -> Tensor:
+    """Keep ``u`` where it fools and is the nearest so far; returns its distance, ``(S,)``."""
+    distance = problem.region.measure(state.u)
+    if response.any_fooled:
+        worth = torch.where(response.fooled, -distance, -inf)
+        state.best.update_(
+            state.u, Response(loss=worth, fooled=response.fooled, grad=None, any_fooled=True)
+        )
+    return distance
+
+
+def known(problem: Problem, state: State) -> None:
+    """Begin at the warm start, where there is one."""
+    if problem.warm is not None and problem.has_warm is not None:
+        warm = problem.region.project_(problem.warm.to(state.u, copy=True))
+        rows = problem.has_warm.view(-1, *[1] * (state.u.dim() - 1))
+        state.u = torch.where(rows, warm, state.u)
+
+
+def annealed(t: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
+    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``."""
+    if t.least == t.most:
+        share = (1 + cos(pi * min(t.most, steps) / steps)) / 2
+        return like.new_full((len(t.count),), last + (first - last) * share)
+    done = torch.from_numpy(t.count).to(like.device, like.dtype).clamp(max=steps) / steps
+    return last + (first - last) * (1 + torch.cos(pi * done)) / 2

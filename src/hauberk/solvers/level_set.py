@@ -1,0 +1,85 @@
+"""A first-order solver for any differentiable distance."""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.maths.norms import norm
+from hauberk.maths.steps import per_example, steepest_l2, step_along
+from hauberk.objectives.problem import Problem
+from hauberk.solvers.base import Solver, annealed, known, meet
+from hauberk.solvers.fmn import FMNState
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelSetFMN(Solver):
+    """Fast minimum-norm search with projections on level sets of a linearised distance.
+
+    Where the model is not fooled, a step along the margin's gradient; then the shortest change in
+    l2 that brings the distance, to first order, to a level that shrinks while the model is fooled
+    and grows while it is not. It rests where the two gradients are parallel, which is what the
+    nearest point asks for. Every step takes one gradient of the distance beside the model's.
+
+    Args:
+        alpha: first step length, and ``alpha_last`` the last, in l2; in units of the perturbation's
+            own length once the model was fooled.
+        gamma: first and ``gamma_last`` last relative change of the level.
+
+    Source: the steps are FMN's (Pintor et al. 2021), the projection that of sequential linear
+    approximations.
+    """
+
+    norms = (1, 2, inf)
+    general = True
+    measured = True
+
+    steps: int = 500
+    alpha: float = 1.0
+    alpha_last: float = 0.003
+    gamma: float = 0.1
+    gamma_last: float = 0.0005
+
+    def start(self, problem: Problem) -> State:
+        u = problem.region.start()
+        one = u.new_ones(len(u))
+        state = FMNState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), eps=one * inf, size=one)
+        known(problem, state)
+        return state
+
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        assert isinstance(state, FMNState)
+        region, u, grad = problem.region, state.u, response.grad
+        meet(problem, state, response)
+        if grad is None:
+            state.t.tick()
+            return state
+        gamma = annealed(state.t, self.steps, self.gamma, self.gamma_last, u)
+        closer = torch.minimum(state.eps, -state.best.loss) * (1 - gamma)
+        wider = torch.where(state.best.fooled, state.eps * (1 + gamma), inf)
+        state.eps = torch.where(response.fooled, closer, wider)
+        length = norm(state.best.u - region.x0, 2)
+        state.size = torch.where(state.best.fooled, length, state.size)
+        alpha = annealed(state.t, self.steps, self.alpha, self.alpha_last, u) * state.size
+        # To the linearised boundary, no farther than alpha.
+        steep = norm(grad, 2).clamp_min(1e-30)
+        reach = torch.minimum(alpha, (-response.loss / steep).clamp_min(0) * 1.05 + alpha * 0.1)
+        moved = region.project_(step_along(u, steepest_l2(grad), reach))
+        for _ in range(2):
+            moved = self.level_(problem, moved, state.eps)
+        state.u = moved
+        state.t.tick()
+        return state
+
+    def level_(self, problem: Problem, u: Tensor, eps: Tensor) -> Tensor:
+        """``u`` moved to where the linearised distance is at most ``eps`` (S,)."""
+        region = problem.region
+        distance, way = region.slope(u)
+        excess = (distance - eps).clamp_min(0).nan_to_num(posinf=0.0)
+        back = excess / way.square().flatten(1).sum(1).clamp_min(1e-30)
+        # Never beyond the clean input.
+        most = norm(u - region.x0, 2) / norm(way, 2).clamp_min(1e-30)
+        back = torch.minimum(back, most)
+        return region.project_(u - per_example(back, u) * way)

@@ -1,0 +1,253 @@
+"""The composition that is meant for use: several solvers, each from what the others found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from hauberk.engine.outcome import Outcome
+from hauberk.engine.state import Response, State
+from hauberk.errors import InputError
+from hauberk.maths.rng import Draws
+from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
+from hauberk.solvers.base import Solver
+from hauberk.threats.base import Box, Threat
+from hauberk.threats.metric import LpDistanceRegion
+from hauberk.victims.victim import Victim
+
+SOFTEN = 0.1
+NUDGE = 3e-6
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One solver in a plan.
+
+    Attributes:
+        aims: so many target classes, those of the nearest points so far; 0 leaves it to the solver.
+        start: ``clean``; ``best``, the nearest point so far; or ``near``, a random point within
+            ``radius`` times its distance.
+        lost: whether only examples are searched for which nothing was found yet.
+        metric: another distance to search in; points count with their distance in the asked one.
+        either: whether gradients are softened where softened ones have found the nearer points.
+    """
+
+    solver: Solver
+    aims: int = 0
+    start: str = "clean"
+    radius: float = 0.5
+    either: bool = False
+    lost: bool = False
+    metric: Threat | None = None
+
+
+@dataclass
+class Found:
+    """The nearest points so far; rows are examples."""
+
+    distance: Tensor
+    points: Tensor
+    by: list[str | None]
+    each: Tensor
+    """The least distance for each target class, ``(B, C)``; inf for none."""
+    order: Tensor
+    """The same in another metric that was searched first, ``(B, C)``."""
+    plain: Tensor
+    """The least distance by the model's own gradients, ``(B,)``, and by softened ones."""
+    soft: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portfolio(Solver):
+    """Several solvers within one budget of passes per example, each begun from the others' points.
+
+    A bisection with softened gradients sees through masked ones; FAB looks for the nearest
+    boundary of every class; FMN and FAB then refine the few nearest, from the best point and from
+    random ones; a line search ends it.
+
+    Args:
+        budget: passes per example, forwards and backwards together.
+        soften: width of the softened gradients; 0 for the usual one.
+        plan: phases instead of the budget's own.
+    """
+
+    general = True
+    measured = True
+
+    budget: int = 2000
+    plan: tuple[Phase, ...] = field(default=(), repr=False)
+
+    def within(self, budget: int, classes: int) -> Self:
+        return replace(self, budget=budget)
+
+    def start(self, problem: Problem) -> State:
+        raise InputError("Portfolio is run as a whole: call it, or its run")
+
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        raise InputError("Portfolio is run as a whole: call it, or its run")
+
+    @property
+    def passes(self) -> int:
+        return self.budget
+
+    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+        from hauberk.solvers.plans import plan
+
+        for extra in ("stop", "warm", "has_warm", "stream", "clean_logits"):
+            options.pop(extra, None)
+        run = _Run(self, victim, threat, x.detach().to(victim.device), y.to(victim.device), options)
+        phases: Sequence[Phase] = self.plan or plan(
+            self.budget, run.classes, threat, self.soften or SOFTEN
+        )
+        return run(phases)
+
+
+class _Run:
+    def __init__(
+        self, best: Portfolio, victim: Victim, threat: Threat, x: Tensor, y: Tensor,
+        options: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.best, self.victim, self.threat, self.x, self.y = best, victim, threat, x, y
+        self.options = options
+        self.box = Box.of(options.get("box", Box()))
+        self.progress = options.pop("progress", None)
+        ids = options.pop("ids", None)
+        self.ids = torch.arange(len(x)) if ids is None else ids
+        with victim.held():
+            self.logits = victim.predict(x).to(x.device)
+        self.classes = self.logits.shape[1] or 2
+        n = len(x)
+        self.spent = torch.zeros(n, 2, dtype=torch.int64)
+        self.spent[:, 0] += victim.draws
+        far = torch.full((n,), inf, dtype=torch.float64, device=x.device)
+        self.found = Found(
+            distance=far, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
+            by=[None] * n, each=far.unsqueeze(1).repeat(1, self.classes),
+            order=far.unsqueeze(1).repeat(1, self.classes), plain=far.clone(),
+            soft=far.clone(),
+        )  # fmt: skip
+
+    def __call__(self, phases: Sequence[Phase]) -> Outcome:
+        for number, phase in enumerate(phases):
+            if not len(self.x):
+                break
+            everyone = torch.arange(len(self.x), device=self.x.device)
+            if phase.either and not phase.solver.soften:
+                soft = self.found.soft < self.found.plain
+                self.phase(number, phase, everyone[~soft])
+                soft_one = replace(
+                    phase, solver=replace(phase.solver, soften=self.best.soften or SOFTEN)
+                )
+                self.phase(number, soft_one, everyone[soft])
+            else:
+                self.phase(number, phase, everyone)
+            if self.progress is not None:
+                self.progress((number + 1) * len(self.x), len(phases) * len(self.x))
+        self.clear_of_rounding()
+        return self.outcome()
+
+    def clear_of_rounding(self) -> None:
+        """Move points outwards by ``NUDGE``, if they still fool: one forward each.
+
+        A point that rounding in float32 has put on the boundary may lie before it in truth, nearer
+        than any that fools.
+        """
+        found = self.found
+        rows = (found.distance < inf).nonzero().squeeze(1)
+        if not len(rows) or getattr(self.threat, "p", 1) == 0 or self.x.dtype == torch.float64:
+            return
+        clean = self.x[rows].to(found.points)
+        moved = clean + (found.points[rows] - clean) * (1 + NUDGE)
+        moved = moved.clamp(*self.box.bounds(moved))
+        with self.victim.held():
+            still = self.victim.wrong(self.victim.predict(moved).to(clean.device), self.y[rows])
+        self.spent[rows.cpu(), 0] += self.victim.draws
+        distance = self.threat.at(self.x[rows], self.box).distance(moved)
+        found.distance[rows] = torch.where(still, distance, found.distance[rows])
+        found.points[rows] = torch.where(per_example(still, moved), moved, found.points[rows])
+
+    def phase(self, number: int, phase: Phase, rows: Tensor) -> None:
+        """Run one solver on some of the examples and keep what is nearer."""
+        solver, found = phase.solver, self.found
+        if phase.start == "best":
+            rows = rows[found.distance[rows] < inf]
+        if phase.lost:
+            rows = rows[found.distance[rows] == inf]
+        if not len(rows):
+            return
+        options = {**self.options, "ids": self.ids.to(rows.device)[rows], "stream": number + 1}
+        aims = None
+        if solver.targets:
+            ranked = self.ranked(rows)
+            aims = ranked[:, : min(phase.aims or solver.targets, ranked.shape[1])]
+            solver = replace(solver, targets=aims.shape[1])
+            options["aims"] = aims
+        if phase.start == "best":
+            options["warm"] = found.points[rows].unsqueeze(1)
+        elif phase.start == "near":
+            options["warm"] = self.near(number, phase, rows).unsqueeze(1)
+        threat = self.threat if phase.metric is None else phase.metric
+        outcome = solver.run(self.victim, threat, self.x[rows], self.y[rows], **options)
+        if phase.metric is not None:
+            distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
+            outcome = replace(outcome, distance=distance)
+        known = found.each if phase.metric is None else found.order
+        self.keep(outcome, rows, solver, aims, known)
+
+    def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
+        """Random points about the clean inputs, within a share of the nearest distance."""
+        region = self.threat.at(self.x[rows], self.box)
+        assert isinstance(region, LpDistanceRegion)
+        radius = self.found.distance[rows] * phase.radius
+        radius = torch.where(radius < inf, radius, 1.0)
+        draws = Draws.of(self.options.get("seed", 0), self.ids.to(rows.device)[rows], 7, number)
+        return region.random_within(draws, 0, radius.to(region.x0.dtype))
+
+    def ranked(self, rows: Tensor) -> Tensor:
+        """Wrong classes, those of the nearest points first, then by the clean logits.
+
+        Points of another metric's search tell between classes of which nothing else is known.
+        """
+        logits = self.logits[rows].double().nan_to_num(nan=-1e300).clamp(-1e300, 1e300)
+        own = self.y[rows].unsqueeze(1)
+        by_logit = logits.scatter(1, own, -inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
+        for far in (self.found.order, self.found.each):
+            known = far[rows].gather(1, by_logit)
+            by_logit = by_logit.gather(1, known.argsort(dim=1, stable=True))
+        return by_logit
+
+    def keep(
+        self, outcome: Outcome, rows: Tensor, solver: Solver, aims: Tensor | None, known: Tensor
+    ) -> None:
+        found = self.found
+        self.spent[rows.cpu(), 0] += outcome.forwards
+        self.spent[rows.cpu(), 1] += outcome.backwards
+        distance = torch.where(outcome.fooled, outcome.distance, inf).to(found.distance)
+        if aims is not None and outcome.each is not None:
+            each = -outcome.each.double().view(len(rows), -1, aims.shape[1]).amax(1)
+            before = known[rows]
+            known[rows] = before.scatter(1, aims, torch.minimum(before.gather(1, aims), each))
+        if solver.kind == "gradient":
+            reached = found.soft if solver.soften else found.plain
+            reached[rows] = torch.minimum(reached[rows], distance)
+        better = distance < found.distance[rows]
+        found.distance[rows] = torch.where(better, distance, found.distance[rows])
+        keep = per_example(better, outcome.points)
+        found.points[rows] = torch.where(keep, outcome.points, found.points[rows])
+        name = type(solver).__name__
+        for row in rows[better].tolist():
+            found.by[row] = name
+
+    def outcome(self) -> Outcome:
+        found = self.found
+        fooled = found.distance < inf
+        distance = self.threat.at(self.x, self.box).distance(found.points)
+        return Outcome(
+            points=found.points, loss=-found.distance.to(found.points.dtype), fooled=fooled,
+            distance=distance, attempt=torch.where(fooled, 0, -1), forwards=self.spent[:, 0],
+            backwards=self.spent[:, 1], by=tuple(found.by),
+        )  # fmt: skip

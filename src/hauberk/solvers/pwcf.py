@@ -1,0 +1,109 @@
+"""PWCFRadius for radii: the least distance by a non-smooth constrained quasi-Newton method."""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from hauberk.attacks.sqp import SQP, SQPState
+from hauberk.attacks.sqp_records import Values, length
+from hauberk.engine.state import Response
+from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
+from hauberk.solvers.base import Solver, meet
+from hauberk.threats.metric import LpDistanceRegion
+
+
+@dataclass(frozen=True, kw_only=True)
+class PWCFRadius(SQP, Solver):
+    """Least distance at which the margin is gone, any almost everywhere differentiable distance.
+
+    Minimises d(x, x0) subject to a logit margin of at most 0 and to the box, which is folded into
+    one constraint, the l2 length of all overshoots; in linf a slack t sqrt(n) is minimised, and all
+    |x_i - x0_i| <= t fold into one constraint, too. Objective and margin are scaled by the lengths
+    of their first gradients, so that both count in l2.
+
+    Points are asked for after clipping to the box: any that fools counts.
+
+    Args:
+        closing: forwards at the end, at points beyond the last one as seen from the clean input.
+        inside: how far beyond the boundary to aim, in units of the first linearised distance.
+
+    Source: Liang et al. 2023, problem 2; Liang et al. 2022 (folding, two stages, rescaling).
+    """
+
+    norms = (1, 2, inf)
+    general = True
+    measured = True
+
+    steps: int = 500
+    inside: float = 1e-4
+    closing: int = 8
+
+    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
+        x0 = problem.region.x0
+        beyond = (1 + 0.02 * 1.7 ** turn.to(x0.dtype)).clamp(max=1e3)
+        return problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
+
+    def constraints(self, problem: Problem) -> int:
+        return 3 if _slack(problem) else 2
+
+    def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
+        if not _slack(problem):
+            return None
+        root: float = x[:1].numel() ** 0.5
+        return problem.region.measure(x).unsqueeze(1) * root
+
+    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
+        distance = meet(problem, state, response)
+        # Those that fool come first, the nearest of them; then those nearest to fooling.
+        return torch.where(
+            response.fooled, 1e30 / (1e-30 + distance), response.loss.clamp(-1e30, 0)
+        )
+
+    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
+        assert response.grad is not None
+        region, u, n = problem.region, state.u, state.u[0].numel()
+        trial = self.trial(state)
+        x, gain = trial[:, :n], response.grad.flatten(1)
+        over = x - u.flatten(1)
+        free = (over == 0).to(x.dtype)
+        far = over.norm(dim=1)
+        box = over / far.clamp_min(TINY).unsqueeze(1)
+        if _slack(problem):
+            # The slack counts in l2, too: as large a variable as the inputs together.
+            distance, way = trial[:, n], torch.zeros_like(x)
+            size = torch.ones_like(distance)
+        else:
+            distance, way = region.slope(u)
+            way = way.flatten(1) * free
+            size = length(way)
+        self.scale(state, response, length(gain), size)
+        unit, size, first = state.unit.clamp_min(TINY).unbind(1)
+        margin = -response.loss.to(x.dtype) / unit + self.inside * first
+        towards = -gain * free / unit.unsqueeze(1)
+        slopes = torch.stack((way / size.unsqueeze(1), towards, box), 1)
+        if not _slack(problem):
+            return Values(distance / size, torch.stack((margin, far), 1), slopes)
+        delta = x - region.x0.flatten(1)
+        rest = (delta.abs() - distance.unsqueeze(1) / n**0.5).clamp_min_(0)
+        far_off = rest.norm(dim=1)
+        lean = rest / far_off.clamp_min(TINY).unsqueeze(1)
+        last = torch.stack((size, 0 * size, 0 * size, -lean.sum(1) / n**0.5), 1)
+        slopes = torch.cat((slopes, (lean * delta.sign()).unsqueeze(1)), 1)
+        slopes = torch.cat((slopes, last.unsqueeze(2)), 2)
+        return Values(distance / size, torch.stack((margin, far, far_off), 1), slopes)
+
+    def scale(self, state: SQPState, response: Response, gain: Tensor, size: Tensor) -> None:
+        """Fix the units where gradients are known for the first time."""
+        new = torch.stack((gain, size, response.loss.abs().to(gain) / gain.clamp_min(TINY)), 1)
+        ready = ((state.unit[:, :2] == 0).any(1) & (gain > 0) & (size > 0)).unsqueeze(1)
+        state.unit = torch.where(ready, new, state.unit)
+
+
+TINY = 1e-30
+
+
+def _slack(problem: Problem) -> bool:
+    return isinstance(problem.region, LpDistanceRegion) and problem.region.p == inf

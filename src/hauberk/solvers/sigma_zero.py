@@ -1,0 +1,76 @@
+"""Sigma-zero: gradient descent on a smoothed count of changed features."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.errors import InputError
+from hauberk.maths.steps import per_example
+from hauberk.objectives.problem import Problem
+from hauberk.solvers.base import Solver, annealed, gauge, known, meet
+from hauberk.solvers.cw import mean_width
+
+
+@dataclass(kw_only=True)
+class SigmaZeroState(State):
+    tau: Tensor
+    """Changes below this are undone, ``(S,)``, in units of the box's mean width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigmaZero(Solver):
+    """Sigma-zero (Cinà et al. 2025, Algorithm 1), l0; lengths in units of the box's mean width.
+
+    Where the model is not fooled the margin counts as well as ``sum d^2 / (d^2 + sigma)`` over the
+    number of features; steps have length ``rate`` in linf and changes below ``tau`` are undone.
+
+    Args:
+        sigma: width of the smoothed count.
+        rate: first step length, falling to 0 along a cosine.
+        tau: first threshold; it moves by ``shift`` times the step length, up where the model is
+            fooled, down where it is not.
+    """
+
+    norms = (0,)
+
+    steps: int = 1000
+    sigma: float = 1e-3
+    rate: float = 1.0
+    tau: float = 0.3
+    shift: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.sigma > 0 and self.rate > 0 and 0 <= self.tau <= 1 and self.shift >= 0):
+            raise InputError("sigma and rate must be above 0, tau in [0, 1], shift 0 or more")
+
+    def start(self, problem: Problem) -> State:
+        u = problem.region.start()
+        tau = u.new_full((len(u),), self.tau)
+        state = SigmaZeroState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), tau=tau)
+        known(problem, state)
+        return state
+
+    def step(self, problem: Problem, state: State, response: Response) -> State:
+        assert isinstance(state, SigmaZeroState)
+        region, u, grad = gauge(problem), state.u, response.grad
+        meet(problem, state, response)
+        if grad is None:
+            state.t.tick()
+            return state
+        width = per_example(mean_width(region), u)
+        delta = (u - region.x0) / width
+        count = 2 * self.sigma * delta / (delta.square() + self.sigma).square()
+        slope = count / max(1, delta[0].numel()) - grad * width * per_example(~response.fooled, u)
+        top = slope.flatten(1).abs().amax(1).clamp_min_(torch.finfo(u.dtype).tiny)
+        rate = annealed(state.t, self.steps, self.rate, 0.0, u)
+        delta = delta - slope / per_example(top, u) * per_example(rate, u)
+        moved = region.project_(region.x0 + delta * width)
+        change = self.shift * rate
+        state.tau = (state.tau + torch.where(response.fooled, change, -change)).clamp_(0, 1)
+        small = (moved - region.x0).abs() < per_example(state.tau, u) * width
+        state.u = torch.where(small, region.x0, moved)
+        state.t.tick()
+        return state

@@ -1,0 +1,1 @@
+"""Text and mappings made into objects."""

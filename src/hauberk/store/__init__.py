@@ -1,0 +1,1 @@
+"""Objects made into files: folders, ledgers, atomic writes."""

@@ -1,0 +1,31 @@
+"""AVG: train on the worst point of every threat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from hauberk.threats.base import Threat
+from hauberk.train.strategies.adversarial import Several
+from hauberk.train.strategies.base import Batch, Loss, Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class AVG(Several):
+    """The mean of the cross-entropies at each threat's own worst point.
+
+    Source: Tramèr & Boneh 2019, section 4 (Adv_avg); Maini et al. 2020, section 4.1.
+
+    Per example and step with K threats: the passes of K attacks, and K each way.
+    """
+
+    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+        losses = []
+        for stream, (named, threat) in enumerate(zip(self.threats, threats, strict=True)):
+            found = batch.attack(self.attack_on(named), threat, stream=stream)
+            losses.append(F.cross_entropy(batch.model(found.points), batch.y))
+        each = torch.stack(losses)
+        logs = {f"loss {t}": v for t, v in zip(self.threats, each.detach().unbind(), strict=True)}
+        passes = len(losses) * len(batch.x)
+        return Loss(each.mean(), logs, forwards=passes, backwards=passes)

@@ -1,0 +1,209 @@
+"""The model under attack: the one place for its mode, dtype, device, chunking and counting."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase as _Norm
+
+from hauberk.errors import InputError
+from hauberk.maths.losses import wrong
+
+
+class Victim:
+    """A classifier wrapped for attack.
+
+    Inside ``with victim.held():`` the model is in eval mode (or as ``mode`` says) and its
+    parameters need no gradient; afterwards every module's mode and every parameter's
+    ``requires_grad`` are as they were. The parameters' ``grad`` is never touched.
+
+    Attributes:
+        forwards, backwards: passes so far (one example through the model once is one).
+        stiff: why the model's gradients cannot be softened; None while they can.
+        no_gradient: set once a loss was found not to depend on the input (a detached model).
+        top_label: largest label of the run; a model with too few classes for it is refused.
+        draws: passes behind one set of logits (a stochastic model is averaged).
+        plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
+        mode: ``eval``, or ``train`` for attacks that shall see train mode; running statistics are
+            left alone then.
+    """
+
+    mode = "eval"
+    plain = True
+    draws = 1
+
+    def __init__(self, model: nn.Module, batch_size: int | None = None) -> None:
+        if not callable(model):
+            raise InputError(f"the model must be a torch.nn.Module, not {type(model).__name__}")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}: give 1 or more, or leave it out")
+        self.model = model
+        self.forwards = 0
+        self.backwards = 0
+        self.asked_batch = self._chunk = batch_size
+        self._in_place: bool | None = None
+        self.no_gradient = False
+        self.stiff = _sealed(model)
+        self.top_label = 0
+        self.device, self.dtype = _home(model)
+
+    @classmethod
+    def of(cls, model: "nn.Module | Victim", batch_size: int | None = None) -> "Self | Victim":
+        """The victim itself, or a model wrapped."""
+        return model if isinstance(model, Victim) else cls(model, batch_size)
+
+    @contextmanager
+    def held(self) -> Iterator[Self]:
+        """Eval mode and frozen parameters for the time of the block; re-entrant."""
+        modules = list(self.model.modules()) if isinstance(self.model, nn.Module) else []
+        modes = [(m, m.training) for m in modules]
+        norms = [(m, m.track_running_stats, m.momentum) for m in modules if isinstance(m, _Norm)]
+        frozen = [p for m in modules[:1] for p in m.parameters() if p.requires_grad]
+        try:
+            if self.mode == "train" and modules:
+                self.model.train()
+                for norm, _, _ in norms:
+                    # Either alone leaves one kind of normalisation updating its statistics.
+                    norm.track_running_stats, norm.momentum = False, 0.0
+            elif any(training for _, training in modes):
+                self.model.eval()
+            for p in frozen:
+                p.requires_grad_(False)
+            yield self
+        finally:
+            for module, training in modes:
+                module.training = training
+            for norm, tracks, momentum in norms:
+                norm.track_running_stats, norm.momentum = tracks, momentum
+            for p in frozen:
+                p.requires_grad_(True)
+
+    def batch_size(self, example: Tensor) -> int:
+        """Examples that go through the model at once; halved whenever memory runs out."""
+        if self._chunk is None:
+            # Beyond a few million numbers per batch nothing gets faster; on a CPU caches decide.
+            budget = 2**22 if self.device.type == "cpu" else 2**26
+            most = 256 if self.device.type == "cpu" else 1024
+            self._chunk = max(1, min(most, budget // max(1, example.numel())))
+        return self._chunk
+
+    def logits(self, x: Tensor, soften: float = 0.0) -> Tensor:
+        """``(B, ...) -> (B, C)``, in the model's dtype, on the autograd graph if ``x`` is on it.
+
+        Args:
+            soften: width of the smoothed gradients (:class:`hauberk.victims.softening.Softened`);
+                0 for the model's own. The logits are the same.
+
+        Raises:
+            InputError: if the model returns something else than a ``(B, C)`` tensor, C >= 2, or has
+                too few classes for the labels.
+        """
+        self.forwards += len(x)
+        given = x if x.dtype == self.dtype else x.to(self.dtype)
+        if self._in_place is not False:
+            given = given.clone()
+        version = given._version
+        out = self._through(given, soften) if soften and x.requires_grad else self.model(given)
+        if self._in_place is None and len(x):
+            # A model that overwrites its input gets a copy each time; others need none. What is
+            # written through x.data or numpy leaves no trace but the values.
+            kept = x.detach().to(given.dtype)
+            self._in_place = given._version != version or not torch.equal(given.detach(), kept)
+        if not isinstance(out, Tensor):
+            raise InputError(
+                f"the model returned a {type(out).__name__}, not a tensor of logits (B, C): "
+                "wrap it in a module that returns the logits alone"
+            )
+        if out.dim() != 2 or len(out) != len(x) or out.shape[1] < 2:
+            raise InputError(
+                f"the model returned shape {tuple(out.shape)} for {len(x)} inputs: it must return "
+                "logits (B, C) with at least two classes"
+            )
+        if out.shape[1] <= self.top_label:
+            raise InputError(
+                f"labels reach {self.top_label} but the model has {out.shape[1]} classes: "
+                f"labels must be 0 to {out.shape[1] - 1}"
+            )
+        return out
+
+    def _through(self, given: Tensor, soften: float) -> Tensor:
+        from hauberk.victims.softening import Softened, unhooked
+
+        if self.stiff is None:
+            kept = given.clone()
+            try:
+                # A compiled model hides its operations; what it was made from does not.
+                model = getattr(self.model, "_orig_mod", self.model)
+                with unhooked(model), Softened(soften):
+                    out: Tensor = model(given)
+                return out
+            except Exception as error:  # whatever a user's model raises when looked into
+                if _out_of_memory(error):
+                    raise
+                self.stiff = f"{type(error).__name__}: {error}".splitlines()[0]
+                given = kept
+        plain: Tensor = self.model(given)
+        return plain
+
+    def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor) -> Tensor:
+        """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge."""
+        self.backwards += len(u)
+        if head.requires_grad:
+            (grad,) = torch.autograd.grad(head, u, slope, allow_unused=True)
+            if grad is not None:
+                # An expanded gradient (of a sum, say) cannot be written to.
+                return grad.nan_to_num_() if grad.is_contiguous() else grad.nan_to_num()
+        self.no_gradient = True
+        return torch.zeros_like(u)
+
+    def wrong(self, logits: Tensor, y: Tensor) -> Tensor:
+        """True where the victim's decision is not ``y``, ``(B,)``; ties and NaN are wrong."""
+        return wrong(logits, y)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Logits without gradients, in chunks, ``(B, C)``."""
+        x = x.to(self.device)
+        size = self.batch_size(x[:1])
+        done: list[Tensor] = []
+        start = 0
+        with torch.no_grad():
+            while start < len(x):
+                try:
+                    done.append(self.logits(x[start : start + size]))
+                except RuntimeError as error:
+                    size = self.shrink(error, size)
+                    continue
+                start += size
+        return torch.cat(done) if done else x.new_empty(0, 0)
+
+    def shrink(self, error: RuntimeError, size: int) -> int:
+        """Half the batch size after an out-of-memory error; any other error is raised again."""
+        if not _out_of_memory(error) or size <= 1:
+            raise error
+        self._chunk = size // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._chunk
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
+
+
+def _sealed(model: object) -> str | None:
+    """Why the model cannot be looked into, as far as its type tells."""
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
+        return "it is TorchScript, scripted or traced: give the module that it was made from"
+    return None
+
+
+def _home(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype of the model's first floating parameter or buffer; CPU float32 without."""
+    if isinstance(model, nn.Module):
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32

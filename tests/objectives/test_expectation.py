@@ -1,0 +1,356 @@
+from math import log
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import InputError, evaluate
+from hauberk.attacks import APGD, PGD
+from hauberk.errors import HauberkWarning
+from hauberk.evaluation.core.judge import decide, judge
+from hauberk.maths.losses import wrong
+from hauberk.maths.seeding import seeded
+from hauberk.objectives.base import Objective
+from hauberk.objectives.expectation import Expectation
+from hauberk.store.files import plain
+from hauberk.threats import L2, Box, Linf
+from hauberk.victims.averaged import Averaged, mean_log_softmax, surely_wrong
+from hauberk.victims.victim import Victim
+
+
+class Linear(nn.Module):
+    def __init__(self, classes=3, features=6, dtype=torch.float64):
+        super().__init__()
+        rng = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(features, classes, generator=rng, dtype=dtype))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+class Noisy(nn.Module):
+    """A model behind additive Gaussian noise from torch's global generator."""
+
+    def __init__(self, model, sd=0.3):
+        super().__init__()
+        self.model, self.sd = model, sd
+
+    def forward(self, x):
+        return self.model(x + self.sd * torch.randn_like(x))
+
+
+class Listed(nn.Module):
+    """Whatever the input, answers with the rows of a list, one after the other."""
+
+    def __init__(self, *rows):
+        super().__init__()
+        self.rows, self.at = torch.tensor(rows, dtype=torch.float64), 0
+
+    def forward(self, x):
+        index = (torch.arange(len(x)) + self.at) % len(self.rows)
+        self.at += len(x)
+        return self.rows[index] + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+def data(n=8, features=6, dtype=torch.float64):
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(n, features, generator=rng, dtype=dtype)
+
+
+def ask(objective, victim, x, y, target=None):
+    x = x.clone().requires_grad_()
+    with victim.held():
+        found = objective(victim, x, y, target, None)
+        return found, victim.gradient(found.head, found.slope, x)
+
+
+@pytest.fixture(autouse=True)
+def global_generator_untouched():
+    """Everything below draws inside blocks that put the generator back."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeded_repeats_and_restores():
+    def draw(seed):
+        with seeded(seed):
+            return torch.rand(4)
+
+    assert torch.equal(draw(5), draw(5))
+    assert not torch.equal(draw(5), draw(6))
+    with seeded(-3), seeded(2**70):  # any integer will do
+        pass
+
+    with pytest.raises(KeyError), seeded(0):  # and the fixture looks at the generator
+        raise KeyError(torch.rand(3))
+
+
+@pytest.mark.parametrize("mean", ["loss", "probabilities"])
+@pytest.mark.parametrize("loss", ["ce", "margin", "soft_margin", "cw"])
+def test_without_randomness_it_is_the_plain_objective(loss, mean):
+    model, x = Linear(), data()
+    y = torch.arange(8) % 3
+    single, gradient = ask(Objective(loss), Victim(model), x, y)
+    found, mine = ask(Expectation(loss, draws=7, mean=mean), Victim(model), x, y)
+    # the log of a softmax has the margins and the cross-entropy of the logits
+    torch.testing.assert_close(found.loss, single.loss)
+    torch.testing.assert_close(mine, gradient)
+    assert torch.equal(found.fooled, single.fooled)
+
+
+@pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
+def test_targets(loss):
+    model, x = Linear(classes=4), data()
+    y, target = torch.arange(8) % 3, torch.full((8,), 3)
+    single, gradient = ask(Objective(loss, targeted=True), Victim(model), x, y, target)
+    found, mine = ask(Expectation(loss, targeted=True, draws=3), Victim(model), x, y, target)
+    torch.testing.assert_close(found.loss, single.loss)
+    torch.testing.assert_close(mine, gradient)
+    out = APGD(loss=Expectation("margin", draws=2), steps=3, targets=2)(
+        model, x, model(x).argmax(1), Linf(0.1), stop=False
+    )
+    assert (out.forwards == 2 * 2 * 4 + 1).all()
+
+
+def test_noise_on_a_linear_model_leaves_the_gradient_and_shifts_the_loss_by_its_mean():
+    """Two classes: the margin is linear, so its gradient is the same in every draw."""
+    model, x = Linear(classes=2), data()
+    y = torch.arange(8) % 2
+    _, gradient = ask(Objective("margin"), Victim(model), x, y)
+    with seeded(0):
+        found, mine = ask(Expectation("margin", draws=9), Victim(Noisy(model)), x, y)
+    torch.testing.assert_close(mine, gradient)
+    with seeded(0):
+        noise = 0.3 * torch.randn(9 * 8, 6, dtype=torch.float64).view(9, 8, 6)
+    sign = torch.where(y == 0, 1.0, -1.0).double()
+    expected = sign * ((x + noise.mean(0)) @ (model.w[:, 1] - model.w[:, 0]))
+    torch.testing.assert_close(found.loss, expected.detach())
+
+
+def test_a_transform_sees_every_row_once_and_is_differentiated():
+    model, x = Linear(classes=2), data()
+    y = torch.zeros(8, dtype=torch.int64)
+    seen = []
+
+    def twice(rows):
+        seen.append(rows.shape)
+        return rows * 2
+
+    _, gradient = ask(Objective("margin"), Victim(model), x, y)
+    _, mine = ask(Expectation("margin", draws=5, transform=twice), Victim(model), x, y)
+    torch.testing.assert_close(mine, 2 * gradient)
+    assert seen == [(40, 6)]
+    with pytest.raises(InputError, match="one input for each"):
+        ask(Expectation(transform=lambda rows: rows[:1]), Victim(model), x, y)
+
+
+def test_the_decision_is_that_of_the_mean_probability():
+    """Two weak votes for class 1 against one firm vote for class 0, and the other way round."""
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    rows = [[0.0, 0.1], [0.0, 0.1], [9.0, 0.0]]
+    for label, expected in ((0, False), (1, True)):
+        y = torch.tensor([label])
+        found, _ = ask(Expectation("ce", draws=3, sure=0), Victim(Listed(*rows)), x, y)
+        assert found.fooled.tolist() == [expected]
+        mean = torch.tensor(rows, dtype=torch.float64).softmax(1).mean(0).log()
+        logits = Averaged(Listed(*rows), 3).predict(x)
+        torch.testing.assert_close(logits[0], mean)
+        assert Averaged(Listed(*rows), 3).wrong(logits, y).tolist() == [expected]
+
+
+def test_an_attack_stops_only_where_the_decision_is_beyond_luck():
+    """Probabilities of class 1: 0.9, 0.9, 0.2, lead 1/3 ± 0.27; and the same without the 0.2."""
+    x, y = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
+    high, low = [0.1, 0.9], [0.8, 0.2]
+    leads = torch.tensor([0.8, 0.8, -0.6]).double()
+    at = float(leads.mean() / (leads.std() / 3**0.5))
+    assert 0 < at < 2
+    for rows, sure, expected in (
+        ((high, high, low), 0.0, True),
+        ((high, high, low), at - 0.01, True),
+        ((high, high, low), at + 0.01, False),
+        ((high, high, low), 2.0, False),
+        ((high, high, high), 1000.0, True),
+        ((high, low, low), 0.0, False),
+        ((high, high, [float("nan"), 0.5]), 2.0, True),
+    ):
+        logits = [[log(v) if v > 0 else v for v in row] for row in rows]
+        found, _ = ask(Expectation(draws=3, sure=sure), Victim(Listed(*logits)), x, y)
+        assert found.fooled.tolist() == [expected]
+        for loss in ("margin", "ce"):
+            victim = Averaged(Listed(*logits), 3, sure=sure)
+            for objective in (Objective(loss), Expectation(loss, draws=3, sure=sure)):
+                assert ask(objective, victim, x, y)[0].fooled.tolist() == [expected]
+            # The judge has no such scruples.
+            judged = victim.wrong(victim.predict(x), y).tolist()
+            assert judged == [rows != (high, low, low)]
+
+
+def test_without_randomness_every_wrong_decision_is_sure():
+    z = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).round()
+    y = torch.arange(50) % 4
+    for sure in (0.0, 2.0, 1e6):
+        assert torch.equal(surely_wrong(z.expand(5, 50, 4), y, sure), wrong(z, y))
+    assert surely_wrong(z[:0].expand(5, 0, 4), y[:0], 2.0).shape == (0,)
+
+
+def test_nan_ties_and_infinities():
+    x, inf, nan = torch.zeros(1, 2), float("inf"), float("nan")
+    for rows, label, expected in (
+        ([[1.0, 0.0], [nan, 0.0]], 0, True),
+        ([[1.0, 0.0], [0.0, 1.0]], 0, True),  # a tie of the means
+        ([[inf, 0.0], [1.0, 0.0]], 0, False),
+        ([[inf, inf], [0.0, 0.0]], 0, True),
+        ([[0.0, -inf], [0.0, -inf]], 0, False),
+    ):
+        y = torch.tensor([label])
+        for loss in ("ce", "margin"):
+            objective = Expectation(loss, draws=2, sure=0)
+            found, gradient = ask(objective, Victim(Listed(*rows)), x, y)
+            assert found.fooled.tolist() == [expected]
+            assert gradient.isfinite().all()
+        victim = Averaged(Listed(*rows), 2)
+        assert victim.wrong(victim.predict(x), y).tolist() == [expected]
+
+
+def test_mean_log_softmax_of_equals_is_their_log_softmax_to_the_bit():
+    z = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)) * 40
+    same = z.expand(5, 4, 3)
+    assert torch.equal(mean_log_softmax(same, 0), z.log_softmax(1))
+    wide = torch.randn(5, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mean_log_softmax(wide, 0), wide.softmax(2).mean(0).log())
+    assert mean_log_softmax(same.bfloat16(), 0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("attack", [PGD, APGD])
+def test_passes_are_counted_with_all_draws(attack):
+    x, y = data(5), torch.arange(5) % 3
+    for victim in (Victim(Linear()), Averaged(Linear(), 4)):
+        with seeded(0):
+            out = attack(loss=Expectation("ce", draws=6), steps=3)(
+                victim, x, y, Linf(0.1), stop=False
+            )
+        assert out.forwards.tolist() == [24] * 5
+        assert out.backwards.tolist() == [18] * 5
+        assert (victim.forwards, victim.backwards) == (120, 90)
+    victim = Averaged(Linear(), 4)
+    attack(loss="ce", steps=3)(victim, x, y, Linf(0.1), stop=False)
+    assert (victim.forwards, victim.backwards) == (5 * 4 * 4, 5 * 3 * 4)
+    victim.predict(x)
+    assert victim.forwards == 5 * 4 * 4 + 5 * 4
+
+
+def test_a_run_repeats_whatever_the_global_generator():
+    model, x = Noisy(Linear()), data()
+    y = model.model(x).argmax(1)
+    outs = []
+    for state in (1, 2):
+        with seeded(state):
+            victim = Averaged(model, 5, seed=3)
+            outs.append(APGD(steps=5)(victim, x, y, L2(0.5), stop=False))
+    assert torch.equal(outs[0].points, outs[1].points)
+    assert torch.equal(outs[0].loss, outs[1].loss)
+    other = APGD(steps=5)(Averaged(model, 5, seed=4), x, y, L2(0.5), stop=False)
+    assert not torch.equal(outs[0].loss, other.loss)
+
+
+def test_a_judgement_depends_on_the_point_alone():
+    victim, x = Averaged(Noisy(Linear()), 5), data()
+    whole = victim.predict(x)
+    order = [3, 1, 6]
+    assert torch.equal(victim.predict(x[order]), whole[order])
+    assert torch.equal(victim.predict(x[:1].expand(2, 6)), whole[:1].expand(2, 3))
+    with victim.held():
+        torch.rand(3)
+        assert torch.equal(victim.predict(x), whole)
+    assert not torch.equal(Averaged(Noisy(Linear()), 5, seed=1).predict(x), whole)
+    assert victim.predict(x[:0]).shape[0] == 0
+    verdict = judge(victim, Linf(0.1), x, x, whole.argmax(1), Box())
+    assert not verdict.broken.any()
+    torch.testing.assert_close(
+        verdict.margin,
+        decide(victim, x, whole.argmax(1))[0].double().topk(2).values.diff(dim=1)[:, 0].neg(),
+    )
+
+
+def test_draws_that_do_not_fit_into_memory_are_taken_in_parts():
+    sizes = []
+
+    class Small(Noisy):
+        def forward(self, x):
+            if len(x) > 3:
+                raise RuntimeError("can't allocate memory")
+            sizes.append(len(x))
+            return super().forward(x)
+
+    victim = Averaged(Small(Linear()), 7)
+    assert victim.predict(data(2)).shape == (2, 3)
+    assert max(sizes) <= 3
+    assert sum(sizes) == 14
+    small = Averaged(Small(Linear()), 3)
+    APGD(steps=2)(small, data(4), torch.zeros(4, dtype=torch.int64), Linf(0.1))
+    assert small.batch_size(data(1)) == 1
+    with pytest.raises(RuntimeError, match="allocate"):
+        APGD(steps=2)(Averaged(Small(Linear()), 4), data(4), torch.zeros(4).long(), Linf(0.1))
+
+
+def test_evaluate_takes_an_averaged_victim():
+    model, x = Linear(dtype=torch.float32), data(dtype=torch.float32)
+    y = model(x).argmax(1)
+    for suite in (APGD(steps=5), PGD(steps=5, loss=Expectation("ce", draws=3))):
+        results = []
+        for state in (1, 2):
+            with seeded(state):
+                # No warning: what is judged does not change between identical calls.
+                results.append(
+                    evaluate(Averaged(Noisy(model, 0.05), 9), x, y, Linf(0.1), suite=suite)
+                )
+        for name in ("clean_accuracy", "union_accuracy"):
+            assert results[0].summary[name] == results[1].summary[name]
+    with seeded(0), pytest.warns(HauberkWarning, match="mean probability over 10"):
+        evaluate(Noisy(model), x, y, Linf(0.1), suite=PGD(steps=1))
+
+
+def test_nothing_to_do():
+    x, y = data(0), torch.zeros(0, dtype=torch.int64)
+    for victim in (Averaged(Linear()), Victim(Linear())):
+        assert len(APGD(loss=Expectation("ce"), steps=2)(victim, x, y, Linf(0.1))) == 0
+    with torch.no_grad():
+        assert Averaged(Linear()).logits(x).shape == (0, 3)
+        assert Expectation()(Victim(Linear()), x, y, None, None).loss.shape == (0,)
+    x, y = data(3), torch.arange(3)
+    out = APGD(loss=Expectation("ce", draws=2), steps=2)(Linear(), x, y, Linf(0.0), stop=False)
+    assert torch.equal(out.points, x)
+
+
+def test_an_attack_takes_an_objective_as_its_loss():
+    attack = APGD(loss=Expectation("ce", draws=3), steps=2)
+    assert attack.objective == Expectation("ce", draws=3)
+    assert APGD(loss=Expectation("ce"), steps=2, targets=2).objective.targeted
+    assert attack == APGD(loss=Expectation("ce", draws=3), steps=2)
+
+    def shake(x):
+        return x
+
+    told = plain(APGD(loss=Expectation("ce", transform=shake)).describe())
+    assert "shake" in told["loss"]
+    assert "0x" not in told["loss"]  # the same in the next process
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Expectation(draws=0), "draws is 0: give 1 or more"),
+        (lambda: Averaged(Linear(), 0), "draws is 0"),
+        (lambda: Averaged(Linear(), sure=-1), "sure is -1"),
+        (lambda: Expectation(sure=float("nan")), "sure is nan"),
+        (lambda: Expectation("hinge"), "unknown loss 'hinge'"),
+        (lambda: Expectation(mean="median"), "unknown mean 'median'"),
+        (lambda: Expectation(transform=3), "transform must be a function"),
+        (lambda: APGD(loss=Expectation("cw"), targets=2), "unknown targeted loss 'cw'"),
+    ],
+)
+def test_bad_settings(make, says):
+    with pytest.raises(InputError, match=says):
+        make()

@@ -1,0 +1,830 @@
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from torch import nn
+
+from hauberk import InputError
+from hauberk.attacks import APGD, MSD, PGD, MomentumIterative, Square
+from hauberk.maths.losses import LOSSES
+from hauberk.objectives.minmax import Average, Domain, Fixed, MinMax, product
+from hauberk.threats import L1, L2, Box, Linf, RotationTranslation, Union
+from hauberk.threats.shared import Shared
+from hauberk.transforms import FlipH, RandomRotate
+from hauberk.victims.averaged import Averaged
+from hauberk.victims.ensembles import Vote
+from hauberk.victims.victim import Victim
+
+WIDE = (-3.0, 3.0)
+
+
+class Linear(nn.Module):
+    """Logits that are linear in the input; row by row, so that no bit hangs on the batch."""
+
+    def __init__(self, seed=0, classes=2, features=6, dtype=torch.float64, scale=1.0):
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        w = torch.randn(features, classes, generator=rng, dtype=torch.float64) * scale
+        self.w = nn.Parameter(w.to(dtype))
+        self.asked = []
+
+    def forward(self, x):
+        self.asked.append(x.detach().clone())
+        return torch.cat([row.flatten(1) @ self.w for row in x.split(1)]) if len(x) else x @ self.w
+
+
+class Near(nn.Module):
+    """The logits (0, -|x - c|^2): their second, as a loss, is concave with its top at c."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c = nn.Parameter(c)
+
+    def forward(self, x):
+        far = (x - self.c).square().sum(1)
+        return torch.stack([0 * far, -far], 1)
+
+
+class Constant(nn.Module):
+    """Always the same logits, and a gradient of zero."""
+
+    def __init__(self, *logits):
+        super().__init__()
+        self.row = torch.tensor(logits, dtype=torch.float64)
+
+    def forward(self, x):
+        return self.row + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+def second(logits, y):
+    return logits[:, 1]
+
+
+def data(n=8, features=6, classes=2, model=None, seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    x = 0.2 + 0.6 * torch.rand(n, features, generator=rng, dtype=torch.float64)
+    y = torch.randint(classes, (n,), generator=rng)
+    return (x, y) if model is None else (x, model(x).argmax(1))
+
+
+def same(a, b):
+    """Two outcomes of the same numbers, passes and all."""
+    for name in ("points", "loss", "fooled", "distance", "attempt", "forwards", "backwards"):
+        torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=0, atol=0)
+
+
+def on_simplex(w, tolerance=1e-6):
+    assert bool((w >= 0).all())
+    torch.testing.assert_close(w.sum(-1), torch.ones_like(w[..., 0]), rtol=0, atol=tolerance)
+
+
+# Saddles
+
+
+def nearest(point, threat):
+    """The nearest point of a ball around 0, by bisection on the multiplier."""
+    if threat.p == inf:
+        return np.clip(point, -threat.eps, threat.eps)
+    if threat.p == 2:
+        return point * min(1, threat.eps / max(np.linalg.norm(point), 1e-300))
+
+    def shrunk(by):
+        return np.sign(point) * np.maximum(np.abs(point) - by, 0)
+
+    low, high = 0.0, float(np.abs(point).max())
+    for _ in range(100 if np.abs(point).sum() > threat.eps else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.abs(shrunk(middle)).sum() > threat.eps else (low, middle)
+    return shrunk(high) if high and low else point
+
+
+def saddle(centres, threat, gamma):
+    """Perturbation, weights and value of the worst mixture of -|delta - c_k|^2, by its dual.
+
+    For given weights the best perturbation is the projection of the mean centre, so the dual is a
+    convex function of the weights alone.
+    """
+    k = len(centres)
+
+    def losses(delta):
+        return -((delta - centres) ** 2).sum(1)
+
+    def dual(w):
+        g = losses(nearest(w @ centres, threat))
+        return w @ g + gamma / 2 * ((w - 1 / k) ** 2).sum(), g + gamma * (w - 1 / k)
+
+    found = minimize(
+        dual, np.full(k, 1 / k), jac=True, method="SLSQP", bounds=[(0, 1)] * k,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(k)},
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )  # fmt: skip
+    assert found.success or found.status == 8  # the line search is at the end of its precision
+    return nearest(found.x @ centres, threat), found.x, found.fun
+
+
+BALLS = [Linf(0.3), Linf(2.5), L2(0.4), L2(2.5), L1(0.6), L1(2.5)]
+balls = pytest.mark.parametrize("threat", BALLS, ids=str)
+
+
+def centres(seed=5, k=3, features=4):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(k, features, generator=rng, dtype=torch.float64) * 0.6
+
+
+@balls
+@pytest.mark.parametrize(("gamma", "beta"), [(3.0, 0.05), (3.0, inf), (0.5, 0.1), (0.0, 0.05)])
+def test_the_saddle_of_quadratic_losses(threat, gamma, beta):
+    """At gamma = 0, unconstrained, that is the smallest ball around the centres."""
+    c = centres()
+    domains = [Near(row) for row in c]
+    x = torch.tensor([[0.0] * 4, [0.4, -0.3, 0.2, 0.1]], dtype=torch.float64)
+    step, steps = (0.2, 120) if gamma else (0.1, 250)  # without the pull, in narrowing circles
+    attack = PGD(
+        loss=MinMax(domains, gamma, beta, loss=second), rule="gradient", step_size=step,
+        steps=steps, random_start=False,
+    )  # fmt: skip
+    found = attack(domains[0], x, torch.zeros(2, dtype=torch.int64), threat, box=WIDE, stop=False)
+    for row in range(2):
+        delta, w, value = saddle((c - x[row]).numpy(), threat, gamma)
+        assert np.abs((found.points - x)[row].numpy() - delta).max() < 1e-3
+        assert np.abs(found.weights[row].numpy() - w).max() < 1e-3
+        assert abs(float(found.loss[row]) - value) < 1e-4
+
+
+def test_two_centres_by_hand():
+    """Centres at 0 and 1 on a line: with weights (1 - w, w) the best point is w.
+
+    There -w^2 + gamma (1/2 - w) = -(1 - w)^2 - gamma (1/2 - w), so w = 1/2. Held below 0.3 by the
+    ball, the far one is the harder by 0.4, and w = 1/2 + 0.4 / (2 gamma).
+    """
+    domains = [Near(torch.tensor([c, 0.0], dtype=torch.float64)) for c in (0.0, 1.0)]
+    loss = MinMax(domains, gamma=2.0, beta=0.1, loss=second)
+    attack = PGD(loss=loss, rule="gradient", step_size=0.2, steps=150, random_start=False)
+    x, y = torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    free = attack(domains[0], x, y, L2(2.0), box=WIDE, stop=False)
+    assert np.allclose(free.points, [[0.5, 0]], atol=1e-6)
+    assert np.allclose(free.weights, [[0.5, 0.5]], atol=1e-6)
+    held = attack(domains[0], x, y, L2(0.3), box=WIDE, stop=False)
+    assert np.allclose(held.points, [[0.3, 0]], atol=1e-6)
+    assert np.allclose(held.weights, [[0.4, 0.6]], atol=1e-6)
+    value = 0.4 * -0.09 + 0.6 * -0.49 + 2 * 0.01
+    assert abs(float(held.loss) - value) < 1e-6
+
+
+@pytest.mark.parametrize("threat", BALLS[::2], ids=str)
+@pytest.mark.parametrize("gamma", [0.5, 3.0])
+def test_apgd_comes_near_the_value_of_the_saddle(threat, gamma):
+    c = centres()
+    domains = [Near(row) for row in c]
+    x, y = torch.zeros(1, 4, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    attack = APGD(loss=MinMax(domains, gamma, inf, loss=second), steps=200)
+    found = attack(domains[0], x, y, threat, box=WIDE, stop=False)
+    value = saddle(c.numpy(), threat, gamma)[2]
+    assert value - 1e-2 < float(found.loss) <= value + 1e-9
+
+
+@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.2), L1(0.4)], ids=str)
+@pytest.mark.parametrize("beta", [0.02, inf])
+def test_the_saddle_of_linear_losses(threat, beta):
+    """Margins of two-class linear models; the dual is convex in the one free weight."""
+    domains, gamma = [Linear(seed, features=5) for seed in (3, 4)], 2.0
+    x, y = data(3, 5, model=domains[0])
+    attack = PGD(
+        loss=MinMax(domains, gamma, beta, loss="margin"), rule="gradient", step_size=0.05,
+        steps=250, random_start=False,
+    )  # fmt: skip
+    found = attack(domains[0], x, y, threat, box=WIDE, stop=False)
+    q = {inf: 1, 2: 2, 1: inf}[threat.p]
+    slopes = np.stack([(d.w[:, 1] - d.w[:, 0]).detach().numpy() for d in domains])
+    w = np.linspace(0, 1, 200001)
+    for row in range(3):
+        own = slopes * (1 if y[row] == 0 else -1)
+        at0 = own @ x[row].numpy()
+        mixed = np.outer(1 - w, own[0]) + np.outer(w, own[1])
+        dual = (1 - w) * at0[0] + w * at0[1] + threat.eps * np.linalg.norm(mixed, q, axis=1)
+        dual += gamma * (w - 0.5) ** 2
+        assert abs(float(found.loss[row]) - dual.min()) < 1e-5
+        assert float(found.loss[row]) <= dual.min() + 1e-9  # no point is better than the saddle
+        best = w[dual.argmin()]
+        assert abs(float(found.weights[row, 1]) - best) < 1e-3
+        if threat.p == 2:  # elsewhere it is not the gradient's direction
+            delta = (1 - best) * own[0] + best * own[1]
+            delta *= threat.eps / np.linalg.norm(delta)
+            assert np.abs((found.points - x)[row].numpy() - delta).max() < 1e-3
+
+
+# Ends of the range of gamma, and one domain
+
+
+@pytest.mark.parametrize("gamma", [1e6, 1e9, inf])
+@pytest.mark.parametrize(
+    "attack", [PGD(steps=12), PGD(steps=12, rule="gradient", step_size=0.01), APGD(steps=12)],
+    ids=["steepest", "gradient", "apgd"],
+)  # fmt: skip
+def test_a_large_gamma_is_the_average(attack, gamma):
+    domains = [Linear(seed, classes=4) for seed in range(3)]
+    x, y = data(6, classes=4)
+    worst = replace(attack, loss=MinMax(domains, gamma, loss="ce"))
+    mean = replace(attack, loss=Average(domains, loss="ce"))
+    a = worst(domains[0], x, y, L2(0.3), stop=False)
+    b = mean(domains[0], x, y, L2(0.3), stop=False)
+    assert (a.points - b.points).abs().max() < 1e-4 * (1e6 / gamma) + 1e-6
+    assert (a.loss - b.loss).abs().max() < 10 / gamma + 1e-6
+    assert (a.weights - 1 / 3).abs().max() < 10 / gamma + 1e-12
+    assert bool((b.path == 1 / 3).all())
+    even = Fixed(domains, weights=(2.0, 2.0, 2.0), loss="ce")
+    c = replace(attack, loss=even)(domains[0], x, y, L2(0.3), stop=False)
+    torch.testing.assert_close(c.points, b.points, rtol=0, atol=1e-9)
+    torch.testing.assert_close(c.loss, b.loss, rtol=0, atol=1e-9)
+
+
+ONE = [
+    (PGD(steps=6, restarts=2), Linf(0.1)),
+    (PGD(steps=6, rule="gradient", step_size=0.01), L1(0.5)),
+    (APGD(steps=8), L2(0.3)),
+    (APGD(steps=10), L1(0.5)),
+    (MomentumIterative(steps=6), Linf(0.1)),
+    (MSD(steps=6), Union(Linf(0.05), L2(0.2))),
+]
+one = pytest.mark.parametrize(
+    ("attack", "threat"), ONE, ids=[f"{type(a).__name__}-{t}" for a, t in ONE]
+)
+
+
+@one
+@pytest.mark.parametrize("stop", [True, False])
+def test_one_domain_is_the_plain_attack_bit_for_bit(attack, threat, stop):
+    model = Linear(classes=4)
+    x, y = data(5, classes=4, model=model)
+    for loss in LOSSES:
+        plain = replace(attack, loss=loss)(model, x, y, threat, stop=stop)
+        for objective in (
+            MinMax([model], loss=loss),
+            MinMax([model], gamma=0.0, beta=inf, loss=loss),
+            MinMax([model], loss=loss, toward="strong"),
+            MinMax(loss=loss),
+            Average([model], loss=loss),
+            Fixed([model], weights=(3.0,), loss=loss),
+        ):
+            found = replace(attack, loss=objective)(model, x, y, threat, stop=stop)
+            same(found, plain)
+            assert bool((found.weights == 1).all())
+
+
+def test_one_domain_of_a_search_without_gradients_softened_or_warped():
+    x, y = data(4, features=36, classes=4)
+    images = x.view(4, 1, 6, 6)
+    model = nn.Sequential(Linear(features=36, classes=4), nn.ReLU())
+    for attack, threat in (
+        (Square(steps=12), Linf(0.1)),
+        (PGD(steps=4, soften=0.3), Linf(0.1)),
+        (PGD(steps=4), RotationTranslation(20, 1)),
+    ):
+        plain = replace(attack, loss="margin")(model, images, y, threat, stop=False)
+        found = replace(attack, loss=MinMax([model], loss="margin"))
+        same(found(model, images, y, threat, stop=False), plain)
+
+
+def test_one_domain_with_targets():
+    model = Linear(classes=4)
+    x, y = data(10, classes=4, model=model)
+    for loss in ("ce", "margin", "dlr"):
+        attack = APGD(steps=6, targets=2, loss=loss)
+        plain = attack(model, x, y, Linf(0.1))
+        same(replace(attack, loss=MinMax([model], loss=loss))(model, x, y, Linf(0.1)), plain)
+
+
+@one
+def test_weights_on_the_first_alone_attack_the_first_alone(attack, threat):
+    domains = [Linear(seed, classes=4) for seed in range(3)]
+    x, y = data(6, classes=4)
+    for loss in ("ce", "margin", "cw"):
+        objective = Fixed(domains, weights=(2, 0, 0), loss=loss)
+        found = replace(attack, loss=objective)(domains[0], x, y, threat, stop=False)
+        plain = replace(attack, loss=loss)(domains[0], x, y, threat, stop=False)
+        # Three times the rows: the last bit of a softmax hangs on how many there are.
+        torch.testing.assert_close(found.points, plain.points, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.loss, plain.loss, rtol=0, atol=1e-12)
+        assert torch.equal(found.forwards, 3 * plain.forwards)
+
+
+# Passes
+
+
+class Counting(nn.Module):
+    """Counts the rows that go forward and back through a model."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.forwards, self.backwards = model, 0, 0
+
+    def count(self, grad):
+        self.backwards += len(grad)
+
+    def forward(self, x):
+        self.forwards += len(x)
+        if x.requires_grad:
+            x = x.view_as(x)
+            x.register_hook(self.count)
+        return self.model(x)
+
+
+@one
+def test_a_forward_and_a_backward_for_each_domain_and_step(attack, threat):
+    models = [Counting(Linear(seed, classes=4)) for seed in range(3)]
+    x, y = data(5, classes=4)
+    plain = attack(models[0].model, x, y, threat, stop=False)
+    loss = MinMax(models, loss=attack.loss)
+    found = replace(attack, loss=loss)(models[0].model, x, y, threat, stop=False)
+    assert torch.equal(found.forwards, 3 * plain.forwards)
+    assert torch.equal(found.backwards, 3 * plain.backwards)
+    for model in models:
+        assert model.forwards == int(found.forwards.sum()) // 3
+        assert model.backwards == int(found.backwards.sum()) // 3
+    if not isinstance(attack, MSD):
+        assert bool((found.forwards == 3 * (attack.steps + 1) * attack.restarts).all())
+        assert bool((found.backwards == 3 * attack.steps * attack.restarts).all())
+
+
+def test_a_model_behind_several_transforms_is_asked_in_one_call():
+    model = Linear(features=9)
+    counting = Counting(model)
+    x, y = data(4, features=9)
+    domains = product([counting], [lambda x: x, lambda x: x.flip(1), lambda x: x * 0.9])
+    attack = PGD(loss=MinMax(domains), steps=5)
+    found = attack(counting, x, y, Linf(0.1), stop=False)
+    assert found.weights.shape == (4, 3)
+    assert bool((found.forwards == 3 * 6).all())
+    assert counting.forwards == 4 * 3 * 6
+    assert counting.backwards == 4 * 3 * 5
+    assert len(model.asked) == 6
+
+
+def test_groups_times_domains():
+    models = [Counting(Linear(seed)) for seed in range(2)]
+    x, y = data(6)
+    attack = PGD(loss=MinMax(models), steps=5)
+    groups = (x.view(2, 3, 6), y.view(2, 3))
+    found = attack(models[0], *groups, Shared(Linf(0.1)), stop=False)
+    assert found.weights.shape == (2, 6)
+    assert found.path.shape == (2, 6, 6)
+    assert bool((found.forwards == 3 * 2 * 6).all())
+    assert bool((found.backwards == 3 * 2 * 5).all())
+    assert [model.forwards for model in models] == [36, 36]
+    assert [model.backwards for model in models] == [30, 30]
+
+
+def test_draws_of_a_random_transform():
+    model = Counting(Linear(features=64))
+    x, y = data(3, features=64)
+    domains = [Domain(transform=RandomRotate(30), draws=4), Domain(transform=FlipH()), Domain()]
+    attack = PGD(loss=MinMax(domains), steps=5)
+    found = attack(model, x.view(3, 1, 8, 8), y, Linf(0.1), stop=False)
+    assert found.weights.shape == (3, 3)
+    assert bool((found.forwards == 6 * 6).all())
+    assert bool((found.backwards == 6 * 5).all())
+    assert model.forwards == 3 * 6 * 6
+    assert model.backwards == 3 * 6 * 5
+
+
+class Noisy(Linear):
+    def forward(self, x):
+        return super().forward(x + 0.1 * torch.randn_like(x))
+
+
+def test_models_that_draw_count_all_their_draws():
+    counting = [Counting(Noisy(0)), Counting(Linear(1)), Counting(Noisy(2))]
+    victims = [Averaged(counting[0], 5), Victim(counting[1]), Averaged(counting[2], 3)]
+    x, y = data(4)
+    found = PGD(loss=MinMax(victims), steps=3)(victims[1], x, y, Linf(0.1), stop=False)
+    assert [model.forwards for model in counting] == [4 * 4 * n for n in (5, 1, 3)]
+    assert [model.backwards for model in counting] == [4 * 3 * n for n in (5, 1, 3)]
+    assert found.forwards.tolist() == [9 * 4] * 4
+    assert found.backwards.tolist() == [9 * 3] * 4
+    assert [victim.forwards for victim in victims] == [model.forwards for model in counting]
+    assert [victim.backwards for victim in victims] == [model.backwards for model in counting]
+
+
+# Weights
+
+
+def onto_simplex(b):
+    low, high = b.min() - 1, b.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.maximum(b - middle, 0).sum() > 1 else (low, middle)
+    return np.maximum(b - high, 0)
+
+
+@pytest.mark.parametrize("toward", ["hard", "strong"])
+@pytest.mark.parametrize(("gamma", "beta"), [(3.0, 0.02), (0.0, 0.1), (5.0, 0.15), (2.0, 0.0)])
+def test_weights_follow_their_formula(gamma, beta, toward):
+    models = [Linear(seed, classes=4) for seed in range(3)]
+    x, y = data(5, classes=4)
+    loss = MinMax(models, gamma, beta, loss="margin", toward=toward)
+    step = 0.002
+    attack = PGD(loss=loss, steps=12, rule="gradient", step_size=step)
+    for model in models:
+        model.asked.clear()
+    found = attack(models[0], x, y, Linf(0.3), box=WIDE, stop=False)
+    points = models[0].asked
+    assert len(points) == 13
+    assert all(torch.equal(a, b) for a, b in zip(points, models[2].asked, strict=True))
+    w = np.full((5, 3), 1 / 3)
+    sign = 1 if toward == "hard" else -1
+    moved = 0.0
+    for t, u in enumerate(points):
+        runners, g = np.zeros((5, 3), int), np.zeros((5, 3))
+        for k, model in enumerate(models):
+            z = (u @ model.w).detach().numpy()
+            for i in range(5):
+                others = [c for c in range(4) if c != y[i]]
+                runners[i, k] = max(others, key=lambda c: z[i, c])
+                g[i, k] = z[i, runners[i, k]] - z[i, y[i]]
+        if t:
+            w = np.stack([onto_simplex(r) for r in w - beta * (sign * g + gamma * (w - 1 / 3))])
+        assert np.abs(found.path[:, t].numpy() - w).max() < 1e-9
+        moved = max(moved, np.abs(w - 1 / 3).max())
+        if t < 12:  # the gradient is that at the new weights
+            slope = np.zeros((5, 6))
+            for k, model in enumerate(models):
+                matrix = model.w.detach().numpy()
+                slope += w[:, k : k + 1] * (matrix[:, runners[:, k]] - matrix[:, y.numpy()]).T
+            ahead = np.clip(u.numpy() + step * slope, x.numpy() - 0.3, x.numpy() + 0.3)
+            assert np.abs(points[t + 1].numpy() - ahead).max() < 1e-9
+    assert (moved > 0.01) == (beta > 0)
+    on_simplex(found.path, 1e-12)
+    assert torch.equal(found.weights, found.path[:, -1])
+
+
+def test_they_go_to_the_domain_that_is_hardest_to_fool():
+    """Losses that never change: -0.5, -0.1 and -0.2; the weights end where the gradient is even."""
+    models = [Constant(0.5, 0.0), Constant(0.1, 0.0), Constant(0.2, 0.0)]
+    x, y = data(2)
+    y = torch.zeros_like(y)
+    g = np.array([-0.5, -0.1, -0.2])
+    for toward, sign in (("hard", 1), ("strong", -1)):
+        for gamma, beta in ((2.0, 0.1), (2.0, inf), (2.0, 0.5), (0.3, 1.0), (0.0, 0.5), (0.0, inf)):
+            loss = MinMax(models, gamma, beta, loss="margin", toward=toward)
+            found = PGD(loss=loss, steps=70)(models[0], x, y, Linf(0.1), stop=False)
+            ends = onto_simplex(1 / 3 - sign * g / max(gamma, 1e-9))
+            assert np.abs(found.weights.numpy() - ends).max() < 1e-6
+            value = ends @ g + sign * gamma / 2 * ((ends - 1 / 3) ** 2).sum()
+            assert np.abs(found.loss.numpy() - value).max() < 1e-9
+            if beta * gamma >= 1 or beta == inf:
+                assert np.abs(found.path.numpy() - ends).max() < 1e-9
+        assert int(np.argmax(ends)) == (0 if toward == "hard" else 1)
+
+
+def test_strong_stops_at_one_domain_that_is_fooled_and_hard_at_all():
+    wrong, right = Constant(0.0, 1.0), Constant(1.0, 0.0)
+    x, y = data(2)[0], torch.zeros(2, dtype=torch.int64)
+    for toward, fooled in (("strong", True), ("hard", False)):
+        loss = MinMax([wrong, right], toward=toward)
+        found = PGD(loss=loss, steps=3)(right, x, y, Linf(0.1))
+        assert found.fooled.tolist() == [fooled] * 2
+        assert found.forwards.tolist() == [2 if fooled else 8] * 2
+
+
+def test_strong_stops_at_one_image_of_a_group_and_hard_at_all():
+    model = Constant(1.0, 0.0)
+    x, y = data(4)[0].view(2, 2, 6), torch.tensor([[0, 1], [0, 0]])
+    for toward, fooled, cost in (("strong", [True, False], [2, 8]), ("hard", [False] * 2, [8, 8])):
+        loss = MinMax([model], toward=toward)
+        found = PGD(loss=loss, steps=3)(model, x, y, Shared(Linf(0.1)))
+        assert found.fooled.tolist() == fooled
+        assert found.forwards.tolist() == cost
+
+
+def test_the_step_of_a_group_weighs_its_images_in_their_order():
+    """Of linear margins: the images of the first domain come first, then those of the second."""
+    models, w = [Linear(0), Linear(1)], torch.tensor([1.0, 2, 3, 4, 5, 6]) / 21
+    x, y = data(6)
+    x, y = x.view(2, 3, 6), torch.tensor([[0, 1, 0], [1, 1, 0]])
+    attack = PGD(
+        loss=Fixed(models, weights=w.tolist(), loss="margin"), steps=1, rule="gradient",
+        step_size=0.01, random_start=False,
+    )  # fmt: skip
+    for model in models:
+        model.asked.clear()
+    found = attack(models[0], x, y, Shared(Linf(0.3)), box=WIDE, stop=False)
+    last = models[1].asked[-1].view(2, 3, 6)
+    slopes = torch.stack([(m.w[:, 1] - m.w[:, 0]).detach() for m in models])
+    signs = 1 - 2 * y.double()
+    step = 0.01 * torch.einsum("dm,gm,df->gf", w.view(2, 3).double(), signs, slopes)
+    torch.testing.assert_close(last, x + step.unsqueeze(1), rtol=0, atol=1e-9)
+    assert found.weights.shape == (2, 6)
+    each = [LOSSES["margin"](m(found.points.flatten(0, 1)), y.flatten()) for m in models]
+    value = (torch.stack([g.view(2, 3) for g in each], 1).flatten(1) * w).sum(1)
+    torch.testing.assert_close(found.loss, value, rtol=0, atol=1e-6, check_dtype=False)
+
+
+def several(toward="hard"):
+    """Three models that have much in common, so that some examples are right in all."""
+    models = [Linear(s, classes=4) for s in range(3)]
+    for model in models[1:]:
+        model.w.data = models[0].w.data + 0.2 * model.w.data
+    return MinMax(models, beta=0.05, loss="ce", toward=toward)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("toward", ["hard", "strong"])
+def test_neither_batch_nor_order_matters(stop, toward):
+    loss = several(toward)
+    attack, model = PGD(loss=loss, steps=9), loss.parts[0].model
+    x, y = data(14, classes=4, model=model)
+    whole = attack(model, x, y, L2(0.2), stop=stop, batch_size=64)
+    assert 0 < int(whole.fooled.sum()) < 14
+    assert bool(whole.path.isnan().any()) == stop
+    for size in (1, 4, 12):
+        parts = attack(model, x, y, L2(0.2), stop=stop, batch_size=size)
+        torch.testing.assert_close(parts.points, whole.points, rtol=0, atol=1e-12)
+        torch.testing.assert_close(parts.path, whole.path, rtol=0, atol=1e-12, equal_nan=True)
+        torch.testing.assert_close(parts.weights, whole.weights, rtol=0, atol=1e-12)
+        assert torch.equal(parts.forwards, whole.forwards)
+    order = torch.randperm(14, generator=torch.Generator().manual_seed(2))
+    mixed = attack(model, x[order], y[order], L2(0.2), stop=stop, ids=order)
+    torch.testing.assert_close(mixed.points, whole.points[order], rtol=0, atol=1e-12)
+    path = whole.path[order]
+    torch.testing.assert_close(mixed.path, path, rtol=0, atol=1e-12, equal_nan=True)
+    assert torch.equal(mixed.forwards, whole.forwards[order])
+
+
+# Domains that give trouble, and odd shapes
+
+
+def wrong_by_hand(domains, points, y):
+    """Who is wrong, (K, B), by each domain's model on its own."""
+    found = []
+    for part in map(Domain.of, domains):
+        victim = Victim.of(part.model)
+        shown = points if part.transform is None else part.transform(points)
+        with torch.no_grad():
+            found.append(victim.wrong(victim.logits(shown), y))
+    return torch.stack(found)
+
+
+class Odd(nn.Module):
+    """Logits of a model, spoiled: NaN, infinite or huge in one class or all."""
+
+    def __init__(self, model, add, classes=(0,)):
+        super().__init__()
+        self.model, self.add, self.classes = model, add, list(classes)
+
+    def forward(self, x):
+        z = self.model(x)
+        spoil = torch.zeros_like(z)
+        spoil[:, self.classes] = self.add
+        return z + spoil
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("add", [torch.nan, inf, -inf, 1e300])
+@pytest.mark.parametrize("classes", [(0,), (0, 1, 2)])
+def test_a_domain_of_odd_logits(loss, add, classes):
+    good = Linear(1, classes=3)
+    odd = Odd(Linear(2, classes=3), add, classes)
+    x, y = data(4, classes=3, model=good)
+    for objective in (
+        MinMax([odd, good], loss=loss),
+        MinMax([good, odd], 0.0, 0.1, loss=loss),
+        MinMax([odd, good], beta=inf, loss=loss, toward="strong"),
+        Average([odd, good], loss=loss),
+        Fixed([odd, good], weights=(1, 2), loss=loss),
+    ):
+        for stop in (True, False):
+            found = PGD(loss=objective, steps=3)(good, x, y, Linf(0.2), stop=stop)
+            assert bool(found.points.isfinite().all())
+            assert bool(Linf(0.2).at(x, Box()).contains(found.points).all())
+            on_simplex(found.weights)
+            wrong = wrong_by_hand(objective.domains, found.points, y)
+            some = wrong.any(0) if objective.toward == "strong" else wrong.all(0)
+            assert torch.equal(found.fooled, some)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_domain_of_nan_leaves_the_attack_to_the_others(loss):
+    """NaN fools whatever is done: the outcome is that of the other domain alone."""
+    good, odd = Linear(1, classes=3), Constant(torch.nan, torch.nan, torch.nan)
+    x, y = data(12, classes=3, model=good)
+    for stop in (True, False):
+        plain = PGD(loss=loss, steps=6)(good, x, y, Linf(0.1), stop=stop)
+        assert bool(plain.fooled.any())
+        for objective in (
+            MinMax([odd, good], beta=inf, loss=loss),
+            MinMax([good, odd], gamma=0.0, beta=inf, loss=loss),
+            Average([odd, good], loss=loss),
+            Fixed([good, odd], weights=(1, 0), loss=loss),
+            Fixed([good, odd], weights=(1, 3), loss=loss),
+        ):
+            found = PGD(loss=objective, steps=6)(good, x, y, Linf(0.1), stop=stop)
+            with torch.no_grad():
+                reached, wanted = (LOSSES[loss](good(v.points), y) for v in (found, plain))
+            torch.testing.assert_close(reached, wanted, rtol=0, atol=1e-9)
+            assert torch.equal(found.fooled, plain.fooled)
+
+
+def test_saturated_and_flat_domains_do_not_hold_the_others_back():
+    good = Linear(1, classes=3)
+    sure, flat = Linear(2, classes=3, scale=1e6), Constant(3.0, 2.0, 1.0)
+    x, y = data(8, classes=3, model=good)
+    for loss in LOSSES:
+        objective = MinMax([sure, flat, good], loss=loss)
+        found = PGD(loss=objective, steps=6)(good, x, y, Linf(0.2), stop=False)
+        assert bool(found.points.isfinite().all())
+        assert bool(found.loss.isfinite().all())
+        on_simplex(found.path)
+        with torch.no_grad():
+            steps = PGD(loss=Average([flat, good], loss=loss), steps=6, random_start=False)
+            mean = steps(good, x, y, Linf(0.2), stop=False)
+            before, after = (LOSSES[loss](good(v), y) for v in (x, mean.points))
+        assert bool((after > before).all())
+
+
+def test_models_of_several_dtypes():
+    models = [Linear(s, classes=3, dtype=d) for s, d in enumerate([torch.float64, torch.bfloat16])]
+    models.append(Linear(3, classes=3, dtype=torch.float32))
+    for dtype in (torch.float32, torch.float64):
+        x, y = data(2, classes=3, model=models[0])
+        x = x.to(dtype)
+        for loss in LOSSES:
+            attack = (PGD if loss in ("ce", "cw") else APGD)(
+                steps=3, loss=MinMax(models, loss=loss)
+            )
+            found = attack(models[1], x, y, Linf(0.3))
+            assert found.points.dtype == dtype
+            on_simplex(found.weights, 1e-5)
+            assert torch.equal(found.fooled, wrong_by_hand(models, found.points, y).all(0))
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=4), APGD(steps=4)], ids=["pgd", "apgd"])
+def test_few_examples_and_no_room(attack):
+    loss = several()
+    attack, model = replace(attack, loss=loss), loss.parts[0].model
+    x, y = data(3, classes=4)
+    single = attack(model, x[:1], y[:1], Linf(0.1), stop=False)
+    assert single.weights.shape == (1, 3)
+    assert single.path.shape == (1, 5, 3)
+    nobody = attack(model, x[:0], y[:0], Linf(0.1))
+    assert nobody.points.shape == (0, 6)
+    still = attack(model, x, y, Linf(0.0), stop=False)
+    assert torch.equal(still.points, x)
+    on_simplex(still.path)
+
+
+class Half:
+    """Turns a share of the inputs into their negatives."""
+
+    random = True
+
+    def __init__(self, often):
+        self.often = often
+
+    def __call__(self, x, draws, number):
+        turned = draws.uniform(number, (1,), x.dtype) < self.often
+        return torch.where(turned, 1 - x, x)
+
+
+def test_votes_as_domains():
+    one = Vote([Linear(s, classes=3) for s in range(3)])
+    two = Vote([Linear(s, classes=3) for s in range(3, 6)])
+    x, y = data(10, classes=3)
+    domains = [one, two, Linear(7, classes=3)]
+    for objective in (MinMax(domains, loss="ce"), Average(domains, loss="margin")):
+        found = PGD(loss=objective, steps=8)(one, x, y, Linf(0.3))
+        assert torch.equal(found.fooled, wrong_by_hand(domains, found.points, y).all(0))
+        assert bool(found.fooled.any())
+        on_simplex(found.weights)
+    # Behind a transform that draws, half of the draws must be wrong.
+    never = Domain(one, transform=Half(0.0), draws=3)
+    always = Domain(one, transform=Half(1.0), draws=3)
+    sure = PGD(steps=1, loss=Average([always]))(one, x, y, Linf(0.0))
+    assert torch.equal(sure.fooled, wrong_by_hand([one], 1 - x, y)[0])
+    plain = PGD(steps=1, loss=Average([never]))(one, x, y, Linf(0.0))
+    assert torch.equal(plain.fooled, wrong_by_hand([one], x, y)[0])
+
+
+class Listening(Half):
+    """Writes down the random numbers that it is given."""
+
+    def __call__(self, x, draws, number):
+        self.heard = [*getattr(self, "heard", []), draws.uniform(number, (1,), x.dtype)]
+        return super().__call__(x, draws, number)
+
+
+def test_domains_draws_evaluations_and_examples_have_numbers_of_their_own():
+    model, ears = Linear(), [Listening(0.5), Listening(0.5)]
+    x, y = data(4)
+    domains = [Domain(transform=ear, draws=3) for ear in ears]
+    PGD(loss=MinMax(domains), steps=5)(model, x, y, Linf(0.1), stop=False)
+    heard = torch.cat([numbers for ear in ears for numbers in ear.heard])
+    assert heard.numel() == 2 * 6 * 3 * 4
+    assert len(heard.unique()) == heard.numel()
+
+
+def test_equal_draws_are_one():
+    """The mean loss, and its gradient: not their sum."""
+    model = Linear(classes=3)
+    x, y = data(5, classes=3)
+    for loss in ("ce", "cw"):
+        found = []
+        for draws in (1, 4):
+            domains = [Domain(transform=Half(1.0), draws=draws), Domain()]
+            objective = MinMax(domains, beta=0.1, loss=loss)
+            attack = PGD(loss=objective, steps=5, rule="gradient", step_size=0.01)
+            found.append(attack(model, x, y, L2(0.5), stop=False))
+        torch.testing.assert_close(found[0].points, found[1].points, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found[0].path, found[1].path, rtol=0, atol=1e-12)
+
+
+def test_random_transforms_repeat_whatever_the_batch():
+    model = Linear(features=64, classes=3)
+    x, y = data(6, features=64, classes=3)
+    x = x.view(6, 1, 8, 8)
+    domains = [Domain(transform=RandomRotate(40), draws=2), Domain(transform=FlipH())]
+    attack = PGD(loss=MinMax(domains, loss="ce"), steps=5)
+    before = torch.random.get_rng_state()
+    whole = attack(model, x, y, Linf(0.05), stop=False, seed=3)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for size in (1, 6, 64):
+        again = attack(model, x, y, Linf(0.05), stop=False, seed=3, batch_size=size)
+        torch.testing.assert_close(again.points, whole.points, rtol=0, atol=1e-9)
+        torch.testing.assert_close(again.path, whole.path, rtol=0, atol=1e-9)
+    other = attack(model, x, y, Linf(0.05), stop=False, seed=4)
+    assert not torch.equal(other.path, whole.path)
+
+
+# Domains of one's own
+
+
+class Marked(Domain):
+    """A domain whose model sees the input with a pattern on it."""
+
+    def inputs(self, x, draws, number):
+        return super().inputs(x, draws, number) + torch.linspace(-0.3, 0.3, x.shape[1]).to(x)
+
+
+def test_a_domain_of_another_kind():
+    model = Linear(2, classes=3)
+
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, x):
+            return model(x + torch.linspace(-0.3, 0.3, 6).to(x))
+
+    x, y = data(8, classes=3)
+    attack = PGD(loss=MinMax([Marked(), Domain()], loss="ce"), steps=6)
+    found = attack(model, x, y, Linf(0.2), stop=False)
+    by_models = PGD(loss=MinMax([Shifted(), model], loss="ce"), steps=6)
+    wanted = by_models(model, x, y, Linf(0.2), stop=False)
+    torch.testing.assert_close(found.points, wanted.points, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.path, wanted.path, rtol=0, atol=1e-6)
+    assert bool((found.forwards == 2 * 7).all())
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: MinMax([]), "at least one"),
+        (lambda: MinMax([3]), "no domain"),
+        (lambda: MinMax(gamma=-1.0), "gamma is -1.0"),
+        (lambda: MinMax(gamma=torch.nan), "gamma is nan"),
+        (lambda: MinMax(beta=-0.1), "beta is -0.1"),
+        (lambda: MinMax(beta=torch.nan), "beta is nan"),
+        (lambda: MinMax(toward="weak"), "choose hard or strong"),
+        (lambda: MinMax(loss="hinge"), "unknown loss"),
+        (lambda: Fixed([Linear()], weights=()), "weights"),
+        (lambda: Fixed([Linear()], weights=(-1.0,)), "weights"),
+        (lambda: Fixed([Linear()], weights=(0.0,)), "weights"),
+        (lambda: Fixed([Linear()], weights=(inf,)), "weights"),
+        (lambda: Domain(draws=0), "draws is 0"),
+        (lambda: Domain(model=3), "must be a torch.nn.Module"),
+        (lambda: Domain(transform=3), "must be a function"),
+    ],
+)
+def test_bad_settings(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+def test_domains_that_do_not_fit():
+    x, y = data(4)
+    model = Linear()
+    run = {"model": model, "x": x, "y": y, "threat": Linf(0.1)}
+    with pytest.raises(InputError, match="2 and 3 classes"):
+        PGD(loss=MinMax([model, Linear(1, classes=3)]), steps=2)(**run)
+    with pytest.raises(InputError, match="2 weights for 3 domains"):
+        PGD(loss=Fixed([model] * 3, weights=(1, 1)), steps=2)(**run)
+    with pytest.raises(InputError, match="keep the shape"):
+        PGD(loss=MinMax([lambda x: x[:1]]), steps=2)(**run)
+    with pytest.raises(InputError, match="labels reach 2"):
+        PGD(loss=MinMax([model]), steps=2)(model, x, y + 1, Linf(0.1))

@@ -1,0 +1,131 @@
+"""Two processes walk the path of one."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from hauberk.train.loop.launch import launch
+
+SCRIPT = """
+import json, os, sys
+from dataclasses import dataclass
+import torch
+from torch.nn import functional as F
+import hauberk as hb
+from hauberk.attacks import PGD
+from hauberk.errors import InputError
+from hauberk.data import load_data
+from hauberk.models import MLP
+from hauberk.train.strategies.base import Loss, Strategy
+from hauberk.train.fit import fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Strategy):
+    until: int = 99
+
+    @property
+    def threats(self):
+        return (hb.Linf(0.05),)
+
+    def describe(self):
+        return {"name": "weighted"}
+
+    def begin(self, examples, device):
+        seen = torch.zeros(examples, dtype=torch.bool)
+        return {"last": torch.ones(examples, 2), "seen": seen}
+
+    def loss(self, batch, memory):
+        if batch.step == self.until:
+            raise KeyboardInterrupt
+        # The whole table decides, so every process must know all rows.
+        scale = memory["last"].mean() + memory["seen"].float().mean()
+        memory["seen"][batch.ids] = True
+        x = batch.attack(PGD(steps=2), hb.Linf(0.05)).points
+        losses = F.cross_entropy(batch.model(x), batch.y, reduction="none")
+        clean = F.cross_entropy(batch.model(batch.x), batch.y)
+        memory["last"][batch.ids, 0] = losses.detach()
+        logs = {"worst": losses.detach().mean()}
+        n = 2 * len(x)
+        return Loss(scale * losses.mean() + clean, logs, forwards=n, backwards=n)
+
+
+def train(strategy, out, resume=False):
+    torch.manual_seed(int(os.environ.get("RANK", 0)))  # the first process's weights count
+    return fit(
+        MLP((64, 16, 10)), load_data("digits:train", limit=128), strategy, epochs=3, minibatch=15,
+        validation=20, validate_steps=3, ema=0.9, clip=1.0, learning_rate=0.01, out=out,
+        every_minutes=1e-9, optimiser="sgd", resume=resume,
+    )
+
+
+found = train(Weighted(), sys.argv[1])
+try:
+    train(Weighted(until=13), sys.argv[1] + "broken")
+except KeyboardInterrupt:
+    again = train(Weighted(), sys.argv[1] + "broken", resume=True)
+try:
+    fit(MLP(), load_data("digits:train"), Weighted(), epochs=1, out=sys.argv[1])
+except InputError as error:
+    refused = str(error)
+weights = {k: v.tolist() for k, v in found.model.state_dict().items()}
+resumed = {k: v.tolist() for k, v in again.model.state_dict().items()}
+told = {
+    "history": found.history, "weights": weights, "refused": refused, "resumed": resumed,
+    "losses": [record["loss"] for record in again.history],
+}
+with open(f"{sys.argv[2]}.{os.environ.get('RANK', 0)}", "w") as stream:
+    json.dump(told, stream)
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "script.py").write_text(SCRIPT)
+    found = []
+    before = dict(os.environ)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        for n in (1, 2):
+            arguments = [folder / "script.py", folder / f"out{n}", folder / f"told{n}"]
+            assert launch([str(a) for a in arguments], n) == 0
+            found.append([json.loads(Path(f"{arguments[2]}.{r}").read_text()) for r in range(n)])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return found
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_and_weights_of_one(told):
+    # 108 examples by 15: the last minibatch has three, and no share is of one: one has none.
+    (one,), two = told
+    for other in two:
+        for name, value in one["weights"].items():
+            wanted = torch.tensor(value)
+            assert torch.allclose(torch.tensor(other["weights"][name]), wanted, atol=1e-5)
+        assert len(other["history"]) == 3
+        for a, b in zip(one["history"], other["history"], strict=True):
+            assert a.keys() == b.keys()
+            for name in a:
+                if not name.startswith("seconds"):
+                    assert b[name] == pytest.approx(a[name], abs=1e-5), name
+
+
+@pytest.mark.slow
+def test_broken_off_and_resumed_they_end_the_same(told):
+    for found in (found for group in told for found in group):
+        for name, value in found["weights"].items():
+            wanted = torch.tensor(value)
+            assert torch.allclose(torch.tensor(found["resumed"][name]), wanted, atol=1e-6)
+        wanted = [record["loss"] for record in found["history"]]
+        assert found["losses"] == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_reaches_all(told):
+    assert all("already holds a run" in t["refused"] for group in told for t in group)

@@ -1,0 +1,299 @@
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from hauberk import InputError, evaluate
+from hauberk.attacks import APGD, PGD
+from hauberk.evaluation.core.judge import judge
+from hauberk.maths.losses import LOSSES, wrong
+from hauberk.objectives.base import Objective
+from hauberk.objectives.votes import VoteState, VoteSum
+from hauberk.store.files import plain
+from hauberk.threats import L2, Box, Linf
+from hauberk.victims.ensembles import (
+    Ensemble,
+    MeanLogits,
+    MeanProbabilities,
+    Vote,
+    ballots,
+    tally,
+)
+from hauberk.victims.victim import Victim
+
+INF, NAN = float("inf"), float("nan")
+
+
+class Linear(nn.Module):
+    def __init__(self, seed=0, classes=3, features=6, dtype=torch.float64):
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.w = nn.Parameter(torch.randn(features, classes, generator=rng, dtype=dtype))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.w
+
+
+class Constant(nn.Module):
+    def __init__(self, *logits):
+        super().__init__()
+        self.row = torch.tensor(logits)
+
+    def forward(self, x):
+        return self.row + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+class InPlace(Linear):
+    def forward(self, x):
+        return super().forward(x.mul_(2))
+
+
+def data(n=8, features=6, dtype=torch.float64):
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(n, features, generator=rng, dtype=dtype)
+
+
+def ask(objective, victim, x, y, target=None):
+    x = x.clone().requires_grad_()
+    with victim.held():
+        found = objective(victim, x, y, target, None)
+        return found, victim.gradient(found.head, found.slope, x)
+
+
+def vote(*rows):
+    """Decision of constant members for each label: true where it is wrong."""
+    victim = Vote([Constant(*row) for row in rows])
+    classes = len(rows[0])
+    logits = victim.predict(torch.zeros(classes, 2))
+    return victim.wrong(logits, torch.arange(classes)).tolist()
+
+
+def test_equal_members_are_the_one_model():
+    one, x = Linear(), data()
+    for size in (1, 2, 3, 7):
+        assert torch.equal(MeanLogits([one] * size)(x), one(x))
+        assert torch.equal(MeanProbabilities([one] * size)(x), one(x).log_softmax(1))
+        attack = APGD(steps=6, loss="margin")
+        y = one(x).argmax(1)
+        mine = attack(MeanLogits([one] * size), x, y, L2(0.3), stop=False)
+        alone = attack(one, x, y, L2(0.3), stop=False)
+        torch.testing.assert_close(mine.points, alone.points)
+        victim = Vote([one] * size)
+        for label in range(3):
+            y = torch.full((8,), label)
+            assert torch.equal(victim.wrong(victim.predict(x), y), wrong(one(x), y))
+
+
+def test_means():
+    models, x = [Linear(seed) for seed in range(3)], data()
+    stack = torch.stack([m(x) for m in models])
+    torch.testing.assert_close(MeanLogits(models)(x), stack.mean(0))
+    torch.testing.assert_close(MeanProbabilities(models)(x), stack.softmax(2).mean(0).log())
+    assert torch.equal(MeanLogits(models).members(x), stack.transpose(0, 1))
+
+
+@pytest.mark.parametrize("kind", [MeanLogits, MeanProbabilities])
+def test_means_of_infinite_and_nan_logits(kind):
+    y, x = torch.tensor([0]), torch.zeros(1, 2)
+
+    def decide(*rows):
+        return Victim(kind([Constant(*row) for row in rows])).predict(x)
+
+    assert not wrong(decide([INF, 0.0], [INF, 1.0]), y)
+    assert not wrong(decide([0.0, -INF], [0.0, -INF]), y)
+    assert wrong(decide([INF, INF], [0.0, 0.0]), y)
+    assert wrong(decide([NAN, 0.0], [9.0, 0.0]), y)
+
+
+def test_the_majority_decides_whatever_its_confidence():
+    assert vote([1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 99.0, 0.0]) == [False, True, True]
+    assert vote([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 99.0, 0.0]) == [True, False, True]
+    # One vote each: the mean softmax decides; if that ties too, everybody is wrong.
+    assert vote([2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]) == [False, True, True]
+    assert vote([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]) == [True, True, True]
+    assert vote([1.0, 0.0], [0.0, 1.0]) == [True, True]
+    # A plurality is enough.
+    assert vote([1.0, 0, 0, 0], [1.0, 0, 0, 0], [0, 9.0, 0, 0], [0, 0, 9.0, 0]) == [
+        False, True, True, True,
+    ]  # fmt: skip
+
+
+def test_members_that_cannot_decide_vote_against():
+    right = [5.0, 0.0, 0.0]
+    for torn in ([1.0, 1.0, 0.0], [NAN, 0.0, 0.0], [0.0, 0.0, NAN], [INF, INF, 0.0]):
+        assert vote(torn) == [True] * 3
+        assert vote(torn, right) == [True] * 3
+        assert vote(torn, right, right) == [False, True, True]
+        assert vote(torn, torn, right, right, [0.0, 1.0, 0.0]) == [True] * 3
+    assert vote([INF, 0.0, 0.0], [-INF, 1.0, 0.0], [1.0, -INF, -INF]) == [False, True, True]
+    # A tie without a NaN leaves numbers, so that a clean input of that kind is no error.
+    assert not tally(torch.ones(1, 1, 3)).isnan().any()
+    assert tally(torch.full((1, 2, 3), NAN)).isnan().all()
+
+
+def test_every_way_three_members_can_vote():
+    """Against a count by hand."""
+    rows = torch.eye(3).double()
+    for choice in product(range(3), repeat=3):
+        counts = [choice.count(c) for c in range(3)]
+        most = max(counts)
+        told = tally(rows[list(choice)].unsqueeze(0))
+        for label in range(3):
+            expected = counts[label] < most or counts.count(most) > 1
+            assert bool(wrong(told, torch.tensor([label]))) == expected
+        assert told.argmax(1) == torch.tensor(counts).argmax()
+
+
+def test_the_votes_and_the_mean_softmax_can_be_read_off():
+    models, x = [Linear(seed) for seed in range(5)], data(30)
+    victim = Vote(models)
+    told = victim.predict(x)
+    stack = torch.stack([m(x) for m in models], 1)
+    votes, undecided = ballots(stack)
+    assert not undecided.any()
+    assert torch.equal(told.floor(), votes.sum(1).double())
+    torch.testing.assert_close((told - told.floor()) * 2, stack.softmax(2).mean(1))
+    assert (victim.forwards, victim.backwards) == (30, 0)
+    assert torch.equal(victim.members(x), stack)
+
+
+def test_members_of_other_dtypes_and_manners():
+    x = data(dtype=torch.float32)
+    models = [Linear(0), Linear(1, dtype=torch.float32), InPlace(2, dtype=torch.float32)]
+    before = x.clone()
+    told = Ensemble(models).members(x)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(told[:, 2], Linear(2, dtype=torch.float32)(2 * x).double())
+    assert told.dtype == torch.float64
+    assert MeanLogits([Linear(0, dtype=torch.bfloat16)])(x).dtype == torch.float32
+    mode = nn.Dropout().train()
+    with Vote([mode, nn.Identity()]).held():
+        assert not mode.training
+    assert mode.training
+
+
+def test_errors():
+    x = data()
+    for make, says in (
+        (lambda: MeanLogits([]), "needs at least one"),
+        (lambda: Vote([3]), "needs at least one torch.nn.Module"),
+        (lambda: MeanLogits([Linear(), Linear(classes=4)])(x), "3 and 4 classes"),
+        (lambda: MeanLogits([nn.Flatten(0)])(x), "must return logits"),
+        (lambda: PGD()(Vote([Linear()] * 4), x, torch.full((8,), 3), Linf(0.1)), "labels reach 3"),
+        (lambda: PGD(loss=VoteSum())(Linear(), x, torch.zeros(8).long(), Linf(0.1)), "give hau"),
+        (lambda: PGD(loss=VoteState(), targets=2), "VoteState chooses its own target"),
+        (lambda: VoteState(sign="both"), "unknown sign 'both'"),
+        (lambda: VoteSum("hinge"), "unknown loss 'hinge'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            make()
+
+
+@pytest.mark.parametrize("loss", ["ce", "cw", "margin"])
+def test_the_sum_of_the_losses(loss):
+    models, x = [Linear(seed) for seed in range(3)], data()
+    y = torch.arange(8) % 3
+    found, gradient = ask(VoteSum(loss), Vote(models), x, y)
+    torch.testing.assert_close(found.loss, sum(LOSSES[loss](m(x), y) for m in models).detach())
+    each = [ask(Objective(loss), Victim(m), x, y)[1] for m in models]
+    torch.testing.assert_close(gradient, sum(each))
+    assert torch.equal(found.fooled, Vote(models).wrong(tally(Ensemble(models).members(x)), y))
+    if loss != "cw":
+        target = (y + 1) % 3
+        found, _ = ask(VoteSum(loss, targeted=True), Vote(models), x, y, target)
+        alone = [ask(Objective(loss, targeted=True), Victim(m), x, y, target)[0] for m in models]
+        torch.testing.assert_close(found.loss, sum(f.loss for f in alone))
+
+
+def state(sign, *rows):
+    models = [Constant(*row) for row in rows]
+    x, y = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([0])
+    found, _ = ask(VoteState(sign=sign), Vote(models), x, y)
+    return float(found.loss)
+
+
+@pytest.mark.parametrize("sign", ["unite", "printed"])
+def test_the_state_dependent_loss(sign):
+    right, far = [2.0, 0.0, 0.0, 0.0], [9.0, 1.0, 0.0, 0.0]
+    one, two = [0.0, 3.0, 1.0, 0.0], [0.0, 1.0, 4.0, 0.0]
+    # Half or fewer are wrong: those still right are summed, whichever the sign.
+    assert state(sign, right, far, far) == -2 - 8 - 8
+    assert state(sign, right, far, one) == -2 - 8
+    assert state(sign, right, one) == -2
+    assert state(sign, right, far, one, two) == -2 - 8
+    # More than half are wrong: class 1 leads the wrong votes.
+    way = 1.0 if sign == "unite" else -1.0
+    assert state(sign, one, one, two) == way * (2 + 2 - 3)
+    assert state(sign, right, one, one) == way * (-2 + 2 + 2)
+    # One wrong vote each: the mean softmax says that class 2 leads.
+    assert state(sign, right, one, two) == way * (-2 - 2 + 3)
+    # A member that cannot decide is a wrong one; its NaN is not counted while it is not asked.
+    assert state(sign, right, far, far, [NAN, 0.0, 0.0, 0.0]) == -2 - 8 - 8
+
+
+def test_uniting_the_wrong_votes_gains_the_majority_that_scattering_them_does_not():
+    """Two vote for the label, two for class 3, one for class 2: it must move, to class 3."""
+
+    class Member(nn.Module):
+        def __init__(self, row, way):
+            super().__init__()
+            self.row, self.way = torch.tensor(row).double(), torch.tensor(way).double()
+
+        def forward(self, x):
+            return self.row + (x[:, :1] - 0.5) * self.way
+
+    models = [
+        Member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        Member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        Member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        Member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        Member([0.0, 0.0, 1.0, 0.5, 0.0], [0.0, 0.0, -1.0, 1.0, 0.0]),
+    ]
+    x, y = torch.full((1, 2), 0.5).double(), torch.tensor([0])
+    settings = {"steps": 5, "step_size": 0.2, "random_start": False}
+    told = [
+        PGD(loss=VoteState(sign=sign), **settings)(Vote(models), x, y, Linf(0.4)).fooled.item()
+        for sign in ("unite", "printed")
+    ]
+    assert told == [True, False]
+
+
+@pytest.mark.parametrize(
+    "objective", [VoteSum("ce"), VoteSum(), VoteState(), VoteState(sign="printed")], ids=str
+)
+@pytest.mark.parametrize("attack", [PGD, APGD])
+def test_attacks_on_a_vote(attack, objective):
+    models = [Linear(seed) for seed in range(3)]
+    for box, threat in (((0.0, 1.0), Linf(0.2)), ((-1.0, 3.0), L2(0.5))):
+        x = data() * (box[1] - box[0]) + box[0]
+        victim = Vote(models)
+        y = victim.predict(x).argmax(1)
+        out = attack(loss=objective, steps=8)(victim, x, y, threat, box=box)
+        verdict = judge(victim, threat, x, out.points, y, Box(*box))
+        assert verdict.allowed.all()
+        assert torch.equal(verdict.wrong, out.fooled)
+        assert out.fooled.any()
+        still = attack(loss=objective, steps=2)(victim, x, y, Linf(0.0), box=box)
+        assert not still.fooled.any()
+        assert len(attack(loss=objective)(victim, x[:0], y[:0], threat, box=box)) == 0
+    two = Vote([Linear(seed, classes=2) for seed in range(3)])
+    y = two.predict(x).argmax(1)
+    assert attack(loss=objective, steps=8)(two, x, y, L2(3.0), box=box).fooled.any()
+    flat = Vote([Constant(NAN, 0.0, 0.0), Constant(INF, 0.0, 0.0), Constant(1.0, 0.0, 0.0)])
+    out = attack(loss=objective, steps=3)(flat, x, torch.arange(8) % 3, L2(0.5), box=box)
+    assert out.points.isfinite().all()
+    assert out.fooled.tolist() == [i % 3 != 0 for i in range(8)]
+
+
+def test_evaluate_takes_a_vote():
+    models, x = [Linear(seed) for seed in range(3)], data(20)
+    victim = Vote(models)
+    y = victim.predict(x).argmax(1)
+    attacks = {"sum": PGD(loss=VoteSum(), steps=5), "state": APGD(loss=VoteState(), steps=5)}
+    summary = evaluate(victim, x, y, Linf(0.2), suite=attacks).summary
+    assert summary["clean_accuracy"] == 1.0
+    assert summary["union_accuracy"] < 1.0
+    told = plain(attacks["state"].describe())
+    assert told["loss"].startswith("VoteState(loss='cw'")
+    assert plain(evaluate(victim, x, y, Linf(0.2), suite="fast").summary)["n"] == 20
