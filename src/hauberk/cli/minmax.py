@@ -3,14 +3,13 @@
 import csv
 import sys
 from dataclasses import fields, replace
-from fractions import Fraction
-from math import isnan
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.evaluate import NO_MODEL, _data, _model, hashed, minutes, timed
 from hauberk.errors import InputError
+from hauberk.spec.numbers import number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -122,12 +121,8 @@ def _other_numbers(options: Any) -> None:
 
 def _number(name: str, given: Any) -> float:
     """A number, a fraction or inf."""
-    text = str(given).strip().lower()
-    try:
-        found = float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        found = float("nan")
-    if isnan(found):
+    found = number(str(given))
+    if found is None:
         raise InputError(f"{name} is '{given}': give a number or a fraction, e.g. 0.02 or 1/50")
     return found
 

@@ -1,14 +1,14 @@
 """What ``hauberk radius`` and ``hauberk patterns`` do, from parsed options."""
 
 import csv
-import re
 from collections.abc import Callable
-from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.evaluate import load, minutes, recorded, timed
 from hauberk.errors import InputError
+from hauberk.spec.numbers import number
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -139,18 +139,15 @@ def _eps(texts: list[str], asked: "Asked") -> dict[str, list[float]]:
     names = [*asked.metrics, *(["union"] if asked.balls else [])]
     sizes: dict[str, list[float]] = {name: [] for name in names}
     for text in texts:
-        found = re.fullmatch(r"(?:([a-z0-9.]+):)?([0-9./e+-]+)", text.strip().lower())
-        try:
-            size = float(Fraction(found[2])) if found else -1.0
-        except (ValueError, ZeroDivisionError):
-            size = -1.0
-        if found is None or size < 0 or (found[1] and found[1] not in names):
+        name, colon, size_text = text.strip().lower().rpartition(":")
+        size = number(size_text)
+        if size is None or not 0 <= size < inf or (colon and name not in names):
             raise InputError(
                 f"unknown size '{text}': write --eps 0.1, 8/255, or METRIC:SIZE with one of "
                 f"{', '.join(names)}"
             )
-        for name in [found[1]] if found[1] else names:
-            sizes[name].append(size)
+        for each in [name] if name else names:
+            sizes[each].append(size)
     return sizes
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from fractions import Fraction
 from inspect import isclass, signature
-from math import isnan
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from hauberk.errors import InputError
+from hauberk.spec.build import Reader, build
+from hauberk.spec.numbers import as_number
 
 if TYPE_CHECKING:
+    from hauberk.attacks import Attack
     from hauberk.threats import Threat
     from hauberk.threats.metric import Metric
     from hauberk.train import Strategy
@@ -76,18 +76,6 @@ def several(given: Any) -> list[str]:
     return [given] if isinstance(given, str) else [str(item) for item in given or ()]
 
 
-def number(value: Any) -> Any:
-    """A number, also one written as text or as a fraction; ``value`` itself if it is none."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    try:
-        found = float(Fraction(text)) if "/" in text else float(text)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        return value
-    return int(text) if text.lstrip("+-").isdigit() else found
-
-
 def _named(given: Any) -> tuple[str, dict[str, Any]]:
     if given is None or given == "":
         raise InputError(f"no strategy: give --strategy, one of {', '.join(NAMES)}")
@@ -108,7 +96,7 @@ def _setting(text: str) -> tuple[str, Any]:
     if not sign or not name.strip().isidentifier():
         raise InputError(f"--set {text}: write name=value, e.g. --set steps=10")
     try:
-        return name.strip(), number(yaml.safe_load(value))
+        return name.strip(), as_number(yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise InputError(
             f"--set {text}: the value cannot be read: quote it, or write it in a --config file"
@@ -129,32 +117,24 @@ def _kind(name: str) -> Any:
 
 def _made(name: str, kind: type, told: dict[str, Any]) -> object:
     """An instance of a dataclass; every field checked against its type."""
+    from hauberk.attacks import Attack
     from hauberk.train import MMA
 
     own = {field.name: field for field in fields(kind) if field.init}
     if "threat" in told and "threat" not in own:
         raise InputError(f"strategy {name} knows no threat: leave --threat out")
-    if unknown := sorted(set(told) - set(own)):
-        raise InputError(
-            f"strategy {name} has no field '{unknown[0]}': it has {', '.join(own) or 'none'}"
+    if "threat" in own and own["threat"].default is MISSING and "threat" not in told:
+        raise InputError(f"strategy {name} needs a threat: give --threat, e.g. --threat linf:0.3")
+    if "threat" in told:
+        told["threat"] = _threat(told["threat"], distances=issubclass(kind, MMA))
+    readers: dict[type, Reader] = {
+        Attack: Reader(
+            _attack,
+            one="an attack, such as {attack: PGD, steps: 10}",
+            several="attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}}",
         )
-    for field in own.values():
-        needed = field.default is MISSING and field.default_factory is MISSING
-        if needed and field.name not in told:
-            how = "--threat, e.g. --threat linf:0.3" if field.name == "threat" else "--set"
-            raise InputError(f"strategy {name} needs a {field.name}: give {how}")
-    hints = get_type_hints(kind)
-    values = {}
-    for word, value in told.items():
-        if word == "threat":
-            values[word] = _threat(value, distances=issubclass(kind, MMA))
-            continue
-        where = f"strategy {name}, {word}"
-        try:
-            values[word] = _fit(where, value, hints[word])
-        except _UnfitError:
-            raise InputError(f"{where} is {value!r}: give {_wanted(hints[word])}") from None
-    return _call(name, kind, values)
+    }
+    return build(kind, told, f"strategy {name}", readers=readers)
 
 
 def _threat(given: Any, distances: bool = False) -> "Threat | Metric":
@@ -192,66 +172,10 @@ def _checked(name: str, made: object) -> "Strategy":
     return made
 
 
-class _UnfitError(Exception):
-    """A value that is not of the type."""
+def _attack(where: str, row: Mapping[str, object]) -> "Attack":
+    from hauberk.evaluation.accuracy.suites import Stage, read_row
 
-
-def _fit(where: str, value: Any, hint: Any) -> Any:
-    """The value as the type has it; attacks may be written as mappings."""
-    from hauberk.attacks import Attack
-
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        for part in parts:
-            try:
-                return _fit(where, value, part)
-            except _UnfitError:
-                continue
-        raise _UnfitError
-    if hint is Attack and isinstance(value, Mapping):
-        return _attack(where, value)
-    if origin is Literal:
-        right = value in parts
-    elif origin in (Sequence, tuple):
-        right = isinstance(value, list | tuple)
-        each = parts[:1] * len(value) if right and (origin is Sequence or ... in parts) else parts
-        right = right and len(each) == len(value)
-        value = tuple(_fit(where, *pair) for pair in zip(value, each, strict=True)) if right else ()
-    elif origin is Mapping:
-        right = isinstance(value, Mapping)
-        entries = value.items() if right else ()
-        value = {str(k): _fit(f"{where} {k}", v, parts[1]) for k, v in entries}
-    elif hint in (int, float):
-        value = number(value)
-        right = isinstance(value, int | hint) and not isinstance(value, bool) and not isnan(value)
-    else:
-        right = not isclass(hint) or isinstance(value, hint)
-    if not right:
-        raise _UnfitError
-    return value
-
-
-def _attack(where: str, row: Mapping[Any, Any]) -> Any:
-    from hauberk.evaluation.accuracy.suites import Stage, _row
-
-    stage = _row(where, {word: number(value) for word, value in row.items()})
+    stage = read_row(where, row)
     if stage != Stage(attack=stage.attack):
         raise InputError(f"{where}: give settings of the attack alone, not those of a suite's row")
     return stage.attack
-
-
-def _wanted(hint: Any) -> str:
-    from hauberk.attacks import Attack
-
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return " or ".join(_wanted(part) for part in parts if part is not NoneType)
-    if origin is Literal:
-        return " or ".join(map(str, parts))
-    if origin is Mapping:
-        return "attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}},"
-    known = {
-        bool: "true or false", int: "a whole number", float: "a number", str: "text",
-        Attack: "an attack, such as {attack: PGD, steps: 10}",
-    }  # fmt: skip
-    return known.get(hint, "a list, such as [1, 2]" if origin in (Sequence, tuple) else str(hint))

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from hauberk.cli.evaluate import NO_MODEL
-from hauberk.cli.strategy import NAMES, number, several
+from hauberk.cli.strategy import NAMES, several
 from hauberk.errors import InputError
+from hauberk.spec.numbers import as_number
 
 _GIVEN = (
     "epochs", "minibatch", "momentum", "nesterov", "weight_decay", "clip", "ema", "natural",
@@ -171,8 +172,8 @@ def _schedule(given: Any) -> Any:
         return None
     if isinstance(given, str):
         kind, _, pairs = given.strip().rpartition(" ")
-        points = [[number(n) for n in pair.split(":")] for pair in pairs.split(",")]
+        points = [[as_number(n) for n in pair.split(":")] for pair in pairs.split(",")]
         return (kind.strip(), points) if kind.strip() else points
     if len(given) == 2 and isinstance(given[0], str):
         return given[0], given[1]
-    return [[number(n) for n in pair] if isinstance(pair, list) else pair for pair in given]
+    return [[as_number(n) for n in pair] if isinstance(pair, list) else pair for pair in given]

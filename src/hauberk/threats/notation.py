@@ -1,10 +1,10 @@
 """Threats as text: ``linf:8/255``, ``l1.5:3``, ``rt:30,3``, ``affine(A,B)``; ``|`` unites."""
 
 import re
-from fractions import Fraction
 from math import inf
 
 from hauberk.errors import InputError
+from hauberk.spec.numbers import number
 from hauberk.threats.affine import read_affine
 from hauberk.threats.ball import L0, Linf, Lp
 from hauberk.threats.base import Threat
@@ -20,7 +20,7 @@ GRAMMAR = (
     "join several with '|'"
 )
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
-_BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<a>[+-]?{_NUMBER})(?:/(?P<b>{_NUMBER}))?")
+_BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<size>[+-]?{_NUMBER}(?:/{_NUMBER})?)")
 _METRIC = re.compile(rf"l(?P<p>inf|{_NUMBER})")
 _SWAPS = re.compile(rf"swaps:(?P<n>{_NUMBER})")
 _WARP = re.compile(rf"rt:(?P<degrees>[+-]?{_NUMBER}),(?P<pixels>[+-]?{_NUMBER})")
@@ -65,13 +65,10 @@ def _read(text: str) -> Threat:
     found = _BALL.fullmatch(text)
     if found is None:
         raise InputError(f"unknown threat '{text}': write {GRAMMAR}")
-    if found["b"] and Fraction(found["b"]) == 0:
-        raise InputError(f"threat '{text}' divides by zero: write {GRAMMAR}")
+    size = number(found["size"])
+    if size is None:
+        raise InputError(f"the size of threat '{text}' is no finite number: write {GRAMMAR}")
     p = float(found["p"])
-    try:
-        size = float(Fraction(found["a"]) / Fraction(found["b"] or 1))
-    except OverflowError:
-        raise InputError(f"the size of threat '{text}' is too large: write {GRAMMAR}") from None
     if p == 0:
         return L0(size)
     return Linf(size) if p == inf else Lp(p, size)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from fractions import Fraction
+from math import isfinite
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.spec.imports import import_object
+from hauberk.spec.numbers import number
 from hauberk.transforms.base import Function, Transform, apply, check_function, is_random
 from hauberk.transforms.combined import Compose, Sometimes
 from hauberk.transforms.geometry import CropResize, RandomCropResize, RandomRotate, Rotate
@@ -23,8 +24,6 @@ GRAMMAR = (
     "rot:LOW..HIGH, jpeg:QUALITY, sometimes(TRANSFORM,P), through(TRANSFORM), your own callable as "
     "package.module:name or file.py:name, or several of these joined with '+'"
 )
-_POSITIVE = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
-_NUMBER = re.compile(rf"[+-]?{_POSITIVE}(?:/[0-9]{{1,9}})?")
 _WRAPPED = re.compile(r"([a-z]+)\s*\((.*)\)", re.IGNORECASE | re.DOTALL)
 
 
@@ -148,16 +147,12 @@ _WORDS: dict[str, Callable[[str, str], Transform]] = {
 
 def _number(text: str, part: str) -> float:
     """A number or a fraction."""
-    text = text.strip().lower()
-    try:
-        if _NUMBER.fullmatch(text) is None:
-            raise ValueError
-        top, _, bottom = text.partition("/")
-        return float(Fraction(top) / Fraction(bottom or 1))
-    except (ValueError, ZeroDivisionError, OverflowError):
+    found = number(text)
+    if found is None or not isfinite(found):
         raise InputError(
-            f"transform '{part}': '{text}' is no finite number: write {GRAMMAR}"
-        ) from None
+            f"transform '{part}': '{text.strip()}' is no finite number: write {GRAMMAR}"
+        )
+    return found
 
 
 def _range(text: str, part: str) -> list[float]:

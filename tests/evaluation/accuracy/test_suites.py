@@ -198,6 +198,11 @@ def test_a_suite_file_needs_nothing_but_attacks(tmp_path):
 ROW = "attacks: {first: {attack: APGD, %s}}"
 
 
+def test_numbers_may_be_written_as_in_threats(tmp_path):
+    suite = read_suite(write(tmp_path, ROW % "soften: 1e-1, rho: 3/4"))
+    assert suite.stages["first"].attack == APGD(soften=0.1, rho=0.75)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -228,15 +233,15 @@ ROW = "attacks: {first: {attack: APGD, %s}}"
         (ROW % "steps: true", "first: steps is True: give a whole number"),
         (ROW % "steps: [3]", "first: steps"),
         (ROW % "steps: 0", "first: steps is 0: give 1 or more"),
-        (ROW % "soften: 1e-1", r"soften is '1e-1': give a number, such as 0.5 or 1.0e-3"),
+        (ROW % "soften: 1e-", "soften is '1e-': give a number, such as 0.5 or 8/255"),
         (ROW % "soften: .nan", "soften is nan: give a number"),
         (ROW % "rho: .inf", "rho is inf: give a number"),
-        (ROW % "share: x", "first: nearest is 'x': give a number"),
+        (ROW % "share: x", "first: share is 'x': give a number"),
         (ROW % "share: 2", "first: share is 2"),
-        (ROW % "share: null", "first: nearest is None: give a number"),
+        (ROW % "share: null", "first: share is None: give a number"),
         (ROW % "share: 0.1, nearest: 0.2", "same thing"),
-        (ROW % "when: 3", "first: when is 3: give text"),
-        (ROW % "when: never", "first: when is 'never': choose"),
+        (ROW % "when: 3", "first: when is 3: give always or masked or unmasked"),
+        (ROW % "when: never", "first: when is 'never': give always or masked"),
         (ROW % "carry: maybe", "first: carry is 'maybe': give true or false"),
         (ROW % "carry: 1", "first: carry is 1: give true or false"),
         (ROW % "threats: 3", "first: threats has '3'"),
@@ -249,7 +254,7 @@ ROW = "attacks: {first: {attack: APGD, %s}}"
         (ROW % "enlarge: wide", "first: enlarge is 'wide': give a list"),
         (ROW % "enlarge: [a, b]", "first: "),
         ("attacks: {first: {attack: PGD, step_size: big}}", "first: step_size is 'big': give a"),
-        ("attacks: {first: {attack: PGD, rule: any}}", "first: unknown rule"),
+        ("attacks: {first: {attack: PGD, rule: any}}", "first: rule is 'any': give steepest or"),
         ("attacks: {first: {attack: Square, share: 3}}", "first: share is 3"),
     ],
 )

@@ -15,6 +15,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import NEAREST
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
+from hauberk.spec.build import build, require_known
 from hauberk.threats.base import Box, Threat
 
 _KIND = re.compile(r"-?(l(inf|\d+(\.\d+)?)|affine|finite|rt|swaps)")
@@ -228,20 +229,33 @@ def read_suite(path: str | Path) -> Suite:
             f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
             "attacks"
         )
-    own: dict[str, Any] = {"name": path.stem, "version": 0, "about": f"read from {path}"}
-    head = {word: _typed(f"suite {path}", word, told.get(word, default), default)
-            for word, default in own.items()}  # fmt: skip
-    attacks = {str(name): _row(f"suite {path}, {name}", row)
+    own = {"name": path.stem, "version": 0, "about": f"read from {path}"}
+    own |= {word: value for word, value in told.items() if word != "attacks"}
+    head = build(_Head, own, f"suite {path}")
+    attacks = {str(name): read_row(f"suite {path}, {name}", row)
                for name, row in told["attacks"].items()}  # fmt: skip
     if not attacks:
         raise InputError(f"suite {path} names no attack: add one under 'attacks:'")
-    return Suite(**head, attacks=attacks)
+    return Suite(**vars(head), attacks=attacks)
 
 
-def _row(where: str, row: Any) -> Stage:
+def read_row(where: str, row: object) -> Stage:
+    """A stage from a mapping: its attack's name, and settings of attack and stage.
+
+    Args:
+        where: the start of every error message.
+        row: such as ``{"attack": "APGD", "steps": 50, "when": "masked"}``.
+
+    Raises:
+        InputError: for what is no such mapping, and for unknown or wrong settings.
+
+    Example:
+        >>> read_row("row 1", {"attack": "APGD", "steps": 50}).attack.steps
+        50
+    """
     from hauberk import attacks
 
-    if not isinstance(row, dict) or "attack" not in row:
+    if not isinstance(row, Mapping) or "attack" not in row:
         raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
     given = {str(word): value for word, value in row.items()}
     name = given.pop("attack")
@@ -249,48 +263,41 @@ def _row(where: str, row: Any) -> Stage:
     if kind is None or kind is Attack:
         known = ", ".join(k for k in attacks.__all__ if k != "Attack")
         raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
-    settings = {f.name: f.default for f in fields(kind)}
-    words = {f.name: f.default for f in fields(Stage) if f.name != "attack"}
-    words[NEAREST] = words.pop("share")
+    settings = {f.name for f in fields(kind)}
+    words = {f.name for f in fields(Stage)} - {"attack", "share"}
     if "share" in given and "share" not in settings:
         if NEAREST in given:
-            raise InputError(f"{where}: share and nearest are the same thing here: give one")
+            raise InputError(f"{where}: share and {NEAREST} are the same thing here: give one")
         given[NEAREST] = given.pop("share")
-    if unknown := sorted(set(given) - set(settings | words)):
-        known = ", ".join(sorted(settings | words))
-        raise InputError(f"{where}: {name} has no setting '{unknown[0]}': it has {known}")
-    if "threats" in given and not isinstance(given["threats"], list | dict):
-        given["threats"] = [given["threats"]]
-    typed = {word: _typed(where, word, value, (settings | words)[word])
-             for word, value in given.items()}  # fmt: skip
-    for kind_of in typed.get("threats", ()):
-        if not _KIND.fullmatch(str(kind_of)):
+    require_known(f"{where}: {name}", given, sorted(settings | words | {NEAREST}))
+    for word, value in given.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise InputError(f"{where}: {word} is {value}: give a number that is finite")
+    attack = build(kind, {word: v for word, v in given.items() if word in settings}, where)
+    special = {word: value for word, value in given.items() if word in words}
+    if NEAREST in given:
+        special["share"] = given[NEAREST]
+    if "threats" in special:
+        special["threats"] = _kinds(where, special["threats"])
+    return build(Stage, {"attack": attack, **special}, where)
+
+
+def _kinds(where: str, given: object) -> object:
+    """Kinds of threat, of which one may stand for a list of one."""
+    kinds = given if isinstance(given, list | dict) else [given]
+    for kind in kinds if isinstance(kinds, list) else []:
+        if not _KIND.fullmatch(str(kind)):
             raise InputError(
-                f"{where}: threats has '{kind_of}': name kinds of threat such as l1, linf or rt, "
+                f"{where}: threats has '{kind}': name kinds of threat such as l1, linf or rt, "
                 "or with a minus those that the stage is not for"
             )
-    try:
-        attack = kind(**{word: value for word, value in typed.items() if word in settings})
-        own = {word: value for word, value in typed.items() if word in words}
-        return Stage(attack=attack, **{"share" if k == NEAREST else k: v for k, v in own.items()})
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {error}") from error
+    return kinds
 
 
-def _typed(where: str, word: str, value: Any, default: Any) -> Any:
-    """A value as the default's type has it; lists become tuples."""
-    value = tuple(value) if isinstance(value, list) else value
-    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    listed = number or isinstance(value, tuple)
-    checks: dict[type, tuple[bool, str]] = {
-        bool: (isinstance(value, bool), "true or false"),
-        int: (number and isinstance(value, int), "a whole number"),
-        float: (number, "a number, such as 0.5 or 1.0e-3"),
-        str: (isinstance(value, str), "text"),
-        tuple: (listed, "a list, such as [1, 2]"),
-        type(None): (listed or value is None, "a number, or leave it out"),
-    }
-    right, wanted = checks.get(type(default), (True, ""))
-    if not right:
-        raise InputError(f"{where}: {word} is {value!r}: give {wanted}")
-    return value
+@dataclass(frozen=True)
+class _Head:
+    """What a suite's file says beside its attacks."""
+
+    name: str
+    version: int
+    about: str

@@ -1,0 +1,54 @@
+"""Numbers as people write them: ``0.03``, ``8/255``, ``1e-3``, ``inf``."""
+
+import re
+from fractions import Fraction
+from math import inf, isfinite
+
+_DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,3})?"
+_NUMBER = re.compile(rf"([+-]?{_DECIMAL})(?:/({_DECIMAL}))?")
+
+
+def number(text: str) -> float | None:
+    """The number that a text stands for, rounded once; None if it is not a number.
+
+    Args:
+        text: a decimal (``0.03``, ``1e-3``), a fraction of two decimals (``8/255``), ``inf`` or
+            ``-inf``. Spaces around it and capitals do not matter. ``nan``, a division by zero and
+            what is too large for a float are not numbers.
+
+    Example:
+        >>> number("8/255") == 8 / 255
+        True
+        >>> number("1e-3"), number("inf"), number("1/0"), number("eps")
+        (0.001, inf, None, None)
+    """
+    text = text.strip().lower()
+    if text in ("inf", "+inf", "-inf"):
+        return -inf if text[0] == "-" else inf
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    try:
+        value = float(Fraction(found[1]) / Fraction(found[2] or 1))
+    except (ZeroDivisionError, OverflowError):
+        return None
+    return value if isfinite(value) else None
+
+
+def as_number(value: object) -> object:
+    """A text that is a number as ``int`` or ``float``; any other value unchanged.
+
+    Args:
+        value: what YAML or a command line gave, where ``1e-3`` and ``8/255`` are text.
+
+    Example:
+        >>> as_number("40"), as_number("1/4"), as_number(3), as_number("margin")
+        (40, 0.25, 3, 'margin')
+    """
+    if not isinstance(value, str):
+        return value
+    found = number(value)
+    if found is None:
+        return value
+    whole = value.strip().lstrip("+-").isdecimal()
+    return int(value) if whole else found

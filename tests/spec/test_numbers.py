@@ -1,0 +1,48 @@
+"""Numbers as text: what is read, what is refused, and that reading rounds once."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hauberk.spec.numbers import as_number, number
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0.0), ("-3", -3.0), ("+.5", 0.5), ("1.", 1.0), ("1e-3", 1e-3), (" 8/255 ", 8 / 255),
+        ("0.5/3", 0.5 / 3), ("1e2/3e1", 10 / 3), ("inf", inf), ("-INF", -inf), ("1E3", 1e3),
+    ],
+)  # fmt: skip
+def test_numbers(text, value):
+    assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "eps", "nan", "1/0", "1//2", "1/2/3", "1/-2", "1e400", "1/1e-400", "0x10", "1_0", "1 0",
+     "infinity", "1e", "--1", "١"],
+)  # fmt: skip
+def test_what_is_no_number(text):
+    assert number(text) is None
+
+
+@given(st.floats(allow_nan=False))
+def test_every_float_reads_back(value):
+    assert number(repr(value)) == value
+
+
+@given(st.integers(-(10**9), 10**9), st.integers(1, 10**9))
+def test_a_fraction_is_rounded_as_python_rounds(a, b):
+    assert number(f"{a}/{b}") == a / b
+
+
+def test_as_number_keeps_whole_numbers_and_other_values():
+    assert as_number("40") == 40
+    assert isinstance(as_number(" -40 "), int)
+    assert isinstance(as_number("40.0"), float)
+    assert as_number("1/4") == 0.25
+    for other in ("margin", "nan", None, 3, True, [1], 0.1):
+        assert as_number(other) is other
