@@ -1,6 +1,7 @@
 """Training classifiers that resist several threats at once."""
 
-from hauberk.train.fit import Trained, fit
+from hauberk.train.fit import fit
+from hauberk.train.result import Trained
 from hauberk.train.strategies.ampgd import AMPGD
 from hauberk.train.strategies.avg import AVG
 from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy

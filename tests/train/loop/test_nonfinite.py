@@ -17,7 +17,7 @@ from hauberk.threats.base import Box
 from hauberk.train import AVG, MMA, OMMA, Loss, Single, Standard, Strategy, fit
 from hauberk.train.loop.loader import minibatches
 from hauberk.train.loop.processes import Processes
-from hauberk.train.loop.validation import Held
+from hauberk.train.loop.validation import ValidationSet
 from hauberk.train.strategies.base import Batch
 from hauberk.victims.victim import Victim
 
@@ -300,8 +300,8 @@ def test_the_margin_to_a_union_is_the_least():
     model.requires_grad_(False)
     victim, ids = Victim(model), torch.arange(len(x))
     threats = [hb.Linf(0.05), hb.L2(0.1)]
-    each = [Held(victim, x, y, ids, [t], 30, Box()).margins() for t in threats]
-    both = Held(victim, x, y, ids, [hb.Union(*threats)], 30, Box()).margins()
+    each = [ValidationSet(victim, x, y, ids, [t], 30, Box()).margins() for t in threats]
+    both = ValidationSet(victim, x, y, ids, [hb.Union(*threats)], 30, Box()).margins()
     assert torch.equal(both, torch.minimum(*each))
     assert not both[~(model(x).argmax(1) == y)].any()
 

@@ -12,10 +12,9 @@ import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.data import load_data
 from hauberk.errors import TrainingError
-from hauberk.threats.base import Box
 from hauberk.train.fit import fit
-from hauberk.train.loop.trainer import Run
-from hauberk.train.settings import Settings
+from hauberk.train.loop.trainer import Trainer
+from hauberk.train.settings import Options
 from hauberk.train.strategies.base import Loss, Strategy
 from hauberk.victims.victim import Victim
 
@@ -122,15 +121,13 @@ class Breaks(Strategy):
 def test_a_loss_that_is_no_number_stops_the_run_and_names_step_and_examples(tmp_path, look_every):
     x, y = blobs()
     data = hb.data.Dataset(x, y, torch.arange(50) + 1000, "blobs")
-    run = Run(
-        net(), data, Breaks(), Settings(epochs=3, minibatch=16), validation=2, box=Box(),
-        device=None, devices=1, nodes=1, compile=False, channels_last=False,
-    )  # fmt: skip
-    run.guard.look_every = look_every
-    run.open(tmp_path, False, 5.0, None)
+    options = Options(epochs=3, minibatch=16, validation=2, out=tmp_path)
+    trainer = Trainer(net(), data, Breaks(), options)
+    trainer.nonfinite.look_every = look_every
+    trainer.open()
     with pytest.raises(TrainingError, match=r"nan at step 7 \(epoch 3, examples") as caught:
-        run()
-    run.close()
+        trainer.run()
+    trainer.close()
     rows = loader(x[2:], y[2:], 16).rows(2, 0)
     assert list(caught.value.ids) == (rows + 1002).tolist()
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

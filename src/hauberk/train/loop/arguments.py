@@ -1,11 +1,10 @@
 """Refusals of arguments of the wrong kind, before anything is done with them."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from hauberk.errors import InputError
-from hauberk.threats.base import Threat
-from hauberk.train.strategies.base import Strategy
 
 
 def shown(value: object) -> str:
@@ -27,21 +26,19 @@ def require_callable(name: str, value: Any) -> None:
         raise InputError(f"{name} is a {type(value).__name__}: give a function, or leave it out")
 
 
-def require_words(out: Any, every_minutes: Any) -> None:
-    """`InputError` unless the folder is a path, or None, and the interval a number."""
-    if out is not None and not isinstance(out, str | os.PathLike):
-        raise InputError(f"out is a {type(out).__name__}: give the path of a folder")
-    require_number("every_minutes", every_minutes)
+def require_path(name: str, value: Any) -> None:
+    """`InputError` unless it is a path, or None."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name} is a {type(value).__name__}: give the path of a folder")
 
 
-def require_strategy(strategy: Any) -> None:
-    """`InputError` unless it is a strategy, with what to write instead."""
-    if isinstance(strategy, Strategy):
-        return
-    if isinstance(strategy, type):
-        said, instead = f"the class {strategy.__name__}", f"make one, {strategy.__name__}(...)"
-    elif isinstance(strategy, Threat):
-        said, instead = f"the threat {strategy}", "say how to train on it, e.g. Single(threat)"
-    else:
-        said, instead = shown(strategy), "make one, e.g. hauberk.train.Single(hb.Linf(0.1))"
-    raise InputError(f"the strategy is {said}: {instead}")
+def require_whole(name: str, value: Any) -> None:
+    """`InputError` unless it is a whole number of 1 or more, or None."""
+    if value is not None and (type(value) is not int or value < 1):
+        raise InputError(f"{name} is {value!r}: give a whole number of 1 or more")
+
+
+def require_among(name: str, value: Any, choices: Sequence[str]) -> None:
+    """`InputError` unless it is one of the choices."""
+    if value not in choices:
+        raise InputError(f"unknown {name} {value!r}: choose {', '.join(choices)}")

@@ -19,7 +19,7 @@ Data = Dataset | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Material:
+class Examples:
     """Examples on the CPU, ``x`` (N, ...) in the model's dtype, ``y`` (N,), ``ids`` (N,) for the
     user."""
 
@@ -38,11 +38,11 @@ class Material:
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return {"name": self.name, "shape": list(self.x.shape), "sha256": digest.hexdigest()}
 
-    def part(self, rows: slice | Tensor) -> "Material":
+    def part(self, rows: slice | Tensor) -> "Examples":
         """Some of the examples."""
-        return Material(self.x[rows], self.y[rows], self.ids[rows], self.name)
+        return Examples(self.x[rows], self.y[rows], self.ids[rows], self.name)
 
-    def held(self, count: int) -> tuple["Material", "Material"]:
+    def split_off(self, count: int) -> tuple["Examples", "Examples"]:
         """The rest, and so many examples to validate on.
 
         The first ones; of examples grouped by class, which would all be of one, every so many-th.
@@ -56,16 +56,18 @@ class Material:
         return self.part(~chosen), self.part(chosen)
 
 
-def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> list[Material]:
+def split(
+    data: Data, validation: int | Data, box: Box, model: nn.Module
+) -> "tuple[Examples, Examples]":
     """Training and validation examples; `InputError` for what cannot be trained on."""
-    train = _material(data, box, model, "data")
+    train = _examples(data, box, model, "data")
     if isinstance(validation, bool) or not isinstance(validation, int | Dataset | tuple | list):
         raise InputError(
             f"validation is {shown(validation)}: give a whole number of examples, a data set or "
             "(images, labels)"
         )
     if not isinstance(validation, int):
-        held = _material(validation, box, model, "validation")
+        held = _examples(validation, box, model, "validation")
         if held.x.shape[1:] != train.x.shape[1:]:
             raise InputError(
                 f"validation inputs have shape {tuple(held.x.shape[1:])}, training inputs "
@@ -77,14 +79,14 @@ def split(data: Data, validation: int | Data, box: Box, model: nn.Module) -> lis
                 f"validation is {validation} of {len(train)} examples: "
                 "give fewer than there are, and 0 or more"
             )
-        train, held = train.held(validation)
+        train, held = train.split_off(validation)
     if not len(train):
         raise InputError("there are no examples to train on: give at least one")
     _check_classes(model, train, held)
-    return [train, held]
+    return train, held
 
 
-def _material(data: Data, box: Box, model: nn.Module, name: str) -> Material:
+def _examples(data: Data, box: Box, model: nn.Module, name: str) -> Examples:
     if isinstance(data, Dataset):
         x, y, ids, name = data.images, data.labels, data.ids, data.name
     else:
@@ -108,10 +110,10 @@ def _material(data: Data, box: Box, model: nn.Module, name: str) -> Material:
         raise InputError(
             f"the model is in {dtype}: train it in float32 with precision='bf16-mixed'"
         )
-    return Material(x.to(dtype), y, ids.cpu(), name)
+    return Examples(x.to(dtype), y, ids.cpu(), name)
 
 
-def _check_classes(model: nn.Module, *parts: Material) -> None:
+def _check_classes(model: nn.Module, *parts: Examples) -> None:
     victim = Victim(model)
     for part in parts:
         if len(part):

@@ -1,6 +1,6 @@
 """What a training adds up over an epoch, and tells while it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is.
 
     Attributes:
-        done: share of the optimiser steps done; doing: what now.
-        forwards, backwards: passes so far, of attacks and training together, in this process.
+        done: Share of the optimiser steps done, in [0, 1].
+        doing: What it does now, such as ``epoch 2/15``.
+        forwards: Forward passes so far, of attacks and training together, in this process.
+        backwards: Backward passes, likewise.
     """
 
     done: float
@@ -69,7 +71,7 @@ class Tally:
         self.seconds, self.attacking = state["seconds"], state["attacking"]
 
 
-def means(states: list[dict[str, Any]]) -> dict[str, float]:
+def means(states: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Means over the examples of all processes, by name."""
     names = dict.fromkeys(name for state in states for name in state["sums"])
     found = {}

@@ -1,66 +1,70 @@
 """What stops a training: a loss or a weight that is NaN or infinite."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.errors import TrainingError
+from hauberk.train.loop.ema import EMA
 from hauberk.train.loop.passes import all_finite
-
-if TYPE_CHECKING:
-    from hauberk.train.loop.trainer import Run
 
 LOOK_EVERY = 20
 """Steps between looks at the losses on a device where looking means waiting."""
 
 
-class Guard:
-    """Looks at the losses and weights of a run.
+class NonFinite:
+    """Watches the losses and weights of a training, and ends it when one is not finite.
 
-    Attributes:
-        look_every: steps between looks at the losses.
+    Args:
+        model: The model in training.
+        ema: The average of its weights.
+        where: The epoch (from 0) of a step, and the ids of the examples in its minibatch.
+        device: Where the model is trained: on the CPU each loss is looked at, elsewhere every
+            ``LOOK_EVERY`` steps.
+        out: Folder of the training, for the message.
     """
 
-    def __init__(self, run: "Run") -> None:
-        self.run = run
-        self.look_every = 1 if run.device.type == "cpu" else LOOK_EVERY
-        self.pending: list[tuple[int, Tensor]] = []
+    def __init__(
+        self, model: nn.Module, ema: EMA, where: Callable[[int], tuple[int, list[int]]],
+        device: torch.device, out: Path | None,
+    ) -> None:  # fmt: skip
+        self.model, self.ema, self.where, self.out = model, ema, where, out
+        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        self._pending: list[tuple[int, Tensor]] = []
         # A buffer may hold infinities for good, such as a mask.
-        floats = {k: v for k, v in run.model.state_dict().items() if v.is_floating_point()}
-        self.finite = [name for name, value in floats.items() if all_finite([value])]
+        floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        self._finite = [name for name, value in floats.items() if all_finite([value])]
 
-    def note(self, value: Tensor) -> None:
-        """Keep the loss of the current step, and look if it is time."""
-        self.pending.append((self.run.step, value))
-        if len(self.pending) >= self.look_every:
+    def note(self, step: int, loss: Tensor) -> None:
+        """Keep the loss of a step, and look at those kept if it is time."""
+        self._pending.append((step, loss))
+        if len(self._pending) >= self.look_every:
             self.look()
 
     def look(self) -> None:
-        """Stop if a loss since the last look was not finite; waits for the device."""
-        if not self.pending:
+        """Raise `TrainingError` if a loss noted was not finite; waits for the device."""
+        if not self._pending:
             return
-        steps, losses = zip(*self.pending, strict=True)
-        self.pending = []
+        steps, losses = zip(*self._pending, strict=True)
+        self._pending = []
         for step, value in zip(steps, torch.stack(losses).tolist(), strict=True):
             if not abs(value) < float("inf"):
                 self.fail(f"the loss is {value}", step)
 
-    def require_finite(self) -> None:
-        """Stop if a loss or a weight is not finite; waits for the device."""
+    def require_finite(self, step: int) -> None:
+        """Raise `TrainingError` if a loss or a weight after ``step`` is not finite; waits too."""
         self.look()
-        run = self.run
-        weights = run.model.state_dict() if run.average is None else run.average.state
-        if not all_finite([*run.model.parameters(), *map(weights.__getitem__, self.finite)]):
-            self.fail("a weight of the model is NaN or infinite", run.step - 1)
+        weights = self.ema.weights()
+        if not all_finite([*self.model.parameters(), *map(weights.__getitem__, self._finite)]):
+            self.fail("a weight of the model is NaN or infinite", step)
 
     def fail(self, what: str, step: int) -> None:
-        """Say where a training broke, and what is left of it."""
-        run = self.run
-        epoch, index = divmod(step, run.loader.steps)
-        ids = run.ids[run.loader.rows(epoch, index).cpu()].tolist()
+        """Raise `TrainingError`: where the training broke, and what is left of it."""
+        epoch, ids = self.where(step)
         some = ", ".join(map(str, ids[:8])) + (f" and {len(ids) - 8} more" if ids[8:] else "")
-        kept = f"; {run.out} keeps the checkpoint before" if run.out is not None else ""
+        kept = f"; {self.out} keeps the checkpoint before" if self.out is not None else ""
         raise TrainingError(
             f"{what} at step {step + 1} (epoch {epoch + 1}, examples {some}){kept}: "
             "lower the learning rate, or clip the gradient (clip=1.0)",

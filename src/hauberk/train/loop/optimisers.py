@@ -1,10 +1,10 @@
-"""Optimisers by name, and the moving average of the weights."""
+"""Optimisers by name, or from a function of the user's."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hauberk.errors import InputError
 
@@ -52,28 +52,3 @@ def make_optimiser(
         f"unknown optimiser {which!r}: choose {' or '.join(NAMES)}, or give a function of the "
         "parameters"
     )
-
-
-class Average:
-    """Exponential moving average of a model: ``a <- decay * a + (1 - decay) * w`` each step.
-
-    Floating buffers (running statistics) are averaged alike; other entries are copied. It starts
-    at the initial weights.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights as they are now."""
-        averages: list[Tensor] = []
-        weights: list[Tensor] = []
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                averages.append(self.state[name])
-                weights.append(value)
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(averages, weights, 1 - self.decay)

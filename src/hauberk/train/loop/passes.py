@@ -18,7 +18,7 @@ RESERVED = ("epoch", "step", "loss", "learning_rate", "forwards", "backwards")
 PREFIXES = ("valid_", "seconds_")
 
 
-class Passes:
+class PassCounter:
     """Counts the examples that go through the model a strategy is given.
 
     Attributes:

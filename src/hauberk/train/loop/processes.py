@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hauberk.errors import InputError
 from hauberk.train.loop.arguments import require_number
 from hauberk.train.loop.launch import is_begun
-from hauberk.train.loop.victim import Target
+from hauberk.train.loop.victim import TrainVictim
 
 
 class Processes:
@@ -129,9 +129,9 @@ class Processes:
             raise value
         return value
 
-    def victim(self, model: nn.Module, mode: str) -> Target:
+    def victim(self, model: nn.Module, mode: str) -> TrainVictim:
         """The bare model for attacks, in the precision of the training."""
-        victim = Target(model, autocast=self.device.type if self.half else None)
+        victim = TrainVictim(model, autocast=self.device.type if self.half else None)
         victim.mode = mode
         return victim
 

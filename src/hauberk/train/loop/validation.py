@@ -16,6 +16,9 @@ from hauberk.solvers.anpgd import ANPGD
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
+from hauberk.train.loop.examples import Examples
+from hauberk.train.loop.processes import Processes
+from hauberk.train.settings import Settings
 from hauberk.victims.victim import Victim
 
 SOFTEN = 0.3
@@ -26,7 +29,7 @@ FARTHEST = 1.05
 
 
 @dataclass
-class Held:
+class ValidationSet:
     """Held-out examples ``x`` (B, ...), ``y`` (B,), numbered ``ids``, before a model in training.
 
     Attacks begin at the same random points each time.
@@ -100,6 +103,47 @@ class Held:
         return attack.run(
             self.victim, threat, self.x[at], self.y[at], box=self.box, ids=self.ids[at]
         )
+
+
+class Validation:
+    """Validates a model in training, each process on its share of the held-out examples.
+
+    Args:
+        held: The examples; there may be none.
+        processes: Those that train.
+        victim: The model as the training attacks it.
+        threats: Those of the strategy.
+        settings: ``validate_steps``, ``select`` and ``box``.
+    """
+
+    def __init__(
+        self, held: Examples, processes: Processes, victim: Victim, threats: Sequence[Threat],
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self.held, self.processes, self.victim = held, processes, victim
+        self.threats, self.settings = threats, settings
+
+    def run(self) -> dict[str, float]:
+        """``valid_clean``, each ``valid_<threat>``, ``valid_union``; ``valid_margin`` if wanted."""
+        held, processes, settings = self.held, self.processes, self.settings
+        if not len(held):
+            return {}
+        mine = processes.share(torch.arange(len(held)))
+        victim = processes.victim(self.victim.model, "eval")
+        victim.stiff = self.victim.stiff
+        # Examples keep their numbers in the whole set: attacks start alike in every process.
+        device = processes.device
+        part = ValidationSet(
+            victim, held.x[mine].to(device), held.y[mine].to(device), mine.to(device),
+            self.threats, settings.validate_steps, settings.bounds,
+        )  # fmt: skip
+        counts = processes.gather(count(part.correct()))
+        names = dict.fromkeys(name for some in counts for name in some)
+        found = {f"valid_{n}": sum(some[n] for some in counts) / len(held) for n in names}
+        if settings.select == "margin":
+            sums = processes.gather(float(part.margins().sum()))
+            found["valid_margin"] = sum(sums) / len(held)
+        return found
 
 
 def require_margins(threats: Sequence[Threat]) -> None:

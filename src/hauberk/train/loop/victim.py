@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hauberk.victims.victim import Victim
 
 
-class Target(Victim):
+class TrainVictim(Victim):
     """A victim that adds up the seconds that attacks hold it.
 
     Attributes:
