@@ -16,6 +16,7 @@ from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_of, try_on
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.walk import BLOCK, Progress, Walk
+from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.core.preflight import screen
 from hauberk.store.ledger import Ledger
 from hauberk.store.memory import Memory
@@ -87,7 +88,8 @@ def evaluate(
         "union_only": union_only,
         "all_attacks": all_attacks,
         "block": BLOCK,
-        **facts_of(victim, x, y, bounds, seed, batch_size, warned),
+        "models": fingerprints({"model": victim}, {"suite": chosen.stages, "threats": parts}),
+        **facts_of(victim, x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
@@ -120,8 +122,8 @@ def _ids(ids: Tensor | None, n: int) -> Tensor:
 
 
 def facts_of(
-    victim: Victim, x: Tensor, y: Tensor, box: Box, seed: int, batch_size: int | None,
-    warned: list[str],
+    victim: Victim, x: Tensor, y: Tensor, ids: Tensor, box: Box, seed: int,
+    batch_size: int | None, warned: list[str],
 ) -> dict[str, Any]:  # fmt: skip
     """What the manifest of every run records of its data, its model and its surroundings."""
     return {
@@ -129,9 +131,9 @@ def facts_of(
         "seed": seed,
         "box": [v.tolist() if isinstance(v, Tensor) else v for v in (box.lo, box.hi)],
         "n": len(x),
-        "data_crc": crc32(
-            x.detach().cpu().contiguous().numpy().tobytes(), crc32(y.cpu().numpy().tobytes())
-        ),
+        "images_crc": _crc(x),
+        "labels_crc": _crc(y),
+        "ids_crc": _crc(ids),
         "torch_version": torch.__version__,
         "device": str(victim.device),
         "batch_size": batch_size,
@@ -139,3 +141,7 @@ def facts_of(
         "warnings": warned,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _crc(values: Tensor) -> int:
+    return crc32(values.detach().cpu().contiguous().numpy().tobytes())

@@ -15,6 +15,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.evaluation.core.judge import Verdict, decide, judge
+from hauberk.evaluation.core.same import require_same_decisions
 from hauberk.maths.losses import margin
 from hauberk.store.ledger import Ledger
 from hauberk.store.memory import Memory
@@ -94,8 +95,11 @@ class _Block:
         begun = time.perf_counter()
         device = walk.victim.device
         logits, wrong = decide(walk.victim, self.x.to(device), self.y.to(device))
+        margins = -margin(logits.double(), self.y.to(device)).cpu()
         if walk.store.has(key):
-            return logits, torch.from_numpy(walk.store.part(key)["correct"].astype(bool))
+            part = walk.store.part(key)
+            require_same_decisions(part, self.ids, margins, ~wrong, logits)
+            return logits, torch.from_numpy(part["correct"].astype(bool))
         if bool(logits.isnan().any()):
             bad = int(self.ids[logits.isnan().any(1).cpu()][0])
             raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
@@ -103,7 +107,7 @@ class _Block:
             "id": self.ids.numpy(),
             "label": self.y.cpu().numpy(),
             "prediction": logits.argmax(1).cpu().numpy(),
-            "margin": -margin(logits.double(), self.y.to(device)).cpu().numpy(),
+            "margin": margins.numpy(),
             "correct": (~wrong).cpu().numpy(),
             "seconds": np.full(len(self.y), (time.perf_counter() - begun) / max(1, len(self.y))),
         }

@@ -13,6 +13,7 @@ from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evaluate import _ids, facts_of
+from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.minmax.groups import groups
 from hauberk.evaluation.minmax.result import MinMaxResult
 from hauberk.evaluation.minmax.run import Run
@@ -21,7 +22,6 @@ from hauberk.evaluation.minmax.setup import (
     bound_to,
     chosen,
     domains_of,
-    fingerprint,
     told_of,
     victims_of,
 )
@@ -138,7 +138,9 @@ def minmax(
         "kind": "minmax",
         "threat": str(bound),
         "parts": [str(domain) for domain in every],
-        "models": fingerprint(named),
+        "models": fingerprints(
+            named, {"domains": every, "objectives": objectives, "attack": method, "threat": bound}
+        ),
         "group": group,
         "by_class": by_class,
         "attack": method.describe(),
@@ -148,7 +150,7 @@ def minmax(
         "stop": stop,
         "block": BLOCK,
         "members": [] if not isinstance(bound, Each) else [str(part) for part in bound.parts],
-        **facts_of(next(iter(named.values())), x, y, bounds, seed, batch_size, warned),
+        **facts_of(next(iter(named.values())), x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)

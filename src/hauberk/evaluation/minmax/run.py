@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.evaluation.core.judge import decide, measure
+from hauberk.evaluation.core.same import require_same_domains
 from hauberk.maths.rng import Draws
 from hauberk.maths.seeding import seeded
 from hauberk.objectives.combined import Combined
@@ -83,12 +84,14 @@ class Run:
 
     def clean(self) -> None:
         """The decisions on the clean inputs, and what they are."""
-        if self.store.has("clean"):
-            return
         first = self.ids if self.ids.dim() == 1 else self.ids[:, 0]
         members = len(self.threat.parts) if isinstance(self.threat, Each) else None
         shown = self.x if members is None else self.x.unsqueeze(1).repeat_interleave(members, 1)
         wrong = self.wrong(shown, self.y, first)
+        if self.store.has("clean"):
+            recorded = self.store.tensors("clean")["wrong"].bool().transpose(0, 1)
+            require_same_domains(wrong.transpose(0, 1), recorded.transpose(0, 1), first)
+            return
         self.store.write(
             "clean",
             {"id": first.numpy()},

@@ -4,9 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from zlib import crc32
 
-import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
@@ -173,19 +171,3 @@ def told_of(objective: Combined) -> dict[str, Any]:
         if hasattr(objective, name):
             told[name] = getattr(objective, name)
     return told
-
-
-def fingerprint(named: Mapping[str, Victim]) -> dict[str, int]:
-    """A number that tells each model's values apart from others', so that no run resumes on them.
-
-    0 for what is no module.
-    """
-    found = {}
-    for name, victim in named.items():
-        crc = 0
-        if isinstance(victim.model, nn.Module):
-            for value in (*victim.model.parameters(), *victim.model.buffers()):
-                numbers = value.detach().cpu().contiguous().view(-1)
-                crc = crc32(numbers.view(torch.uint8).numpy().tobytes(), crc)
-        found[name] = crc
-    return found

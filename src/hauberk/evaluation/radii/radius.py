@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evaluate import _ids, facts_of
 from hauberk.evaluation.accuracy.walk import BLOCK, Progress, Walk
+from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.core.preflight import screen
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.evaluation.radii.summary import read, summarise, with_summary
@@ -111,7 +112,11 @@ def radius(
         "solvers": {s.name: s.solver.describe() for s in searches},
         "budget": budget if isinstance(solver, str) else None,
         "block": BLOCK,
-        **facts_of(victim, x, y, bounds, seed, batch_size, warned),
+        "models": fingerprints(
+            {"model": victim},
+            {"metrics": asked.metrics, "solver": {s.name: s.solver for s in searches}},
+        ),
+        **facts_of(victim, x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
     store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
