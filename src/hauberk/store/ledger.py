@@ -15,11 +15,9 @@ import errno
 import json
 import os
 import re
-import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,23 +25,19 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.store.files import (
-    LOCK,
-    TEMPORARY,
     TENSORS,
     Columns,
     corrupt,
-    differences,
-    is_temporary,
-    lock,
     plain,
     put,
     read_json,
-    short,
     to_array,
     to_json,
     to_parquet,
 )
+from hauberk.store.folder import Folder
 
+MANIFEST = "manifest.json"
 VOLATILE = frozenset(
     {"batch_size", "command", "device", "finished", "out", "resume", "started", "warnings"}
     | {"workers"}
@@ -64,6 +58,7 @@ class Ledger:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
+        self._folder: Folder | None = None
 
     @classmethod
     def create(cls, path: str | Path, manifest: Mapping[str, Any], resume: bool = False) -> Self:
@@ -77,26 +72,9 @@ class Ledger:
             InputError: if the path holds another run or other files, or cannot be written; if the
                 run to resume has other settings, or another process is writing to it.
         """
-        path, wanted = Path(path), plain(dict(manifest))
-        if os.path.exists(path) and not os.path.isdir(path):  # these two never raise
-            raise InputError(f"{path} is a file: choose another --out, a folder for the run")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            _require_free(path, resume)
-            ledger = cls(path, wanted)
-            if (held := lock(path)) is not None:
-                weakref.finalize(ledger, os.close, held)
-            if os.path.exists(path / "manifest.json"):
-                _require_free(path, resume)  # again: another process may have been faster
-                ledger.manifest = read_json(path / "manifest.json")
-                _require_same(path, ledger.manifest, wanted)
-                ledger._clean()
-            else:
-                put(path / "manifest.json", to_json(wanted))
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {path} ({error.strerror or error}): choose another --out"
-            ) from error
+        folder = Folder.take(path, manifest, MANIFEST, resume=resume, volatile=VOLATILE)
+        ledger = cls(folder.path, folder.settings)
+        ledger._folder = folder
         return ledger
 
     @classmethod
@@ -110,9 +88,9 @@ class Ledger:
         if not os.path.isdir(path):
             what = "is a file" if os.path.exists(path) else "does not exist"
             raise InputError(f"{path} {what}: give the folder of a run, its --out")
-        if not os.path.isfile(path / "manifest.json"):
-            raise InputError(f"{path} holds no manifest.json: give the folder of a run, its --out")
-        return cls(path, read_json(path / "manifest.json"))
+        if not os.path.isfile(path / MANIFEST):
+            raise InputError(f"{path} holds no {MANIFEST}: give the folder of a run, its --out")
+        return cls(path, read_json(path / MANIFEST))
 
     def write(self, key: str, rows: Columns, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part: columns of equal length, and tensors of any shape and dtype.
@@ -178,10 +156,7 @@ class Ledger:
                     f"{self._file(key, 'parquet')} has other columns than {keys[0]}: "
                     f"delete {self._file(key, '*')}, and run again with --resume"
                 )
-        # An empty column has lost its type: leave it out wherever another part has rows.
-        filled = [part for part in parts if any(map(len, part.values()))] or parts[:1]
-        names = parts[0].keys() if parts else ()
-        return {name: np.concatenate([part[name] for part in filled]) for name in names}
+        return joined(parts)
 
     def tensors(self, key: str) -> dict[str, Tensor]:
         """Tensors of one part, on the CPU; {} if it was written without.
@@ -239,38 +214,78 @@ class Ledger:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise corrupt(file, error) from error
 
-    def _clean(self) -> None:
-        """Remove what a killed run left half-written."""
-        for folder in (self.path, self.path / "parts"):
-            for entry in folder.glob(f".*{TEMPORARY}"):
-                with suppress(OSError):
-                    entry.unlink()
+
+class MemoryLedger:
+    """A ledger that forgets: what a run writes to when it is given no folder.
+
+    Example:
+        >>> ledger = MemoryLedger({"kind": "toy"})
+        >>> ledger.write("clean-00000", {"id": [3, 4]})
+        >>> ledger.rows("clean-")["id"].tolist()
+        [3, 4]
+    """
+
+    path: Path | None = None
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self.manifest = dict(manifest)
+        self._parts: dict[str, tuple[dict[str, npt.NDArray[Any]], dict[str, Tensor]]] = {}
+        self._summary: dict[str, Any] | None = None
+
+    def has(self, key: str) -> bool:
+        """Whether the part is there."""
+        return key in self._parts
+
+    def write(self, key: str, rows: Columns, tensors: Mapping[str, Tensor] | None = None) -> None:
+        """Add a part, as :meth:`Ledger.write` does."""
+        columns = {name: np.asarray(values) for name, values in rows.items()}
+        self._parts[key] = (columns, dict(tensors or {}))
+
+    def part(self, key: str) -> dict[str, npt.NDArray[Any]]:
+        """Columns of one part."""
+        return self._parts[key][0]
+
+    def tensors(self, key: str) -> dict[str, Tensor]:
+        """Tensors of one part."""
+        return self._parts[key][1]
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Keys of all parts that start with ``prefix``, sorted."""
+        return sorted(key for key in self._parts if key.startswith(prefix))
+
+    def rows(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+        """Columns of all parts that start with ``prefix``, one after the other; {} without."""
+        return joined([self.part(key) for key in self.keys(prefix)])
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Keep the summary."""
+        self._summary = dict(summary)
+
+    def summary(self) -> dict[str, Any] | None:
+        """The summary; None while the run is unfinished."""
+        return self._summary
 
 
-def _require_free(path: Path, resume: bool) -> None:
-    """Refuse a folder that holds somebody else's files, or a run that is not to be resumed."""
-    if os.path.exists(path / "manifest.json"):
-        if not resume:
-            raise InputError(
-                f"{path} already holds another run: choose another --out, "
-                "or pass --resume to continue it"
-            )
-    elif any(not is_temporary(entry) and entry.name != LOCK for entry in path.iterdir()):
-        raise InputError(
-            f"{path} holds files but no manifest.json, so it is no run of hauberk: "
-            "choose another --out, or an empty folder"
-        )
+Store: TypeAlias = Ledger | MemoryLedger
 
 
-def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    there, here = ({k: v for k, v in m.items() if k not in VOLATILE} for m in (there, here))
-    was, now = (str(m.get("hauberk_version")).split(".")[:2] for m in (there, here))
-    if was == now:  # patches change no numbers
-        there["hauberk_version"] = here["hauberk_version"] = None
-    if found := differences(there, here):
-        told = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:8]]
-        more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
-        raise InputError(
-            f"{path} holds a run with other settings, so it cannot be resumed: "
-            f"{'; '.join(told)}{more}: use the same settings, or choose another --out"
-        )
+def joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+    """Columns of several parts as one; an empty column, which has lost its type, adds nothing."""
+    filled = [part for part in parts if any(map(len, part.values()))] or list(parts[:1])
+    names = parts[0].keys() if parts else ()
+    return {name: np.concatenate([part[name] for part in filled]) for name in names}
+
+
+def places(ids: Any, wanted: Any) -> npt.NDArray[np.int64]:
+    """The row of each wanted id among ``ids`` (N,), all different; -1 for one that is not there.
+
+    Example:
+        >>> places([7, 3, 5], [5, 7, 6]).tolist()
+        [2, 0, -1]
+    """
+    ids, wanted = (np.asarray(v, dtype=np.int64) for v in (ids, wanted))
+    order = np.argsort(ids, kind="stable")
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    at = order[np.searchsorted(ids, wanted, sorter=order).clip(max=len(ids) - 1)]
+    return np.where(ids[at] == wanted, at, -1)

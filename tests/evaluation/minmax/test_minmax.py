@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 import hauberk as hb
-import hauberk.evaluation.minmax.minmax as module
 from hauberk import InputError
 from hauberk.attacks import APGD, MSD, PGD
 from hauberk.evaluation.minmax import minmax as module

@@ -18,8 +18,7 @@ from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.walk import BLOCK, Progress, Walk
 from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.core.preflight import screen
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
 
@@ -92,7 +91,7 @@ def evaluate(
         **facts_of(victim, x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
-    store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
+    store = MemoryLedger(facts) if out is None else Ledger.create(out, facts, resume=resume)
     Walk(
         victim, x, y, names, schedule, bounds, seed, store, progress, union_only, all_attacks
     )()  # fmt: skip

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Result:
     """
 
     summary: dict[str, Any]
-    store: Ledger | Memory = field(repr=False)
+    store: Ledger | MemoryLedger = field(repr=False)
 
     @property
     def clean_accuracy(self) -> float:

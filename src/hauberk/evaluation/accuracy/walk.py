@@ -17,8 +17,7 @@ from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.evaluation.core.judge import Verdict, decide, judge
 from hauberk.evaluation.core.same import require_same_decisions
 from hauberk.maths.losses import margin
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
 
@@ -47,7 +46,7 @@ class Walk:
     schedule: list[tuple[Threat, str, Stage]]
     box: Box
     seed: int
-    store: Ledger | Memory
+    store: Ledger | MemoryLedger
     progress: Callable[[Progress], None] | None = None
     union_only: bool = False
     all_attacks: bool = False

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
@@ -124,7 +125,7 @@ def _code(function: Callable[..., Any]) -> str:
 
 def _values(model: nn.Module) -> Iterator[bytes]:
     for name, value in (*model.named_parameters(), *model.named_buffers()):
-        if isinstance(value, nn.parameter.UninitializedTensorMixin):
+        if isinstance(value, UninitializedParameter | UninitializedBuffer):
             continue
         yield f"{name} {tuple(value.shape)} {value.dtype}".encode()
         yield _bytes(value)

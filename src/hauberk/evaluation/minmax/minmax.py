@@ -28,8 +28,7 @@ from hauberk.evaluation.minmax.setup import (
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
 from hauberk.objectives.minmax import Average, MinMax
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
@@ -153,7 +152,7 @@ def minmax(
         **facts_of(next(iter(named.values())), x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
-    store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
+    store = MemoryLedger(facts) if out is None else Ledger.create(out, facts, resume=resume)
     run = Run(method, bound, every, x, y, names, bounds, seed, judge_draws, stop, store, BLOCK)
     run.clean()
     total = len(objectives) * -(-len(x) // BLOCK)

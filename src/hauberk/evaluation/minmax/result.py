@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 
-Store = Memory | Ledger
+Store = MemoryLedger | Ledger
 METRICS = ("asr_all", "asr_avg", "asr_group", "asr_any")
 
 

@@ -14,8 +14,7 @@ from hauberk.maths.rng import Draws
 from hauberk.maths.seeding import seeded
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each
 from hauberk.victims.victim import Victim
@@ -33,7 +32,7 @@ class Run:
     seed: int
     judge_draws: int
     stop: bool
-    store: Memory | Ledger
+    store: MemoryLedger | Ledger
     size: int
     """Perturbations that are written down together."""
     spent: tuple[int, int] = field(default=(0, 0))

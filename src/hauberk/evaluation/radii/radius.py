@@ -19,8 +19,7 @@ from hauberk.evaluation.radii.summary import read, summarise, with_summary
 from hauberk.evaluation.radii.walk import Search, part_of, search_all
 from hauberk.solvers import solver_for
 from hauberk.solvers.base import Solver
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.measured import Measured
@@ -119,7 +118,7 @@ def radius(
         **facts_of(victim, x, y, names, bounds, seed, batch_size, warned),
         **(manifest or {}),
     }
-    store = Memory(facts) if out is None else Ledger.create(out, facts, resume=resume)
+    store = MemoryLedger(facts) if out is None else Ledger.create(out, facts, resume=resume)
     search_all(Walk(victim, x, y, names, [], bounds, seed, store, progress), searches)
     found = read(store, list(asked.metrics), asked.balls)
     clean = store.rows("clean-")

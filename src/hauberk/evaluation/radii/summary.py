@@ -16,8 +16,7 @@ from hauberk.evaluation.accuracy.summary import fingerprint, wilson
 from hauberk.evaluation.radii.result import Radii
 from hauberk.evaluation.radii.walk import part_of
 from hauberk.maths.steps import per_example
-from hauberk.store.ledger import Ledger
-from hauberk.store.memory import Memory
+from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.ball import Ball
 from hauberk.threats.metric import Metric
 
@@ -28,14 +27,16 @@ POINTS = 101
 """Sizes at which ``summary.json`` tells the accuracy; the ledger holds every radius."""
 
 
-def read(store: Ledger | Memory, metrics: Sequence[str], balls: Sequence[Ball]) -> dict[str, Radii]:
+def read(
+    store: Ledger | MemoryLedger, metrics: Sequence[str], balls: Sequence[Ball]
+) -> dict[str, Radii]:
     """Radii by metric from a run's parts, and the union's if there are balls."""
     clean = store.rows("clean-")
     found = {name: _radii(store, clean, name) for name in metrics}
     return found | ({"union": united(found, balls)} if balls else {})
 
 
-def _radii(store: Ledger | Memory, clean: Rows, metric: str) -> Radii:
+def _radii(store: Ledger | MemoryLedger, clean: Rows, metric: str) -> Radii:
     ids, correct = clean["id"].astype(np.int64), clean["correct"].astype(bool)
     rows = store.rows(part_of(metric))
     if len(rows.get("id", ())) != int(correct.sum()):
@@ -66,7 +67,7 @@ def _radii(store: Ledger | Memory, clean: Rows, metric: str) -> Radii:
     )
 
 
-def _points(store: Ledger | Memory, metric: str) -> Tensor:
+def _points(store: Ledger | MemoryLedger, metric: str) -> Tensor:
     """The points of all examples; the clean inputs where there is none."""
     blocks = []
     for key in store.keys("clean-"):

@@ -1,0 +1,137 @@
+"""The folder of a run: taken by one process, refused to other runs, resumed with the same settings.
+
+Both a ledger and a training keep theirs so. The settings stand in one JSON file of the folder; a
+folder with that file holds a run.
+"""
+
+import os
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from hauberk.errors import InputError
+from hauberk.store.files import (
+    LOCK,
+    TEMPORARY,
+    differences,
+    is_temporary,
+    lock,
+    plain,
+    put,
+    read_json,
+    short,
+    to_json,
+)
+
+SHOWN = 8
+"""Most differences that one message names."""
+
+
+class Folder:
+    """A folder that this process writes to, and the settings of the run in it.
+
+    Attributes:
+        path: the folder.
+        settings: what its settings file says: of a resumed run, what it was begun with.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], held: int | None) -> None:
+        self.path, self.settings = path, settings
+        self._release = weakref.finalize(self, os.close, held) if held is not None else None
+
+    @classmethod
+    def take(
+        cls, path: str | Path, settings: Mapping[str, Any], file: str, *, resume: bool = False,
+        volatile: frozenset[str] = frozenset(),
+    ) -> Self:  # fmt: skip
+        """Make a folder for a run, or with ``resume`` take up the run that it holds.
+
+        What a killed run left half-written is removed. While the object lives (or until
+        :meth:`close`) no other process can take the folder.
+
+        Args:
+            path: the folder; made if it is missing.
+            settings: what decides the run's results.
+            file: name of the settings file, such as ``manifest.json``.
+            resume: whether a run that is there may be continued.
+            volatile: settings in which a resumed run may differ from what it was begun with. The
+                patch number of ``hauberk_version`` may differ as well.
+
+        Raises:
+            InputError: if the folder holds another run or other files, if the run in it has other
+                settings, if it cannot be written, or if another process is writing to it.
+        """
+        path, wanted = Path(path), plain(dict(settings))
+        if os.path.exists(path) and not os.path.isdir(path):  # these two never raise
+            raise InputError(f"{path} is a file: choose another --out, a folder for the run")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _require_free(path, file, resume)
+            folder = cls(path, wanted, lock(path))
+            try:
+                folder._settle(file, wanted, resume, volatile)
+            except BaseException:
+                folder.close()
+                raise
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {path} ({error.strerror or error}): choose another --out"
+            ) from error
+        return folder
+
+    def close(self) -> None:
+        """Let other processes in."""
+        if self._release is not None:
+            self._release()
+
+    def _settle(
+        self, file: str, wanted: dict[str, Any], resume: bool, volatile: frozenset[str]
+    ) -> None:
+        if not os.path.exists(self.path / file):
+            put(self.path / file, to_json(wanted))
+            return
+        _require_free(self.path, file, resume)  # again: another process may have been faster
+        self.settings = read_json(self.path / file)
+        require_same(self.path, self.settings, wanted, volatile)
+        for place in (self.path, self.path / "parts"):
+            for entry in place.glob(f".*{TEMPORARY}"):
+                with suppress(OSError):
+                    entry.unlink()
+
+
+def require_same(
+    path: Path, there: Mapping[str, Any], here: Mapping[str, Any], volatile: frozenset[str]
+) -> None:
+    """Refuse to resume a run with other settings, in one line that names what differs.
+
+    Raises:
+        InputError: unless all settings but the volatile ones are equal.
+    """
+    one, other = ({k: v for k, v in m.items() if k not in volatile} for m in (there, here))
+    was, now = (str(m.get("hauberk_version")).split(".")[:2] for m in (one, other))
+    if was == now:  # patches change no numbers
+        one["hauberk_version"] = other["hauberk_version"] = None
+    if found := differences(one, other):
+        told = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:SHOWN]]
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise InputError(
+            f"{path} holds a run with other settings, so it cannot be resumed: "
+            f"{'; '.join(told)}{more}: use the same settings, or choose another --out"
+        )
+
+
+def _require_free(path: Path, file: str, resume: bool) -> None:
+    """Refuse a folder that holds somebody else's files, or a run that is not to be resumed."""
+    if os.path.exists(path / file):
+        if not resume:
+            raise InputError(
+                f"{path} already holds another run: choose another --out, "
+                "or pass --resume to continue it"
+            )
+    elif any(not is_temporary(entry) and entry.name != LOCK for entry in path.iterdir()):
+        raise InputError(
+            f"{path} holds files but no {file}, so it is no run of hauberk: "
+            "choose another --out, or an empty folder"
+        )
