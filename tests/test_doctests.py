@@ -77,7 +77,8 @@ def own_docstring(value):
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert not failures(import_module(name))
+    report = failures(import_module(name))
+    assert not report, report
     assert not list(tmp_path.iterdir()), "an example writes files"
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.data import toy
-from hauberk.data.toy import BOX, Both, Chorus, Loud, Toy, remark10
+from hauberk.data.toy import BOX, Both, Strong, Toy, Weak, remark10
 from hauberk.threats import L1, Linf
 from hauberk.threats.affine import Affine
 from hauberk.threats.finite import Swaps
@@ -36,8 +36,8 @@ def trained(kind):
 
 
 MODELS = {
-    "loud": lambda kind: Loud(),
-    "chorus": lambda kind: Chorus(49),
+    "strong": lambda kind: Strong(),
+    "weak": lambda kind: Weak(49),
     "both": lambda kind: Both(),
     "random": lambda kind: network(1),
     "trained": trained,
@@ -82,10 +82,10 @@ def test_theorem_1_linf_and_l1_exclude_each_other(make):
     data = Toy(d=D, p0=0.9)
     x, label = data.sample(20_000)
     model = make(0.9)
-    loud, hushed = toy.flipped(x), toy.hushed(data, x, label)
-    assert Linf(2 * data.eta + 1e-6).contains(x, hushed, box=BOX).all()
-    assert L1(2).contains(x, loud, box=BOX).all()
-    both = right(model, loud, label) + right(model, hushed, label)
+    strong, weak = toy.reverse_strong(x), toy.reverse_weak(data, x, label)
+    assert Linf(2 * data.eta + 1e-6).contains(x, weak, box=BOX).all()
+    assert L1(2).contains(x, strong, box=BOX).all()
+    both = right(model, strong, label) + right(model, weak, label)
     assert both == pytest.approx(1, abs=4 / sqrt(20_000))
 
 
@@ -94,39 +94,39 @@ def test_theorem_2_linf_and_swaps_nearly_exclude_each_other(make):
     data, n = Toy(d=D), 49
     x, label = data.sample(20_000)
     model = make(None)
-    swapped = toy.swapped_twice(data, x, label, n)
+    swapped = toy.swap_twice(data, x, label, n)
     assert torch.equal(swapped[:, n:], x[:, n:])  # a permutation of the first n
     torch.testing.assert_close(swapped.sort(1).values, x.sort(1).values, rtol=0, atol=0)
-    both = right(model, swapped, label) + right(model, toy.hushed(data, x, label), label)
+    both = right(model, swapped, label) + right(model, toy.reverse_weak(data, x, label), label)
     figures = remark10(n=n, samples=20_000)
-    assert both <= 1 + figures.toward + figures.away + 4 / sqrt(20_000)
+    assert both <= 1 + figures.same + figures.other + 4 / sqrt(20_000)
 
 
 def test_theorem_2_improves_with_the_budget():
     few, many = (remark10(n=n, samples=20_000) for n in (9, 100))
-    assert many.least > few.least + 0.05
+    assert many.lower_bound > few.lower_bound + 0.05
 
 
 def test_remark_10_has_the_papers_figures():
     found = remark10(samples=50_000)
     noise = 4 * sqrt(0.5 / 50_000)
-    assert found.toward == pytest.approx(0.065, abs=noise + 5e-4)
-    assert found.away == pytest.approx(0.085, abs=noise + 5e-4)
-    assert found.least == pytest.approx(0.425, abs=noise + 5e-4)
-    assert found.loud <= 0.08
-    assert found.chorus <= 0.05
+    assert found.same == pytest.approx(0.065, abs=noise + 5e-4)
+    assert found.other == pytest.approx(0.085, abs=noise + 5e-4)
+    assert found.lower_bound == pytest.approx(0.425, abs=noise + 5e-4)
+    assert found.strong <= 0.08
+    assert found.weak <= 0.05
     # The closed forms are those of samples, too.
     data = Toy(d=D)
     x, label = data.sample(20_000)
     worst = x.clone()
     worst[:, :1] -= 2 * data.eta * toy.sign_of(label, x)
-    assert 1 - right(Loud(), worst, label) == pytest.approx(found.loud, abs=0.008)
-    assert 1 - right(Chorus(49), x, label) == pytest.approx(found.chorus, abs=0.006)
+    assert 1 - right(Strong(), worst, label) == pytest.approx(found.strong, abs=0.008)
+    assert 1 - right(Weak(49), x, label) == pytest.approx(found.weak, abs=0.006)
     # and no swap within the first 49 features reaches this sum
     region = Swaps(49).at(x[:50], BOX)
     members = region.candidate(torch.arange(49).expand(50, -1))
-    sums = Chorus(49).score(members.flatten(0, 1)).view(50, 49)
-    torch.testing.assert_close(sums, Chorus(49).score(x[:50]).unsqueeze(1).expand(50, 49))
+    sums = Weak(49).score(members.flatten(0, 1)).view(50, 49)
+    torch.testing.assert_close(sums, Weak(49).score(x[:50]).unsqueeze(1).expand(50, 49))
 
 
 @models
@@ -134,15 +134,15 @@ def test_theorem_11_a_mixture_erases_the_label(make):
     """x_0 is 0 and the rest is noise: every classifier is right on half of them at most."""
     data = Toy(d=D, p0=CERTAIN)
     x, label = data.sample(20_000)
-    assert right(make(CERTAIN), toy.erased(data, x, label), label) <= 0.5 + 2 / sqrt(20_000)
+    assert right(make(CERTAIN), toy.erase(data, x, label), label) <= 0.5 + 2 / sqrt(20_000)
 
 
 def test_theorem_11_the_eraser_lies_in_the_mixture():
     data = Toy(d=D, p0=CERTAIN)
     x, label = data.sample(100, dtype=torch.float64)
     mixture = Affine(Linf(3 / sqrt(D)), L1(3), betas=(2 / 3,))
-    point = toy.erased(data, x, label)
-    middle = toy.hushed(data, x, label, times=1 - 1e-12)  # lest rounding carry it outside
+    point = toy.erase(data, x, label)
+    middle = toy.reverse_weak(data, x, label, times=1 - 1e-12)  # so that rounding leaves it inside
     middle[:, 0] = x[:, 0]
     point[:, 1:] = middle[:, 1:]
     witness = torch.cat([torch.full((100, 1), 1.0, dtype=x.dtype), middle], 1)
@@ -198,11 +198,9 @@ def test_the_command_prints_the_figures(capsys, monkeypatch):
         (lambda: remark10(n=0), "n=0"),
         (lambda: remark10(n=300), "n=300"),
         (lambda: remark10(samples=0), "samples=0"),
-        (lambda: toy.swapped_twice(Toy(d=3), torch.zeros(1, 4), torch.zeros(1).long(), 5), "n is"),
+        (lambda: toy.swap_twice(Toy(d=3), torch.zeros(1, 4), torch.zeros(1).long(), 5), "n is"),
         (
-            lambda: toy.swapped_twice(
-                Toy(d=3, p0=1.0), torch.zeros(1, 4), torch.zeros(1).long(), 2
-            ),
+            lambda: toy.swap_twice(Toy(d=3, p0=1.0), torch.zeros(1, 4), torch.zeros(1).long(), 2),
             "p0=None",
         ),
     ],

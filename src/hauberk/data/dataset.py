@@ -1,6 +1,5 @@
-"""What a loader returns, what a source offers, and how arrays become tensors."""
+"""A labelled data set, and the conversion of arrays to its tensors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,11 +17,19 @@ Array: TypeAlias = npt.NDArray[Any] | Tensor
 class Dataset:
     """Labelled images on the CPU.
 
-    - `images`: float32 (N, ...); (N, C, H, W) in [0, 1] if they came as uint8.
-    - `labels`: int64 (N,), not negative.
-    - `ids`: int64 (N,), positions in the whole data set, whatever `limit` and `offset` were.
-    - `name`: what the user asked for, such as "mnist:test".
-    - `classes`: how many classes there are, or None if the source does not say.
+    Args:
+        images: float32 (N, ...); (N, C, H, W) in [0, 1] if they came as uint8.
+        labels: int64 (N,), not negative.
+        ids: int64 (N,), positions in the whole data set, independent of `limit` and `offset`.
+        name: the text that named it, such as "mnist:test".
+        classes: number of classes, or None if the source does not say.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.data import Dataset
+        >>> images, labels = torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1])
+        >>> len(Dataset(images, labels, torch.arange(3), name="mine", classes=2))
+        3
     """
 
     images: Tensor
@@ -35,42 +42,29 @@ class Dataset:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class Source:
-    """A data set not yet converted: `read(start, stop)` gives that window's images and labels."""
-
-    size: int
-    read: Callable[[int, int], tuple[Array, Array]]
-    classes: int | None = None
-
-
-def array_source(images: Array, labels: Array, spec: str, classes: int | None = None) -> Source:
-    """A source over arrays in memory; `InputError` unless there is one integer label an image."""
-    if images.ndim < 1 or labels.ndim != 1:
-        raise InputError(
-            f"{spec}: labels of shape {tuple(labels.shape)} for images of shape "
-            f"{tuple(images.shape)}: give images (N, ...) and labels (N,)"
-        )
-    if len(images) != len(labels):
-        raise InputError(
-            f"{spec}: {len(images)} images but {len(labels)} labels: "
-            "they must be of equal length; fetch or make the files again"
-        )
-    return Source(len(labels), lambda a, b: (images[a:b], labels[a:b]), classes)
-
-
 def to_images(images: Array, spec: str) -> Tensor:
     """Float32 images: uint8 is divided by 255 and made NCHW, floats keep their shape and values.
 
-    uint8 of shape (N, H, W) gets one channel; (N, H, W, C) and (N, C, H, W) are told apart by the
-    last dimension: if it is 1, 3 or 4 it is the channels. uint8 (N, D) stays as it is.
+    Args:
+        images: floats of any shape (N, ...), or uint8: (N, H, W) gets one channel; in (N, H, W, C)
+            and (N, C, H, W) the last dimension is the channels if it is 1, 3 or 4; (N, D) keeps
+            its shape.
+        spec: the name of the data set, for error messages.
+
+    Raises:
+        InputError: for another type or shape, and for NaN or infinite values.
+
+    Example:
+        >>> import numpy as np
+        >>> to_images(np.full((2, 28, 28), 255, np.uint8), "mine").shape
+        torch.Size([2, 1, 28, 28])
     """
     if isinstance(images, Tensor):
         tensor = images.detach().cpu()
     elif images.dtype == np.uint8:
         tensor = torch.from_numpy(np.array(images))
     elif images.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # an overflow is infinite, and said below
+        with np.errstate(over="ignore"):  # an overflow is infinite, and refused below
             tensor = torch.from_numpy(np.array(images, dtype=np.float32))
     else:
         raise InputError(f"{spec}: images are {images.dtype}: give uint8 in 0..255, or floats")
@@ -102,7 +96,21 @@ def _to_nchw(images: Tensor, spec: str) -> Tensor:
 
 
 def to_labels(labels: Array, spec: str, classes: int | None) -> Tensor:
-    """Int64 labels; `InputError` unless they are integers, not negative, and below `classes`."""
+    """Int64 labels (N,).
+
+    Args:
+        labels: integers (N,), the numbers of the classes.
+        spec: the name of the data set, for error messages.
+        classes: number of classes, or None if not known.
+
+    Raises:
+        InputError: unless they are integers, not negative, and below `classes`.
+
+    Example:
+        >>> import numpy as np
+        >>> to_labels(np.array([3, 1], np.uint8), "mine", classes=10)
+        tensor([3, 1])
+    """
     if isinstance(labels, Tensor):
         kind, integer = str(labels.dtype), not (labels.is_floating_point() or labels.is_complex())
         integer = integer and labels.dtype != torch.bool

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.data.npz import read_npz
+from hauberk.data.sources.npz import read_npz
 from hauberk.errors import InputError
 from hauberk.models.saved import located
 from hauberk.spec.imports import call, import_object, one_line

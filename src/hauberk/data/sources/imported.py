@@ -6,25 +6,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.data.dataset import Array, Dataset, Source, array_source
+from hauberk.data.dataset import Array, Dataset
+from hauberk.data.source import RawData, Request, in_memory
 from hauberk.errors import InputError
 from hauberk.spec.imports import call, import_object, one_line
 
+USAGE = "pkg.module:attr or path/to/file.py:attr"
 _WANTED = (
     "a pair (images, labels), a torch data set with a length and (image, label) items, "
     "or a callable without arguments that returns one"
 )
 
 
-def imported_source(spec: str, known: str) -> Source:
-    """What the import path `spec` names: arrays, a map-style torch data set, or a callable."""
-    found: Any = import_object(spec, "data", known)
+def open_imported(request: Request, usage: str) -> RawData:
+    """The arrays, the map-style torch data set, or what the callable returns, that a path names.
+
+    Args:
+        request: the import path, `pkg.module:attr` or `path/to/file.py:attr`.
+        usage: what may be written instead, for error messages.
+
+    Raises:
+        InputError: if the path names nothing of the kind, or if its code fails.
+    """
+    spec = request.spec
+    found: Any = import_object(spec, "data", usage)
     if callable(found):
         found = call(found, spec, "data")
     if isinstance(found, Dataset):
-        return array_source(found.images, found.labels, spec, found.classes)
+        return in_memory(found.images, found.labels, spec, found.classes)
     if isinstance(found, tuple | list) and len(found) == 2 and _is_array(found[0]):
-        return array_source(found[0], _to_array(found[1], spec), spec)
+        return in_memory(found[0], _to_array(found[1], spec), spec)
     if isinstance(found, str) or not hasattr(found, "__getitem__"):
         raise InputError(f"data {spec!r} gave a {type(found).__name__}: name {_WANTED}")
     try:
@@ -33,7 +44,7 @@ def imported_source(spec: str, known: str) -> Source:
         raise InputError(f"data {spec!r} gave a {type(found).__name__} without length") from error
     classes = getattr(found, "classes", None)
     count = len(classes) if isinstance(classes, list | tuple) else None
-    return Source(size, lambda start, stop: _read_items(found, spec, start, stop), count)
+    return RawData(size, lambda start, stop: _read_items(found, spec, start, stop), count)
 
 
 def _read_items(dataset: Any, spec: str, start: int, stop: int) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""NumPy archives, without ever unpickling."""
+"""NumPy archives `.npz`, read without unpickling."""
 
 from pathlib import Path
 from typing import Any
@@ -6,28 +6,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hauberk.data.source import DataSource, RawData, Request, in_memory
 from hauberk.errors import InputError
 from hauberk.spec.imports import one_line
 
 
+def _open(request: Request) -> RawData:
+    arrays = read_npz(request.path, ("images", "labels"))
+    return in_memory(arrays["images"], arrays["labels"], request.spec)
+
+
+NPZ = DataSource(
+    "npz",
+    "npz:FILE",
+    "A NumPy archive with arrays images and labels; uint8, or floats in the box.",
+    _open,
+)
+
+
 def read_npz(path: Path, names: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
-    """The arrays `names` of an `.npz` file, or all; `InputError` if it is missing or corrupt."""
+    """The arrays `names` of an `.npz` file, or all of them.
+
+    Args:
+        path: the file.
+        names: which arrays; all if empty.
+
+    Raises:
+        InputError: if the file is missing or corrupt, lacks a name, or holds anything but arrays.
+    """
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {what}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             found = list(archive.files)
-            lacking = [name for name in names if name not in found]
-            arrays = {} if lacking else {name: archive[name] for name in names or found}
+            missing = [name for name in names if name not in found]
+            arrays = {} if missing else {name: archive[name] for name in names or found}
     except Exception as error:  # numpy, zipfile, zlib, lzma: each has its own
         raise InputError(
             f"{path} is no readable .npz file of plain arrays ({one_line(error)}): "
             "fetch or save it again"
         ) from error
-    if lacking:
+    if missing:
         raise InputError(
-            f"{path} holds {', '.join(found[:6]) or 'nothing'}, but no {' and no '.join(lacking)}: "
+            f"{path} holds {', '.join(found[:6]) or 'nothing'}, but no {' and no '.join(missing)}: "
             f"save it with the arrays {' and '.join(names)}"
         )
     # numpy hands out the bytes of members that are no arrays, as in any other zip file.

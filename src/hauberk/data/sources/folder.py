@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hauberk.data.dataset import Array, Source
+from hauberk.data.dataset import Array
+from hauberk.data.source import DataSource, RawData, Request
 from hauberk.errors import InputError
 from hauberk.spec.imports import one_line
 
@@ -18,11 +19,12 @@ _SUFFIXES = frozenset(
 )
 
 
-def folder_source(spec: str, folder: Path) -> Source:
-    """Class k is the k-th folder by name; positions go round the classes, each sorted by name.
+def _open_folder(request: Request) -> RawData:
+    """Class k is the k-th folder by name; images are taken from the classes in turn, by name.
 
     Only the images of the window are opened. Hidden files and files of other kinds are left out.
     """
+    spec, folder = request.spec, request.path
     if not folder.is_dir():
         raise InputError(f"{spec}: {folder} is a file: give a folder that holds one a class")
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -35,7 +37,15 @@ def folder_source(spec: str, folder: Path) -> Source:
         for label, path in enumerate(row)
         if path is not None
     ]
-    return Source(len(items), lambda start, stop: _read(spec, items[start:stop]), len(classes))
+    return RawData(len(items), lambda start, stop: _read(spec, items[start:stop]), len(classes))
+
+
+FOLDER = DataSource(
+    "folder",
+    "folder:DIR",
+    "Images, one folder a class, equal in size and mode. Needs Pillow.",
+    _open_folder,
+)
 
 
 def _images(spec: str, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Folders of images, and data from the user's own code."""
+"""Data from the user's own code."""
 
 import sys
 
@@ -7,96 +7,6 @@ import pytest
 import torch
 
 from hauberk.data import load_data
-from hauberk.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def _own_import_path(monkeypatch, tmp_path):
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.chdir(tmp_path)
-
-
-def refused(*args, **kwargs):
-    with pytest.raises(InputError) as caught:
-        load_data(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-# --- folders
-
-
-def paint(path, value, mode="L", size=(6, 4)):
-    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.new(mode, size, value).save(path)
-
-
-def test_folder_goes_round_the_classes(tmp_path):
-    for name, value in (("b/2.png", 4), ("a/1.png", 1), ("a/2.PNG", 2), ("a/3.bmp", 3)):
-        paint(tmp_path / "d" / name, value)
-    (tmp_path / "d" / "a" / "notes.txt").write_text("no image")
-    (tmp_path / "d" / ".hidden").mkdir()
-    data = load_data("folder:d")
-    assert data.images.shape == (4, 1, 4, 6)
-    assert (data.images[:, 0, 0, 0] * 255).round().tolist() == [1, 4, 2, 3]
-    assert data.labels.tolist() == [0, 1, 0, 0]
-    assert data.classes == 2
-    assert load_data("folder:d", limit=2, offset=1).ids.tolist() == [1, 2]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_folder_in_colour(tmp_path, mode):
-    paint(tmp_path / "d/a/1.png", (10, 20, 30) if mode == "RGB" else 0, mode)
-    data = load_data("folder:d", tmp_path)
-    assert data.images.shape == (1, 3, 4, 6)
-    if mode == "RGB":
-        assert (data.images[0, :, 0, 0] * 255).round().tolist() == [10, 20, 30]
-
-
-def test_folder_images_must_be_alike(tmp_path):
-    paint(tmp_path / "d/a/1.png", 1)
-    paint(tmp_path / "d/b/1.png", 1, size=(6, 5))
-    message = refused("folder:d")
-    assert "equal in size" in message
-    assert "(5, 6)" in message
-    paint(tmp_path / "d/b/1.png", (1, 1, 1), "RGB")
-    assert "all grey or all RGB" in refused("folder:d")
-    paint(tmp_path / "d/b/1.png", (1, 1, 1, 1), "RGBA")
-    assert "mode RGBA" in refused("folder:d")
-    assert len(load_data("folder:d", limit=1)) == 1
-
-
-@pytest.mark.parametrize("keep", [0, 30, 60])
-def test_folder_with_a_corrupt_image(tmp_path, keep):
-    path = tmp_path / "d" / "a" / "1.png"
-    paint(path, 1, size=(60, 60))
-    path.write_bytes(path.read_bytes()[:keep])
-    message = refused("folder:d")
-    assert "no readable image" in message
-    assert "1.png" in message
-
-
-def test_folder_structure(tmp_path):
-    assert "does not exist" in refused("folder:d")
-    (tmp_path / "d").mkdir()
-    assert "no folders" in refused("folder:d")
-    (tmp_path / "d" / "a").mkdir()
-    assert "holds no images" in refused("folder:d")
-    (tmp_path / "f").touch()
-    assert "is a file" in refused("folder:f")
-
-
-def test_folder_without_pillow(tmp_path, monkeypatch):
-    (tmp_path / "d" / "a").mkdir(parents=True)
-    (tmp_path / "d" / "a" / "1.png").touch()
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    assert "pip install pillow" in refused("folder:d")
-
-
-# --- import paths
 
 CODE = """
 import numpy as np
@@ -179,7 +89,7 @@ def test_imported_uint8():
     assert torch.equal(load_data("mydata:uint8").images, torch.ones(2, 3, 5, 5))
 
 
-def test_only_the_window_is_read(tmp_path):
+def test_only_the_window_is_read(refused, tmp_path):
     (tmp_path / "mydata.py").write_text(
         CODE + "\nclass Late(Bad):\n    def item(self, i): return X[i], 5 // i"
     )
@@ -211,12 +121,14 @@ def test_only_the_window_is_read(tmp_path):
         ("par", "did you mean pair?"),
     ],
 )
-def test_imported_errors(attr, says):
+def test_imported_errors(refused, attr, says):
     assert says in refused(f"mydata:{attr}")
 
 
 def test_items_may_be_images_of_other_libraries(tmp_path):
-    paint(tmp_path / "1.png", (255, 0, 0), "RGB")
+    pytest.importorskip("PIL.Image", reason="needs Pillow").new("RGB", (6, 4), (255, 0, 0)).save(
+        tmp_path / "1.png"
+    )
     (tmp_path / "mydata.py").write_text(
         "from PIL import Image\ndata = [(Image.open('1.png'), label) for label in (1, 0, 2)]"
     )

@@ -1,0 +1,64 @@
+"""Windows of a data set, requests that name none, and the real files."""
+
+import pytest
+import torch
+
+from hauberk.data import load_data
+
+
+def test_limit_and_offset_keep_ids():
+    whole, part = load_data("digits:test"), load_data("digits:test", limit=7, offset=30)
+    assert part.ids.tolist() == list(range(30, 37))
+    assert torch.equal(part.images, whole.images[30:37])
+    assert torch.equal(part.labels, whole.labels[30:37])
+    assert load_data("digits:test", limit=100, offset=450).ids.tolist() == list(range(450, 500))
+
+
+def test_bad_windows(refused):
+    assert "limit=0" in refused("digits:test", limit=0)
+    assert "limit=-3" in refused("digits:test", limit=-3)
+    assert "offset=-1" in refused("digits:test", offset=-1)
+    message = refused("digits:test", offset=500)
+    assert "beyond the end" in message
+    assert "500 examples" in message
+
+
+@pytest.mark.parametrize("spec", ["nonsense", "", ":", "nonsense:test", "mnsit:test"])
+def test_unknown_specs_list_the_known(refused, spec):
+    message = refused(spec)
+    assert "digits:train|test" in message
+    assert "folder:DIR" in message
+
+
+def test_the_hub_is_not_read(refused):
+    assert "npz:FILE" in refused("hf:mnist")
+
+
+@pytest.mark.parametrize("spec", ["digits", "mnist:", "fashion:valid", "cifar10:TEST"])
+def test_unknown_splits(refused, spec, tmp_path):
+    message = refused(spec, tmp_path)
+    name = spec.split(":")[0]
+    assert f"{name}:train or {name}:test" in message
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("spec", "shape", "counts"),
+    [
+        ("mnist:test", (10000, 1, 28, 28), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]),
+        ("cifar10:test", (10000, 3, 32, 32), [1000] * 10),
+    ],
+)
+def test_real_files(real_data_dir, spec, shape, counts):
+    data = load_data(spec, real_data_dir)
+    assert data.images.shape == shape
+    assert torch.bincount(data.labels).tolist() == counts
+
+
+@pytest.mark.real
+def test_real_training_files(refused, real_data_dir):
+    assert len(load_data("mnist:train", real_data_dir, offset=59_000)) == 1000
+    data = load_data("cifar10:train", real_data_dir, offset=10_000, limit=10_000)
+    counts = [984, 1007, 1010, 995, 1010, 988, 1008, 1026, 987, 985]
+    assert torch.bincount(data.labels).tolist() == counts
+    assert "fashion" in refused("fashion:test", real_data_dir)
