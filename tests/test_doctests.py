@@ -20,16 +20,13 @@ TO_DO = (
     "hauberk",
     "hauberk.analysis",
     "hauberk.attacks",
-    "hauberk.data",
     "hauberk.evaluation",
     "hauberk.exact",
     "hauberk.maths",
-    "hauberk.models",
     "hauberk.report",
     "hauberk.solvers",
     "hauberk.threats",
     "hauberk.train",
-    "hauberk.transforms",
 )  # fmt: skip
 
 

@@ -87,11 +87,11 @@ def _model(options: Any) -> "nn.Module":
     import torch
 
     from hauberk.models.loading import load_model
-    from hauberk.models.saved import located
+    from hauberk.models.saved import resolve_model
 
     if not options.model:
         raise InputError(NO_MODEL)
-    options.model, options.weights = located(options.model, options.weights)
+    options.model, options.weights = resolve_model(options.model, options.weights)
     try:
         device = None if options.device is None else torch.device(options.device)
     except RuntimeError:

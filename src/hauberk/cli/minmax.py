@@ -63,7 +63,7 @@ def minmax(options: Any) -> int:
 
 def _pairs(options: Any) -> list[tuple[str, str | None]]:
     """Every model with its weights."""
-    from hauberk.models.saved import located
+    from hauberk.models.saved import resolve_model
 
     models, weights = _several(options.model), _several(options.weights)
     if not models:
@@ -81,7 +81,7 @@ def _pairs(options: Any) -> list[tuple[str, str | None]]:
         if file is not None and not Path(file).is_file():
             raise InputError(f"weights {file}: there is no such file: give another --weights")
     pairs = zip(models, files or [None] * len(models), strict=True)
-    return [located(model, file) for model, file in pairs]
+    return [resolve_model(model, file) for model, file in pairs]
 
 
 def _names(options: Any) -> list[str]:

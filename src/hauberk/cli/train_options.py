@@ -86,12 +86,12 @@ def circumstances(options: Any) -> dict[str, Any]:
     """What decides no numbers but how they are computed; refuses what can be refused unseen."""
     import torch
 
-    from hauberk.models.saved import located
+    from hauberk.models.saved import resolve_model
     from hauberk.threats import Box
 
     if not options.model:
         raise InputError(NO_MODEL)
-    options.model, options.weights = located(options.model, options.weights)
+    options.model, options.weights = resolve_model(options.model, options.weights)
     if not options.data:
         raise InputError("no data: give --data, e.g. digits:train, mnist:train or npz:FILE")
     if options.epochs is None:

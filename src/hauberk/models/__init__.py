@@ -1,7 +1,7 @@
-"""The networks of the papers and of public checkpoints, and `load_model` for anybody's.
+"""The networks of the papers and of public checkpoints, and `load_model` for your own.
 
-Every model takes inputs in [0, 1]: normalisation lives inside it, in buffers that are no part of
-its state dict, so public weights load with `strict=True`.
+Every model takes inputs in [0, 1]: it normalises them itself, with buffers that are not part of its
+state dict, so public weights load with `strict=True`.
 """
 
 from hauberk.models.cifar import ModelE, ModelF, ModelG, ModelH

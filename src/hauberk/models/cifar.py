@@ -17,8 +17,18 @@ class ModelE(nn.Module):
     """Wang et al. 2021, Table A1, E: VGG16 with BatchNorm and a single FC layer.
 
     Thirteen 3x3 convolutions with bias and five max-pools. Input (B, 3, 32, 32) in [0, 1], logits
-    (B, classes); 14,728,266 parameters. Keys as in kuangliu/pytorch-cifar. Raises `InputError` for
-    fewer than two classes.
+    (B, classes); 14,728,266 parameters. Keys as in kuangliu/pytorch-cifar.
+
+    Args:
+        classes: number of classes, 2 or more.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelE
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = ModelE().eval()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -44,8 +54,18 @@ class ModelF(nn.Module):
 
     A 3x3 convolution, then 3, 4, 6 and 3 bottlenecks; the 3x3 convolutions have the strides, and
     1x1 convolutions are the shortcuts where the shape changes. Input (B, 3, 32, 32) in [0, 1],
-    logits (B, classes); 23,520,842 parameters. Keys as in kuangliu/pytorch-cifar. Raises
-    `InputError` for fewer than two classes.
+    logits (B, classes); 23,520,842 parameters. Keys as in kuangliu/pytorch-cifar.
+
+    Args:
+        classes: number of classes, 2 or more.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelF
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = ModelF().eval()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -73,8 +93,18 @@ class ModelG(nn.Module):
     w28-10 and w32-10 there, and 34-10 by the count of Zagoruyko & Komodakis 2016. Leaky ReLU of
     slope 0.1; shortcuts without parameters (average pooling, zero channels). Unlike there, images
     are not standardised, and convolutions of stride 2 are padded on both sides. Input
-    (B, 3, 32, 32) in [0, 1], logits (B, classes); 45,901,914 parameters. Raises `InputError` for
-    fewer than two classes.
+    (B, 3, 32, 32) in [0, 1], logits (B, classes); 45,901,914 parameters.
+
+    Args:
+        classes: number of classes, 2 or more.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelG
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = ModelG().eval()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -103,7 +133,18 @@ class ModelH(nn.Module):
 
     Nine inception modules after a 3x3 convolution; two 3x3 convolutions stand for each 5x5 one. No
     auxiliary classifiers. Input (B, 3, 32, 32) in [0, 1], logits (B, classes); 6,166,250
-    parameters. Keys as in kuangliu/pytorch-cifar. Raises `InputError` for fewer than two classes.
+    parameters. Keys as in kuangliu/pytorch-cifar.
+
+    Args:
+        classes: number of classes, 2 or more.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelH
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = ModelH().eval()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, classes: int = 10) -> None:

@@ -11,12 +11,29 @@ from hauberk.models.normalised import Normalised
 class KWSmall(Normalised, nn.Sequential):
     """conv, ReLU, conv, ReLU, flatten, linear, ReLU, linear: keys "0", "2", "5" and "7".
 
-    Conv `c` -> `a` and conv `a` -> `b`, both with kernel `k`, stride 2 and padding `p`; linear
-    `h` -> `f`, where `h` is the number of features after the flatten; linear `f` -> `classes`.
-    With `mean` and `std` (one value a channel) the input in [0, 1] is normalised first.
-    Input (B, c, H, W), logits (B, classes). The default sizes are those of `kwsmall_mnist`.
+    Input (B, c, H, W) in [0, 1], logits (B, classes). The default sizes are those of
+    `kwsmall_mnist`.
 
-    Raises `InputError` if `mean` or `std` does not fit the `c` channels.
+    Args:
+        c: channels of the input.
+        a: channels after the first convolution.
+        b: channels after the second one.
+        k: kernel size of both; their stride is 2.
+        p: padding of both.
+        h: number of features after the flatten.
+        f: number of hidden features.
+        classes: number of classes.
+        mean: one value a channel, with `std`, to normalise the input by; none if empty.
+        std: one value a channel, above 0.
+
+    Raises:
+        InputError: if `mean` or `std` does not fit the `c` channels.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import KWSmall
+        >>> KWSmall()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -59,6 +76,12 @@ def kwsmall_mnist() -> KWSmall:
 
     Fits convex_adversarial's `models/mnist.pth` and `models/fashion_mnist.pth`, and
     fast_adversarial's `MNIST/models/*.pth`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import kwsmall_mnist
+        >>> kwsmall_mnist()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     return KWSmall(1, 16, 32, 4, 1, 1568, 100)
 
@@ -66,7 +89,13 @@ def kwsmall_mnist() -> KWSmall:
 def kwwide_mnist() -> KWSmall:
     """`kwsmall_mnist` at twice the width: 32 and 64 channels, FC 128; 436,202 parameters.
 
-    A pass costs twice as much; ours, for training against several threats at once.
+    A pass costs twice as much; for training against several threats at once.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import kwwide_mnist
+        >>> kwwide_mnist()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     return KWSmall(1, 32, 64, 4, 1, 3136, 128)
 
@@ -75,6 +104,12 @@ def madry_tiny() -> KWSmall:
     """For (B, 1, 28, 28): 4 and 8 channels, kernel 5, FC 128; 52,506 parameters.
 
     Fits alpha-beta-CROWN's `MadryCNN_no_maxpool_tiny.pt`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import madry_tiny
+        >>> madry_tiny()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
     return KWSmall(1, 4, 8, 5, 2, 392, 128)
 
@@ -87,6 +122,16 @@ def kwsmall_cifar10(
 
     The default normalisation is convex_adversarial's; with it fit oval-bab's `cifar_sgd_8px.pth`
     and each network of convex_adversarial's `cifar_small_*px.pth` cascades.
+
+    Args:
+        mean: one value a channel.
+        std: one value a channel.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import kwsmall_cifar10
+        >>> kwsmall_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     return KWSmall(3, 16, 32, 4, 1, 2048, 100, mean=mean, std=std)
 
@@ -96,6 +141,12 @@ def cnn_a_cifar10() -> KWSmall:
 
     Fits alpha-beta-CROWN's `cifar_cnn_a_adv.model`, with the preprocessing of that repository;
     whether the network was trained with it is not certain.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import cnn_a_cifar10
+        >>> cnn_a_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
     mean = (125.3 / 255, 123.0 / 255, 113.9 / 255)
     std = (63.0 / 255, 62.1 / 255, 66.7 / 255)

@@ -1,4 +1,4 @@
-"""Anybody's model and weights: every failure is one `InputError` line that says what to do."""
+"""Models and weights of users: every failure is an `InputError` of one line."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hauberk.data.sources.npz import read_npz
 from hauberk.errors import InputError
-from hauberk.models.saved import located
+from hauberk.models.saved import resolve_model
 from hauberk.spec.imports import call, import_object, one_line
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
@@ -24,16 +24,24 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
-    """The model that `spec` names, with `weights` if given, in eval mode.
+    """The model that `spec` names, in eval mode.
 
-    `spec` is "pkg.module:attr" or "path/to/file.py:attr", or the `model.yaml` that a training left
-    (or its folder), which names weights too; `attr` is an `nn.Module` (a copy is
-    returned) or a callable without arguments that returns one. The current directory is importable.
-    Naming a module runs its code. `weights` is as for `load_weights`.
+    Args:
+        spec: "pkg.module:attr" or "path/to/file.py:attr", where `attr` is an `nn.Module` (a copy is
+            returned) or a callable without arguments that returns one; or the `model.yaml` of a
+            training, or its folder, which names weights too. The current directory is importable;
+            naming a module runs its code.
+        weights: a file, as for `load_weights`.
 
-    Raises `InputError` if there is no such thing, or if its code fails.
+    Raises:
+        InputError: if there is no such model, or if its code fails.
+
+    Example:
+        >>> from hauberk.models import load_model
+        >>> type(load_model("hauberk.models:SmallCNN")).__name__
+        'SmallCNN'
     """
-    spec, weights = located(spec, weights)
+    spec, weights = resolve_model(spec, weights)
     found = import_object(spec, "model")
     if isinstance(found, nn.Module):
         try:
@@ -54,16 +62,33 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load `path` into `model` and return that model in eval mode; strict, all or nothing.
+    """Load a file of weights into `model` and return that model in eval mode; strict.
 
-    `.npz`, `.safetensors`, and `.pt`, `.pth`, `.ckpt` or `.bin` of `torch.save` are read without
-    executing anything that they hold. Dictionaries around the state dict and the prefixes
-    "module.", "model." and "_orig_mod." are taken off if the keys then fit. `num_batches_tracked`
-    may be missing. If all floating weights share one dtype (float16, bfloat16, float32, float64)
-    the model is cast to it; if not, the model keeps its own.
+    Dictionaries around the state dict and the prefixes "module.", "model." and "_orig_mod." are
+    removed if the keys then fit. `num_batches_tracked` may be missing. If all floating-point
+    weights share one dtype (float16, bfloat16, float32, float64) the model is cast to it; if not,
+    the model keeps its own.
 
-    Raises `InputError` if the file is missing, corrupt, refused or ambiguous, if the keys, shapes
-    or types do not fit, or if a weight is NaN or infinite; the model is then as it was.
+    Args:
+        model: takes the weights; unchanged if there is an error.
+        path: `.npz`, `.safetensors`, or `.pt`, `.pth`, `.ckpt` or `.bin` of `torch.save`; read
+            without executing code.
+
+    Raises:
+        InputError: if the file is missing, corrupt, refused or ambiguous, if the keys, shapes or
+            types do not fit, or if a weight is NaN or infinite.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np, torch
+        >>> from hauberk.models import load_weights
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "linear.npz"
+        ...     np.savez(path, weight=np.ones((2, 3), np.float32), bias=np.zeros(2, np.float32))
+        ...     model = load_weights(torch.nn.Linear(3, 2), path)
+        >>> model(torch.ones(1, 3))
+        tensor([[3., 3.]], grad_fn=<AddmmBackward0>)
     """
     path = Path(path).expanduser()
     own = model.state_dict()
@@ -88,7 +113,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     # Not strict: only the BatchNorm counters can still be missing.
     try:
         model.load_state_dict(chosen.weights, strict=False)
-    except RuntimeError as error:  # a module that loads in a way of its own
+    except RuntimeError as error:  # a module with a loading function of its own
         raise InputError(f"weights {path} do not load: {one_line(error)}") from error
     return model.eval()
 
@@ -120,7 +145,7 @@ def _read(path: Path) -> Mapping[Any, Any]:
 def _read_torch(path: Path) -> Mapping[Any, Any]:
     convert = "convert it to .safetensors, or save model.state_dict() alone"
     try:
-        with warnings.catch_warnings():  # an error says it better, if there is one
+        with warnings.catch_warnings():  # an error is clearer, if there is one
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -172,7 +197,7 @@ def _candidates(tree: Mapping[Any, Any], name: str = "", depth: int = 0) -> Iter
 
 @dataclass(frozen=True)
 class _Misfit:
-    """What stands between a state dict and a model; false if nothing does."""
+    """The differences between a state dict and a model; false if there are none."""
 
     missing: list[str]
     unexpected: list[str]
@@ -228,13 +253,13 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 
 def _check_values(path: Path, weights: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
-    """Infinities are let through where the model itself has the same, as in a mask."""
+    """Infinite values are accepted where the model itself has the same, as in a mask."""
 
     def bad_in(key: str, v: Tensor) -> bool:
-        known = own.get(key)
-        if known is None or known.shape != v.shape:
+        mine = own.get(key)
+        if mine is None or mine.shape != v.shape:
             return not bool(v.isfinite().all())
-        return bool((~v.isfinite() & (v != known.to(v))).any())
+        return bool((~v.isfinite() & (v != mine.to(v))).any())
 
     bad = [key for key, v in weights.items() if _is_float(v) and bad_in(key, v)]
     if bad:

@@ -1,4 +1,4 @@
-"""A plain perceptron, small enough for tests and for the embedded digits."""
+"""A multilayer perceptron, small enough for tests and for the embedded digits."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,8 +12,20 @@ from hauberk.errors import InputError
 class MLP(nn.Module):
     """Fully connected layers with ReLU between them; the input (B, ...) is flattened first.
 
-    `sizes` runs from the number of input features to the number of classes. The default takes the
-    embedded 8x8 digits. Keys: `layers.0.weight`, `layers.0.bias`, `layers.1.weight`, ...
+    Keys: `layers.0.weight`, `layers.0.bias`, `layers.1.weight`, ...
+
+    Args:
+        sizes: widths of the layers, from the number of input features to the number of classes;
+            the default takes the embedded 8x8 digits.
+
+    Raises:
+        InputError: for fewer than two sizes, or one below 1.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import MLP
+        >>> MLP((64, 16, 10))(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, sizes: Sequence[int] = (64, 32, 10)) -> None:

@@ -9,6 +9,12 @@ class LeNet5(nn.Module):
 
     648,226 parameters. Fits advertorch's `mnist_lenet5_*.pt`. Networks of the same name differ:
     that of MMA training (Ding 2020) is :class:`LeNet5Wide`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import LeNet5
+        >>> LeNet5()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self) -> None:
@@ -31,6 +37,12 @@ class SmallCNN(nn.Module):
 
     312,202 parameters; dropout 0.5 after the first FC layer, in training only. Fits the values of
     the checkpoint of yaodongyu/TRADES once its keys are named conv1..conv4, fc1..fc3.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import SmallCNN
+        >>> SmallCNN()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self) -> None:
@@ -58,6 +70,12 @@ class MadryCNN(nn.Module):
     """The MNIST network of Madry 2018, as in Maini 2020: conv 32 5x5, conv 64 5x5, FC 1024, FC 10.
 
     3,274,634 parameters; padding 2 and a 2x2 max-pool at both convolutions.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import MadryCNN
+        >>> MadryCNN()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self) -> None:
@@ -80,4 +98,10 @@ class LeNet5Wide(MadryCNN):
 
     3,274,634 parameters. The paper gives no kernel size; with 5x5, as in the LeNet-5 of 1998, it
     is the network of :class:`MadryCNN`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import LeNet5Wide
+        >>> LeNet5Wide()(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 10])
     """

@@ -9,15 +9,20 @@ from hauberk.errors import InputError
 
 
 class Normalised(nn.Module):
-    """A module with a per-channel mean and std that move with it but are not in its state dict."""
+    """A module with a mean and std per channel, in buffers that are not in its state dict."""
 
     mean: Tensor
     std: Tensor
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Record one `mean` and one positive `std` a channel, in units of the [0, 1] input.
+        """Set the normalisation, in units of the [0, 1] input.
 
-        Raises `InputError` if their lengths differ or a `std` is not positive.
+        Args:
+            mean: one value a channel.
+            std: one value a channel, above 0.
+
+        Raises:
+            InputError: if their lengths differ or a `std` is not positive.
         """
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise InputError(
@@ -40,9 +45,17 @@ class Prepared(Normalised):
     def set_preparation(
         self, mean: Sequence[float], std: Sequence[float], per_image: bool, channels: int = 3
     ) -> None:
-        """Choose: `per_image`; or per channel, if `mean` and `std` are given; or nothing.
+        """Choose how the input is normalised.
 
-        Raises `InputError` for both, for other than one value a channel, and a `std` of 0 or less.
+        Args:
+            mean: one value a channel, with `std`; empty for no normalisation per channel.
+            std: one value a channel, above 0.
+            per_image: each image by its own mean and deviation.
+            channels: of the input.
+
+        Raises:
+            InputError: if both are asked for, unless there is one value a channel, and for a `std`
+                of 0 or less.
         """
         self.per_image, self.per_channel = per_image, bool(len(mean) or len(std))
         if not self.per_channel:
@@ -56,7 +69,7 @@ class Prepared(Normalised):
         self.set_normalisation(mean, std)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """The input (B, C, H, W) as the first layer wants it."""
+        """The normalised input (B, C, H, W), for the first layer."""
         if self.per_image:
             return standardise(x)
         return self.normalise(x) if self.per_channel else x
@@ -65,13 +78,13 @@ class Prepared(Normalised):
 def standardise(x: Tensor) -> Tensor:
     """`(x - mean) / max(std, 1 / sqrt(d))` of each input in (B, ...), over all its d features.
 
-    Mean and standard deviation are the input's own, over all pixels and channels; the bound keeps
+    Mean and standard deviation are taken over all pixels and channels; the lower bound keeps
     images of one colour finite. Source: Ding et al. 2020, appendix C.
     """
     if not x.numel():
         return x
     flat = x.flatten(1)
     centred = flat - flat.mean(1, keepdim=True)
-    # Bounded before the root: the slope of a root at 0 is infinite.
+    # Bounded before the root, whose slope at 0 is infinite.
     variance = centred.square().mean(1, keepdim=True).clamp_min(1 / flat.shape[1])
     return (centred / variance.sqrt()).view_as(x)

@@ -16,10 +16,24 @@ class PreActResNet18(Prepared):
     stride 2; BatchNorm, ReLU, average over the pixels and a linear layer. Shortcuts are 1x1
     convolutions of the activated input where the shape changes. Input (B, 3, H, W) in [0, 1],
     logits (B, classes); 11,172,170 parameters. Keys as in kuangliu/pytorch-cifar, where the last
-    BatchNorm is missing, and `bn`. Without normalisation by default; `mean` and `std` (one value a
-    channel), or `per_image`, turn it on.
+    BatchNorm is missing, and `bn`.
 
-    Raises `InputError` for fewer than two classes and a normalisation that does not fit.
+    Args:
+        classes: number of classes, 2 or more.
+        mean: one value a channel, with `std`, to normalise by.
+        std: one value a channel, above 0.
+        per_image: normalise each image by its own mean and deviation instead.
+
+    Raises:
+        InputError: for fewer than two classes, and for a normalisation that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import PreActResNet18
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = PreActResNet18()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -50,7 +64,7 @@ class PreActResNet18(Prepared):
 
 
 class PreActUnit(nn.Module):
-    """BatchNorm, ReLU and a 3x3 convolution, twice, beside a shortcut that subclasses name."""
+    """BatchNorm, ReLU and a 3x3 convolution, twice, plus a shortcut that subclasses define."""
 
     def __init__(self, inner: int, outer: int, stride: int) -> None:
         super().__init__()
@@ -60,14 +74,15 @@ class PreActUnit(nn.Module):
         self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
 
     @property
-    def beside(self) -> nn.Module | None:
-        """What the activated input goes through beside; None for the input as it is."""
+    def shortcut_module(self) -> nn.Module | None:
+        """The module of the shortcut, applied to the activated input; None: the input itself."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x))
-        beside = x if self.beside is None else self.beside(active)
-        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + beside
+        module = self.shortcut_module
+        shortcut = x if module is None else module(active)
+        total: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active)))) + shortcut
         return total
 
 
@@ -79,7 +94,7 @@ class _Unit(PreActUnit):
             self.shortcut = nn.Sequential(nn.Conv2d(inner, outer, 1, stride=stride, bias=False))
 
     @property
-    def beside(self) -> nn.Module | None:
+    def shortcut_module(self) -> nn.Module | None:
         return self.shortcut
 
 

@@ -10,6 +10,12 @@ class ResNet4B(Normalised):
     """Four residual blocks without BatchNorm, FC 100, FC 10; 123,734 parameters.
 
     Fits alpha-beta-CROWN's `cifar10_resnet/resnet4b.pth`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ResNet4B
+        >>> ResNet4B()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self) -> None:
@@ -32,6 +38,12 @@ class ResNet20A(Normalised):
     """ResNet-20 of He 2016 with shortcuts of type A (no parameters); 269,722 parameters.
 
     Fits akamaster/pytorch_resnet_cifar10's `resnet20-12fca82f.th`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ResNet20A
+        >>> ResNet20A()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Models named by the ``model.yaml`` that a training leaves beside its weights."""
+"""Models named by the ``model.yaml`` that a training writes beside its weights."""
 
 import os
 from pathlib import Path
@@ -10,15 +10,21 @@ from hauberk.spec.imports import one_line
 FILE = "model.yaml"
 
 
-def located(spec: str, weights: str | Path | None = None) -> tuple[str, str | None]:
-    """Import path and weights of a model; both from the file if ``spec`` is a ``model.yaml``.
+def resolve_model(spec: str, weights: str | Path | None = None) -> tuple[str, str | None]:
+    """Import path and weights of a model.
 
-    ``spec`` may also be the folder of a training. Paths in the file are relative to it. Weights
-    that are given outdo the file's. Any other ``spec`` comes back as it is.
+    Args:
+        spec: an import path, which is returned unchanged; or a ``model.yaml``, or the folder that
+            holds one, which names both. Paths in the file are relative to its folder.
+        weights: a file of weights, which replaces the one in ``model.yaml``.
 
     Raises:
-        InputError: if the file cannot be read, does not say what to load, or says what is not
-            there; for a training that has not ended, unless weights are given.
+        InputError: if the file cannot be read, names no model, or names a file that does not exist;
+            for a training that has not ended, unless weights are given.
+
+    Example:
+        >>> resolve_model("hauberk.models:SmallCNN", "net.safetensors")
+        ('hauberk.models:SmallCNN', 'net.safetensors')
     """
     path = Path(spec).expanduser()
     given = None if weights is None else str(weights)
@@ -32,8 +38,8 @@ def located(spec: str, weights: str | Path | None = None) -> tuple[str, str | No
         path = path / FILE
     elif path.suffix not in (".yaml", ".yml"):
         return spec, given
-    told = _read(path)
-    model, file = told.get("model"), told.get("weights")
+    saved = _read(path)
+    model, file = saved.get("model"), saved.get("weights")
     if not isinstance(model, str):
         raise InputError(
             f"{path} names no model that can be imported: give --model package.module:name or "
@@ -47,9 +53,18 @@ def located(spec: str, weights: str | Path | None = None) -> tuple[str, str | No
 
 
 def relative(spec: str, folder: Path) -> str:
-    """The import path as a file in ``folder`` says it: a Python file relative to that folder.
+    """The import path as a ``model.yaml`` in ``folder`` writes it: Python files relative to it.
 
-    Links are followed on both sides, as the system does on its way back.
+    Symbolic links are resolved on both sides.
+
+    Args:
+        spec: an import path.
+        folder: where the ``model.yaml`` will be.
+
+    Example:
+        >>> from pathlib import Path
+        >>> relative("nets.py:make", Path("runs/a"))
+        '../../nets.py:make'
     """
     target, _, attribute = spec.rpartition(":")
     if not target.endswith(".py"):
@@ -76,7 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _from(path: Path, model: str) -> str:
-    """The import path as it is understood from the current directory."""
+    """The import path, relative to the current directory."""
     target, _, attribute = model.rpartition(":")
     if not target.endswith(".py"):
         return model

@@ -10,7 +10,21 @@ class ModelA(nn.Module):
     """Wang et al. 2021, Table A1, A: the image flattened, then FC 128, 128, 64 and `classes`, ReLU.
 
     Input (B, channels, size, size) in [0, 1], logits (B, classes). 125,898 parameters for
-    1x28x28, 418,762 for 3x32x32. Raises `InputError` if an argument is too small.
+    1x28x28, 418,762 for 3x32x32.
+
+    Args:
+        channels: of the images.
+        size: height and width in pixels, 1 or more.
+        classes: number of classes, 2 or more.
+
+    Raises:
+        InputError: if an argument is too small.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelA
+        >>> ModelA(channels=3, size=32)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
@@ -34,8 +48,21 @@ class ModelB(nn.Module):
     The two 3x3 convolutions of stride 2 have no ReLU and are followed by dropout 0.5; every 3x3
     convolution is padded by 1; the last one is 1x1 of stride 2. The paper leaves out padding and
     the last stride: they follow its public code. Input (B, channels, size, size) in [0, 1], logits
-    (B, classes). 700,810 parameters for 1 channel, 701,386 for 3. Raises `InputError` if an
-    argument is too small.
+    (B, classes). 700,810 parameters for 1 channel, 701,386 for 3.
+
+    Args:
+        channels: of the images.
+        size: height and width in pixels, 1 or more.
+        classes: number of classes, 2 or more.
+
+    Raises:
+        InputError: if an argument is too small.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelB
+        >>> ModelB(channels=3, size=32)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
@@ -67,7 +94,21 @@ class ModelC(nn.Module):
 
     ReLU after each; the convolutions are not padded (as in the paper's public code). Input
     (B, channels, size, size) in [0, 1], logits (B, classes). 44,426 parameters for 1x28x28, 62,006
-    for 3x32x32. Raises `InputError` if an argument is too small; `size` must be 16 or more.
+    for 3x32x32.
+
+    Args:
+        channels: of the images.
+        size: height and width in pixels, 16 or more.
+        classes: number of classes, 2 or more.
+
+    Raises:
+        InputError: if an argument is too small.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelC
+        >>> ModelC(channels=3, size=32)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:
@@ -93,8 +134,21 @@ class ModelD(nn.Module):
 
     ReLU after each, dropout 0.25 after FC 128; the convolutions are padded by 1 (as in the paper's
     public code). Input (B, channels, size, size) in [0, 1], logits (B, classes). 421,642 parameters
-    for 1x28x28, 545,098 for 3x32x32. Raises `InputError` if an argument is too small; `size` must
-    be 4 or more.
+    for 1x28x28, 545,098 for 3x32x32.
+
+    Args:
+        channels: of the images.
+        size: height and width in pixels, 4 or more.
+        classes: number of classes, 2 or more.
+
+    Raises:
+        InputError: if an argument is too small.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import ModelD
+        >>> ModelD(channels=3, size=32)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, channels: int = 1, size: int = 28, classes: int = 10) -> None:

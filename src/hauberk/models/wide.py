@@ -17,11 +17,26 @@ class WideResNet(Prepared):
     and 64 times `widen` channels, the last two of stride 2; BatchNorm, ReLU, average over the
     pixels and a linear layer. Shortcuts are 1x1 convolutions of the activated input where the
     number of channels changes. Input (B, 3, H, W) in [0, 1], logits (B, classes). Keys as in
-    yaodongyu/TRADES, but for the copy of the first stage there that nothing uses. Without
-    normalisation by default; `mean` and `std` (one value a channel), or `per_image`, turn it on.
+    yaodongyu/TRADES, but for the copy of the first stage there that nothing uses.
 
-    Raises `InputError` for a depth that is not 6 n + 4, a `widen` below 1, fewer than two classes
-    and a normalisation that does not fit.
+    Args:
+        depth: 6 n + 4.
+        widen: factor of the number of channels, 1 or more.
+        classes: number of classes, 2 or more.
+        mean: one value a channel, with `std`, to normalise by.
+        std: one value a channel, above 0.
+        per_image: normalise each image by its own mean and deviation instead.
+
+    Raises:
+        InputError: for sizes out of range, and for a normalisation that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import WideResNet
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = WideResNet(16, 2)(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
 
     def __init__(
@@ -64,17 +79,43 @@ def wrn_28_4() -> WideResNet:
     """WRN-28-4 for 10 classes, images standardised one by one, as in Ding 2020; 5.8 M parameters.
 
     `WideResNet(28, 4)` is the same network without.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import wrn_28_4
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = wrn_28_4()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
     """
     return WideResNet(28, 4, per_image=True)
 
 
 def wrn_28_10() -> WideResNet:
-    """WRN-28-10 for 10 classes, without normalisation; 36.5 M parameters."""
+    """WRN-28-10 for 10 classes, without normalisation; 36.5 M parameters.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import wrn_28_10
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = wrn_28_10()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
+    """
     return WideResNet(28, 10)
 
 
 def wrn_34_10() -> WideResNet:
-    """WRN-34-10 for 10 classes, without normalisation, as in TRADES; 46.2 M parameters."""
+    """WRN-34-10 for 10 classes, without normalisation, as in TRADES; 46.2 M parameters.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import wrn_34_10
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = wrn_34_10()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
+    """
     return WideResNet(34, 10)
 
 
@@ -97,5 +138,5 @@ class _Unit(PreActUnit):
             self.convShortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False)
 
     @property
-    def beside(self) -> nn.Module | None:
+    def shortcut_module(self) -> nn.Module | None:
         return self.convShortcut

@@ -1,4 +1,4 @@
-"""What every transform is, and how any callable is used as one."""
+"""The base class of transforms, and how any callable is used as one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,27 +14,38 @@ from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 
 Function = Callable[..., Tensor]
-"""A transform of one's own: (B, C, H, W) to the same shape, differentiable."""
+"""A user's transform: (B, C, H, W) to the same shape, differentiable."""
 
 
 @dataclass(frozen=True)
 class Transform(ABC):
     """A differentiable map of images (B, C, H, W), to the same shape and dtype.
 
-    Called with ``draws``, a random one gives each image numbers of its own that depend on its
-    stream and on ``draw`` (an int, or ``(B,)`` int64) and not on the rest of the batch; without,
-    torch's global generator is used. Two transforms given the same draws use the same numbers:
-    hand ``draws.split(i)`` to the i-th of several that must be independent.
+    Called with ``draws``, a random transform draws separate numbers for each image; they depend on
+    the image's stream and on ``draw`` (an int, or ``(B,)`` int64), not on the rest of the batch.
+    Without ``draws``, torch's global generator is used. Two transforms given the same draws use the
+    same numbers: pass ``draws.split(i)`` to the i-th of several that must be independent.
 
     Source: Wang et al. 2021 ("Adversarial attack generation empowered by min-max optimization"),
     supplementary D.3.
 
     Raises:
-        InputError: for inputs that are no tensor of floating numbers, or no such images.
+        InputError: for inputs that are not a floating-point tensor of such images.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Transform
+        >>> class Negative(Transform):
+        ...     def apply(self, x, draws, draw):
+        ...         return 1 - x
+        ...     def __str__(self):
+        ...         return "negative"
+        >>> Negative()(torch.zeros(1, 1, 2, 2)).sum()
+        tensor(4.)
     """
 
     shape_matters: ClassVar[bool] = True
-    """False where inputs (B, ...) of any shape will do."""
+    """False if inputs (B, ...) of any shape are accepted."""
     least_side: ClassVar[int] = 1
     """Fewest pixels of height and of width."""
 
@@ -77,8 +88,17 @@ def apply(
 ) -> Tensor:
     """``function(x)``, or ``function(x, draws, draw)`` if it is a transform or random.
 
-    Images ``x`` (B, C, H, W). ``function`` is a :class:`Transform` or any callable; it counts as
-    random if it has an attribute ``random`` that is True.
+    Args:
+        function: a :class:`Transform` or any callable; it counts as random if it has an attribute
+            ``random`` that is True.
+        x: images (B, C, H, W).
+        draws: the random streams of the images; None for torch's global generator.
+        draw: number of the draw, an int or ``(B,)`` int64.
+
+    Example:
+        >>> import torch
+        >>> apply(torch.neg, torch.ones(1, 1, 1, 2))
+        tensor([[[[-1., -1.]]]])
     """
     if isinstance(function, Transform) or is_random(function):
         return function(x, draws, draw)
@@ -86,12 +106,24 @@ def apply(
 
 
 def is_random(function: Function) -> bool:
-    """Whether it says that it draws random numbers, and so takes ``draws`` and ``draw``."""
+    """Whether a function declares that it draws random numbers, and so takes ``draws``.
+
+    Example:
+        >>> from hauberk.transforms import RandomRotate
+        >>> is_random(RandomRotate(10)), is_random(abs)
+        (True, False)
+    """
     return getattr(function, "random", False) is True
 
 
 def named(function: object) -> str:
-    """What to call a callable: the notation of a transform, the name of a function."""
+    """The notation of a transform, or the name of another callable.
+
+    Example:
+        >>> from hauberk.transforms import Rotate
+        >>> named(Rotate(30)), named(abs)
+        ('rot:30', 'abs')
+    """
     if isinstance(function, Transform):
         return str(function)
     return str(getattr(function, "__qualname__", type(function).__name__))
@@ -100,7 +132,15 @@ def named(function: object) -> str:
 def uniform(
     x: Tensor, draws: Draws | None, draw: int | Tensor, low: float = 0.0, high: float = 1.0
 ) -> Tensor:
-    """One number from [low, high] for each image of ``x``, ``(B,)`` float64."""
+    """One number from [low, high] for each image of ``x`` (B, ...), as ``(B,)`` float64.
+
+    Args:
+        x: images.
+        draws: the random streams of the images; None for torch's global generator.
+        draw: number of the draw, an int or ``(B,)`` int64.
+        low: lower end.
+        high: upper end.
+    """
     if draws is None:
         share = torch.rand(len(x), dtype=torch.float64, device=x.device)
     else:
@@ -126,5 +166,5 @@ def check_function(what: str, value: object) -> None:
 
 
 def text(value: float) -> str:
-    """A number as the notation writes it: shortest, and without ``+``, which composes."""
+    """A number as the notation writes it: as short as possible, without ``+``, which composes."""
     return repr(float(value)).removesuffix(".0").replace("e+", "e")

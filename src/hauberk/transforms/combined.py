@@ -1,4 +1,4 @@
-"""Transforms made of others: one after the other, or only sometimes."""
+"""Transforms made of others: in sequence, or applied with some probability."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -26,10 +26,21 @@ from hauberk.transforms.base import (
 class Sometimes(Transform):
     """``transform`` with probability ``p``, for each image (B, ...); ``sometimes(flh,0.8)``.
 
-    The transform, which may be any callable, sees all images, and draws for all of them.
+    The transform is applied to all images, and draws for all of them.
+
+    Args:
+        transform: a transform or any callable that keeps the shape.
+        p: probability, in [0, 1].
 
     Raises:
         InputError: if p is outside [0, 1], or the transform is no callable or changes the shape.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import FlipH, Sometimes
+        >>> x = torch.rand(4, 1, 8, 8)
+        >>> torch.equal(Sometimes(FlipH(), 1)(x), x.flip(3)), str(Sometimes(FlipH()))
+        (True, 'sometimes(flh,0.8)')
     """
 
     transform: Function
@@ -63,12 +74,20 @@ class Sometimes(Transform):
 
 @dataclass(frozen=True, init=False)
 class Compose(Transform):
-    """The transforms, or callables, one after the other, the first one first; ``flh+rot:30``.
+    """Transforms in sequence, the first one first; ``flh+rot:30``.
 
-    A composition inside is taken apart: its parts come in its place.
+    A composition among them is replaced by its parts.
+
+    Args:
+        transforms: two or more transforms or callables.
 
     Raises:
-        InputError: for less than two, and for what is no callable.
+        InputError: for fewer than two, and for anything that is no callable.
+
+    Example:
+        >>> from hauberk.transforms import Compose, FlipH, FlipV, Rotate
+        >>> str(Compose(Compose(FlipH(), FlipV()), Rotate(30)))
+        'flh+flv+rot:30'
     """
 
     parts: tuple[Function, ...]

@@ -1,8 +1,8 @@
-"""Transforms that read each image at other places: central crops and rotations.
+"""Central crops and rotations: images resampled under an affine map.
 
-All places come from one affine map per image about the image's middle, so that a batch needs no
-loop. Pixels are squares: an image reaches from the outer edge of its first pixel to that of its
-last (``align_corners=False`` in torch). Values between pixel centres are bilinear.
+There is one affine map per image, about the image's centre, so a batch needs no loop. Pixels are
+squares: an image extends from the outer edge of its first pixel to that of its last
+(``align_corners=False`` in torch). Values between pixel centres are interpolated bilinearly.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,22 @@ from hauberk.transforms.base import Transform, check_number, text, uniform
 
 @dataclass(frozen=True)
 class CropResize(Transform):
-    """The central ``size`` x ``size`` share, enlarged to the whole; ``crop:0.8``.
+    """The central crop, resized to the whole image (B, C, H, W); ``crop:0.8``.
 
-    Images (B, C, H, W). The crop keeps that share of the height and of the width, from edge to
-    edge, and need not end between two pixels (tf.image rounds to whole ones). Resizing is bilinear
-    without antialiasing; next to the border of the crop it reads the pixels beyond it.
+    The crop need not end between two pixels (tf.image rounds to whole ones). Resizing is bilinear
+    without antialiasing; at the border of the crop it reads the pixels beyond it.
+
+    Args:
+        size: share of the height and of the width that is kept, in (0, 1].
 
     Raises:
         InputError: unless 0 < size <= 1, and for images with a side of one pixel.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import CropResize
+        >>> CropResize(0.5)(torch.arange(16.0).view(1, 1, 4, 4))[0, 0, 0]
+        tensor([3.7500, 4.2500, 4.7500, 5.2500])
     """
 
     size: float = 0.8
@@ -46,10 +54,20 @@ class CropResize(Transform):
 
 @dataclass(frozen=True)
 class RandomCropResize(Transform):
-    """:class:`CropResize` of a size from [low, high], uniform, for each image; ``crop:0.6..1``.
+    """:class:`CropResize` with a size drawn uniformly for each image; ``crop:0.6..1``.
+
+    Args:
+        low: smallest size.
+        high: largest size.
 
     Raises:
         InputError: unless 0 < low <= high <= 1, and for images with a side of one pixel.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import RandomCropResize
+        >>> RandomCropResize(0.6, 1)(torch.rand(2, 3, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
     """
 
     low: float = 0.6
@@ -75,13 +93,22 @@ class RandomCropResize(Transform):
 
 @dataclass(frozen=True)
 class Rotate(Transform):
-    """Turned clockwise by ``degrees`` about the middle; ``rot:30``.
+    """Clockwise rotation about the centre, images (B, C, H, W) of the same size; ``rot:30``.
 
-    Images (B, C, H, W), the size stays. Bilinear; from outside of the image comes 0. (Angles of
-    :class:`hauberk.RotationTranslation` turn the other way.)
+    Bilinear; 0 outside of the image. (:class:`hauberk.RotationTranslation` rotates anticlockwise.)
+
+    Args:
+        degrees: the angle.
 
     Raises:
         InputError: if the angle is not finite, and for images with a side of one pixel.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Rotate
+        >>> Rotate(90)(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).round()
+        tensor([[[[3., 1.],
+                  [4., 2.]]]])
     """
 
     degrees: float = 30.0
@@ -100,13 +127,20 @@ class Rotate(Transform):
 
 @dataclass(frozen=True)
 class RandomRotate(Transform):
-    """:class:`Rotate` by an angle from [low, high] degrees, uniform, for each image.
+    """:class:`Rotate` by an angle drawn uniformly for each image; ``rot:-10..10``.
 
-    ``RandomRotate(10)`` is ``rot:-10..10``.
+    Args:
+        low: smallest angle in degrees; given alone, the range is -low to low.
+        high: largest angle in degrees.
 
     Raises:
         InputError: if an angle is not finite or low > high, and for images with a side of one
             pixel.
+
+    Example:
+        >>> from hauberk.transforms import RandomRotate
+        >>> str(RandomRotate(10)), str(RandomRotate(0, 30))
+        ('rot:-10..10', 'rot:0..30')
     """
 
     low: float = 10.0
@@ -142,7 +176,7 @@ class RandomRotate(Transform):
 def _crop(x: Tensor, size: Tensor) -> Tensor:
     """Crops of the sizes ``(B,)``, or ``(1,)`` for all."""
     zero = torch.zeros_like(size)
-    # No place lies outside, but rounding could push one there: the border, not 0, comes from it.
+    # Only rounding can put a point outside: it reads the border then, not 0.
     return _read(x, size, zero, zero, size, outside="border")
 
 
@@ -150,14 +184,14 @@ def _rotate(x: Tensor, degrees: Tensor) -> Tensor:
     """Clockwise turns by the angles ``(B,)``, or ``(1,)`` for all."""
     angle = degrees * radians(1)
     cos, sin = angle.cos(), angle.sin()
-    # Each pixel reads where the turn back leads; y points down.
+    # Each pixel reads at its inverse rotation; y points down.
     return _read(x, cos, sin, -sin, cos, outside="zeros")
 
 
 def _read(
     x: Tensor, xx: Tensor, xy: Tensor, yx: Tensor, yy: Tensor, outside: Literal["border", "zeros"]
 ) -> Tensor:
-    """Images that read at ``(xx u + xy v, yx u + yy v)``, in pixels right and down of the middle.
+    """Images resampled at ``(xx u + xy v, yx u + yy v)``, pixels right and down of the centre.
 
     The four coefficients are ``(B,)`` or ``(1,)``, float64.
     """
@@ -167,7 +201,7 @@ def _read(
     u = torch.arange(width, dtype=xx.dtype, device=x.device) - (width - 1) / 2
     v = (torch.arange(height, dtype=xx.dtype, device=x.device) - (height - 1) / 2).unsqueeze(1)
     xx, xy, yx, yy = (c.view(-1, 1, 1) for c in (xx, xy, yx, yy))
-    # In torch's units the image reaches from -1 to 1.
+    # In torch's units the image extends from -1 to 1.
     places = torch.stack(((xx * u + xy * v) * (2 / width), (yx * u + yy * v) * (2 / height)), 3)
     wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
     places = places.to(wide.dtype).expand(len(x), -1, -1, -1)

@@ -1,4 +1,4 @@
-"""JPEG compression by a real codec."""
+"""JPEG compression by a real codec, Pillow's."""
 
 import importlib
 import io
@@ -19,14 +19,22 @@ _MODES = {1: "L", 3: "RGB"}
 
 @dataclass(frozen=True)
 class JPEG(Transform):
-    """Compressed by Pillow's JPEG codec and read again; ``jpeg:75``.
+    """Compression by Pillow's JPEG codec; ``jpeg:75``.
 
-    Grey or colour images (B, 1 or 3, H, W), rounded to 256 levels of [0, 1] and cut off there.
-    The gradient is that of the identity (straight through). Runs on the CPU, image by image.
+    Grey or colour images (B, 1 or 3, H, W), clipped to [0, 1] and rounded to 256 levels. The
+    gradient is that of the identity (straight through). Runs on the CPU, image by image.
+
+    Args:
+        quality: 1 to 100.
 
     Raises:
         InputError: unless quality is a whole number from 1 to 100, for other numbers of channels,
             and if Pillow (``pip install 'hauberk[images]'``) is missing.
+
+    Example:
+        >>> from hauberk.transforms import JPEG
+        >>> str(JPEG(quality=90))
+        'jpeg:90'
     """
 
     quality: int = 75
@@ -52,7 +60,7 @@ class JPEG(Transform):
         return straight_through(x, value.to(torch.float64) / 255)
 
     def _one(self, pillow: Any, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """One image (H, W, C) of bytes there and back."""
+        """One image (H, W, C) of bytes, compressed and decompressed."""
         height, width, channels = image.shape
         file = io.BytesIO()
         picture = pillow.frombytes(_MODES[channels], (width, height), image.tobytes())

@@ -28,14 +28,21 @@ _WRAPPED = re.compile(r"([a-z]+)\s*\((.*)\)", re.IGNORECASE | re.DOTALL)
 
 
 def transform(notation: str) -> Transform:
-    """Read a transform's notation; ``str(transform)`` writes it back.
+    """The transform that a text names; ``str(transform)`` is its inverse.
 
-    A callable of one's own, ``package.module:name`` or ``file.py:name``, is one from images (B, C,
-    H, W) to images; naming it runs its module's code. What it does is seen by
-    :func:`hauberk.transforms.check`, not here.
+    Args:
+        notation: such as ``rot:30``, ``flh+rot:-10..10`` or ``sometimes(flh,0.8)``; or the import
+            path of a callable from images (B, C, H, W) to images, ``package.module:name`` or
+            ``file.py:name``, whose module is then run. :func:`hauberk.transforms.check` tests
+            what the callable does.
 
     Raises:
-        InputError: if the text is no transform; the message lists the known words.
+        InputError: if the text is no transform; the message lists the grammar.
+
+    Example:
+        >>> from hauberk.transforms import transform
+        >>> transform("flh + rot:30")
+        Compose(parts=(FlipH(), Rotate(degrees=30.0)))
     """
     if not isinstance(notation, str):
         raise InputError(f"a transform as text was expected, not {notation!r}: write {GRAMMAR}")
@@ -45,7 +52,18 @@ def transform(notation: str) -> Transform:
 
 @dataclass(frozen=True)
 class Imported(Transform):
-    """A callable of the user's, and the place ``name`` that it came from, which tells it apart."""
+    """A user's callable, compared by the import path ``name`` that it was loaded from.
+
+    Args:
+        function: from images (B, C, H, W) to images.
+        name: its import path.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Imported
+        >>> str(Imported(torch.sigmoid, "torch:sigmoid"))
+        'torch:sigmoid'
+    """
 
     function: Function = field(compare=False, repr=False)
     name: str

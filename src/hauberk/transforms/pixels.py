@@ -1,4 +1,4 @@
-"""Transforms that move or change single values: identity, flips, brightness, gamma."""
+"""Transforms of single values: identity, flips, brightness, gamma."""
 
 from dataclasses import dataclass
 from math import inf
@@ -15,7 +15,14 @@ _DARKEST = 1 / 255
 
 @dataclass(frozen=True)
 class Identity(Transform):
-    """The inputs themselves, (B, ...) of any shape; ``ori``."""
+    """The inputs themselves, (B, ...) of any shape; ``ori``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Identity
+        >>> Identity()(torch.ones(1, 2))
+        tensor([[1., 1.]])
+    """
 
     shape_matters: ClassVar[bool] = False
 
@@ -28,7 +35,14 @@ class Identity(Transform):
 
 @dataclass(frozen=True)
 class FlipH(Transform):
-    """Left and right exchanged, images (B, C, H, W); ``flh``."""
+    """Horizontal flip, images (B, C, H, W); ``flh``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import FlipH
+        >>> FlipH()(torch.tensor([[[[1.0, 2.0]]]]))
+        tensor([[[[2., 1.]]]])
+    """
 
     def apply(self, x: Tensor, draws: Draws | None, draw: int | Tensor) -> Tensor:
         return x.flip(3)
@@ -39,7 +53,14 @@ class FlipH(Transform):
 
 @dataclass(frozen=True)
 class FlipV(Transform):
-    """Top and bottom exchanged, images (B, C, H, W); ``flv``."""
+    """Vertical flip, images (B, C, H, W); ``flv``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import FlipV
+        >>> FlipV()(torch.tensor([[[[1.0], [2.0]]]])).flatten()
+        tensor([2., 1.])
+    """
 
     def apply(self, x: Tensor, draws: Draws | None, draw: int | Tensor) -> Tensor:
         return x.flip(2)
@@ -52,11 +73,19 @@ class FlipV(Transform):
 class Brightness(Transform):
     """``x + shift``, inputs (B, ...) of any shape; ``bri:0.1``.
 
-    Values may leave [0, 1], as they do in tf.image, unless ``clip`` cuts them off there
-    (``bri:0.1,clip``), which takes their gradient away.
+    Args:
+        shift: added to every value.
+        clip: clip to [0, 1] (``bri:0.1,clip``), which makes the gradient of clipped values 0; by
+            default values may leave [0, 1], as in tf.image.
 
     Raises:
         InputError: if the shift is not finite.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Brightness
+        >>> Brightness(0.25)(torch.ones(1, 1)), Brightness(0.25, clip=True)(torch.ones(1, 1))
+        (tensor([[1.2500]]), tensor([[1.]]))
     """
 
     shift: float = 0.1
@@ -81,11 +110,20 @@ class Brightness(Transform):
 class Gamma(Transform):
     """``x ** gamma`` for values of [0, 1], inputs (B, ...) of any shape; ``gam:1.3``.
 
-    Negative values count as 0. Below 1/255 the gradient is that at 1/255: at 0 the true one is 0
-    or infinite, and black pixels would never move or drown the others.
+    Negative values count as 0. Below 1/255 the gradient is that at 1/255: at 0 the true gradient is
+    0 or infinite, so that black pixels would never change or dominate all others.
+
+    Args:
+        gamma: the exponent, above 0.
 
     Raises:
         InputError: if gamma is not positive and finite.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import Gamma
+        >>> Gamma(2)(torch.tensor([[0.5, 1.0]]))
+        tensor([[0.2500, 1.0000]])
     """
 
     gamma: float = 1.3

@@ -1,4 +1,4 @@
-"""Gradients for functions that have none: the backward pass takes them for the identity."""
+"""Gradients for functions that have none: in the backward pass they are the identity."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,15 +15,27 @@ from hauberk.transforms.base import Function, Transform, apply, check_function, 
 class StraightThrough(Transform):
     """``function`` forward, the identity backward, for inputs (B, ...); ``through(NAME)``.
 
-    For functions without a gradient, or with one of zeros (rounding, codecs). The function sees a
-    copy off the graph. Its notation can be read back if ``name`` is one of the notation, such as
-    the place of the function, ``package.module:function``.
+    For functions without a gradient, or with one of zeros (rounding, codecs). The function gets a
+    detached copy.
+
+    Args:
+        function: keeps the shape.
+        name: what the notation calls it; can be read back if it is an import path,
+            ``package.module:function``, or the notation of a transform.
 
     Source: Bengio et al. 2013 ("Estimating or propagating gradients through stochastic neurons");
     as an attack: Athalye et al. 2018 (BPDA).
 
     Raises:
         InputError: if it is no callable, or returns anything but a tensor of the same shape.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import StraightThrough
+        >>> x = torch.tensor([[0.4]], requires_grad=True)
+        >>> y = StraightThrough(torch.round)(x)
+        >>> y.item(), torch.autograd.grad(y.sum(), x)[0].item()
+        (0.0, 1.0)
     """
 
     function: Function
@@ -57,7 +69,12 @@ class StraightThrough(Transform):
 
 
 def straight_through(x: Tensor, value: Tensor) -> Tensor:
-    """``value``, exactly, in the dtype of ``x``, with the gradient of ``x``; shapes (B, ...)."""
+    """``value``, exactly, in the dtype of ``x``, with the gradient of ``x``; shapes (B, ...).
+
+    Args:
+        x: where the gradient goes.
+        value: the result.
+    """
     # The usual x + (value - x).detach() would round the value.
     passed: Tensor = _Pass.apply(x, value.detach().to(x))  # type: ignore[no-untyped-call]
     return passed

@@ -1,4 +1,4 @@
-"""Whether a callable will do as a transform in an attack, found out by trying it."""
+"""Checks that a callable can be attacked: its shape, values and gradient on one or two images."""
 
 import torch
 from torch import Tensor
@@ -13,19 +13,31 @@ _REMEDY = "wrap it as hauberk.transforms.StraightThrough(f), on the command line
 
 
 def check(transform: Function, x: Tensor) -> None:
-    """Try ``transform`` on one or two images of ``x`` (B, C, H, W), forward and backward.
+    """Try ``transform`` on one or two images, forward and backward.
 
-    Random numbers of torch's global generator are given back.
+    The state of torch's global random generator is restored.
+
+    Args:
+        transform: a transform or any callable.
+        x: images (B, C, H, W), of which at most two are used.
 
     Raises:
         InputError: naming the transform, if it is not callable, fails, returns no tensor, another
-            shape, NaN or infinite values, or has no gradient to its input that is finite and not 0.
+            shape, NaN or infinite values, or if its gradient is missing, not finite, or 0.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.transforms import check
+        >>> check(torch.sigmoid, torch.rand(2, 1, 4, 4))
+        >>> check(torch.round, torch.rand(2, 1, 4, 4))
+        Traceback (most recent call last):
+        hauberk.errors.InputError: transform ... is not differentiable, ...
     """
     check_function("transform", transform)
-    if isinstance(transform, Sometimes):  # its coins could hide what it covers
+    if isinstance(transform, Sometimes):  # its draws could hide the transform
         check(transform.transform, x)
     if not isinstance(x, Tensor) or not x.is_floating_point() or not x.numel():
-        raise InputError("the images to try a transform on are none: give one or two, as floats")
+        raise InputError("there are no images to try a transform on: give one or two, as floats")
     name = f"transform {named(transform)}"
     cuda = [x.device] if x.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), torch.enable_grad():

@@ -12,12 +12,20 @@ from hauberk.transforms.pixels import Brightness, FlipH, FlipV, Gamma, Identity
 def wang2021(kind: Literal["deterministic", "stochastic"] = "deterministic") -> list[Transform]:
     """The seven domains of Wang et al. 2021, D.3: ori, flh, flv, bri, gam, crop, rot.
 
-    Deterministic as in Table A5 or stochastic as in Table A4 (which prints no gam and rot; D.3
-    defines them). The paper leaves open whether brightness is clipped (not here, as in tf.image)
-    and how crops and rotations interpolate (bilinear here).
+    The paper leaves open whether brightness is clipped (not here, as in tf.image) and how crops
+    and rotations interpolate (bilinear here).
+
+    Args:
+        kind: deterministic as in Table A5, or stochastic as in Table A4 (which prints no gam and
+            rot; D.3 defines them).
 
     Raises:
         InputError: if the kind is neither.
+
+    Example:
+        >>> from hauberk.transforms import wang2021
+        >>> [str(t) for t in wang2021("deterministic")]
+        ['ori', 'flh', 'flv', 'bri:0.1', 'gam:1.3', 'crop:0.8', 'rot:30']
     """
     if kind == "deterministic":
         return [
