@@ -107,8 +107,8 @@ def _() -> Any:
 @small("radius/union-ddn-fab")
 def _() -> Any:
     return {
-        "ddn": radii("l2", solver=hb.radius.DDN(steps=20)),
-        "fab": radii(hb.threat("linf:0.1|l1:2"), solver=hb.radius.FAB(steps=6, targets=3)),
+        "ddn": radii("l2", solver=hb.solvers.DDN(steps=20)),
+        "fab": radii(hb.threat("linf:0.1|l1:2"), solver=hb.solvers.FAB(steps=6, targets=3)),
     }
 
 

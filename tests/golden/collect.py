@@ -33,7 +33,9 @@ DESCRIPTIVE = {"attack", "objectives", "manifest_sha256"}
 """Keys of summaries that repeat settings: class names and keywords, which may be renamed."""
 COLUMNS: dict[str, str] = {}
 """Columns and tensors of parts that go by a new name, and what they were called."""
-SOLVED: dict[str, str] = {}
+SOLVED: dict[str, str] = {
+    "Portfolio": "Best", "LineSearch": "Refine", "LevelSetFMN": "General", "PWCFRadius": "PWCF",
+}  # fmt: skip
 """Names of solvers in parts and summaries that are new, and what they were called."""
 
 
@@ -65,13 +67,14 @@ def digits(part: str, rows: Sequence[int], dtype: torch.dtype = torch.float64) -
 
 
 def solver_class(name: str) -> Any:
-    """A class of radius solvers, such as ``FMN``."""
-    return getattr(hb.radius, name)
+    """A class of radius solvers, such as ``FMN``, by the name that it had."""
+    now = {was: new for new, was in SOLVED.items()}
+    return getattr(hb.solvers, now.get(name, name))
 
 
 def solver_names() -> list[str]:
     """Names by which a radius run can ask for a solver."""
-    from hauberk.radius import SOLVERS
+    from hauberk.solvers import SOLVERS
 
     return list(SOLVERS)
 
@@ -84,20 +87,20 @@ def metric(name: str) -> Any:
 
 
 def exact_radius(*args: Any, **options: Any) -> Any:
-    from hauberk.radius import exact
+    from hauberk.exact import solve as exact
 
     return exact.radius(*args, **options)
 
 
 def as_attack(solver: Any) -> Any:
     """An attack that asks whether the solver's point lies in the threat."""
-    from hauberk.radius.min_norm import MinNorm
+    from hauberk.solvers.as_attack import AsAttack
 
-    return MinNorm(solver=solver)
+    return AsAttack(solver=solver)
 
 
 def unbounded() -> Any:
-    from hauberk.evaluation.sanity import Unbounded
+    from hauberk.attacks.unbounded import Unbounded
 
     return Unbounded()
 
@@ -149,42 +152,42 @@ def suite_passes(name: str, threats: Any) -> Any:
 
 def vote(models: Sequence[nn.Module]) -> Any:
     """The majority vote of some models."""
-    from hauberk.engine.ensembles import Vote
+    from hauberk.victims.ensembles import Vote
 
     return Vote(models)
 
 
 def mean_models(models: Sequence[nn.Module], what: str) -> Any:
     """The mean of some models' ``logits`` or ``probabilities``."""
-    from hauberk.engine.ensembles import MeanLogits, MeanProbabilities
+    from hauberk.victims.ensembles import MeanLogits, MeanProbabilities
 
     return {"logits": MeanLogits, "probabilities": MeanProbabilities}[what](models)
 
 
 def averaged(model: nn.Module, draws: int) -> Any:
     """A stochastic model, decided by the mean of some draws."""
-    from hauberk.engine.expectation import Averaged
+    from hauberk.victims.averaged import Averaged
 
     return Averaged(model, draws)
 
 
 def expectation(**options: Any) -> Any:
     """The mean loss over draws of a stochastic model."""
-    from hauberk.engine.expectation import Expectation
+    from hauberk.objectives.expectation import Expectation
 
     return Expectation(**options)
 
 
 def vote_loss(name: str, **options: Any) -> Any:
     """A loss on all members of a vote: ``sum`` or ``state``."""
-    from hauberk.attacks.votes import VoteState, VoteSum
+    from hauberk.objectives.votes import VoteState, VoteSum
 
     return {"sum": VoteSum, "state": VoteState}[name](**options)
 
 
 def analysis() -> Any:
     """The module that looks at perturbations."""
-    return hb.explain
+    return hb.analysis
 
 
 # ARRAYS -------------------------------------------------------------------------------------------
