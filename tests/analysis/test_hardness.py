@@ -4,6 +4,8 @@ from math import inf, isnan, sqrt
 
 import pytest
 import torch
+from helpers.data import digits
+from helpers.models import Wrapped, halfspace, network
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
@@ -13,7 +15,6 @@ from hauberk import InputError, Linf
 from hauberk.analysis import agreement, hardness
 from hauberk.analysis.agreement import group_names, mean_ranks, spread, storable
 from hauberk.attacks import PGD
-from hauberk.data import load_data
 
 # Wang et al. 2021, Tables A7 and A8: by group the weights under l0, l1, l2 and linf, the distance
 # by C&W and the least eps in linf.
@@ -164,15 +165,11 @@ def test_storable_values():
     }  # fmt: skip
 
 
-def linear(weight):
-    """Two classes: 1 where ``weight . x`` is above 0; the logits differ by just that."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(len(weight), 2, bias=False)).double()
-    with torch.no_grad():
-        model[1].weight.copy_(torch.stack((-torch.tensor(weight), torch.tensor(weight))) / 2)
-    return model
-
-
 WEIGHT = (3.0, -4.0, 0.5, 1.0)
+
+
+def linear():
+    return halfspace(WEIGHT, dtype=torch.float64)
 
 
 def points(n=24):
@@ -189,7 +186,7 @@ def test_weights_and_distances_of_a_linear_model_are_known():
     # weights are 1/K + (margin - mean margin) / gamma, as long as none of them is 0.
     x, y = points()
     found = hardness(
-        linear(WEIGHT), x, y, group=4, threats=("l2:0.1", "linf:0.05"), gamma=100.0, beta=inf,
+        linear(), x, y, group=4, threats=("l2:0.1", "linf:0.05"), gamma=100.0, beta=inf,
         attack=PGD(loss="margin", steps=3), budget=200, box=BOX,
     )  # fmt: skip
     margin = (x @ torch.tensor(WEIGHT, dtype=torch.float64)).abs()[found.index]
@@ -211,7 +208,7 @@ def test_weights_and_distances_of_a_linear_model_are_known():
 def test_wrong_images_are_at_distance_zero():
     x, y = points()
     y[0] = 1 - y[0]
-    found = hardness(linear(WEIGHT), x, y, group=4, threats=("l2:0.5",), groups=9, budget=100,
+    found = hardness(linear(), x, y, group=4, threats=("l2:0.5",), groups=9, budget=100,
                      box=BOX)  # fmt: skip
     wrong = found.index == 0
     assert wrong.any()
@@ -222,36 +219,18 @@ def test_wrong_images_are_at_distance_zero():
     assert "0!" in found.table()
 
 
-def digits(n=60):
-    data = load_data("digits:train", limit=n)
-    return data.images, data.labels
-
-
 def small_net(x, classes=10):
-    torch.manual_seed(3)
-    hidden = nn.Linear(x[0].numel(), 16)
-    return nn.Sequential(nn.Flatten(), hidden, nn.Tanh(), nn.Linear(16, classes)).to(x.dtype)
-
-
-class Scaled(nn.Module):
-    """A model of inputs that were stretched and moved."""
-
-    def __init__(self, model, low, width):
-        super().__init__()
-        self.model, self.low, self.width = model, low, width
-
-    def forward(self, x):
-        return self.model((x - self.low) / self.width)
+    return network(x[0].numel(), 16, classes, seed=3, activation=nn.Tanh, dtype=x.dtype)
 
 
 def test_another_box_changes_nothing():
-    x, y = digits()
+    x, y = digits(60)
     x = x.double()
     model = small_net(x)
     one = hardness(model, x, y, group=3, threats=("l2:1", "linf:0.1"), groups=1, budget=60)
     two = hardness(
-        Scaled(model, -1.0, 4.0), x * 4 - 1, y, group=3, threats=("l2:4", "linf:0.4"), groups=1,
-        budget=60, box=(-1.0, 3.0),
+        Wrapped(model, lambda x: (x + 1) / 4), x * 4 - 1, y, group=3,
+        threats=("l2:4", "linf:0.4"), groups=1, budget=60, box=(-1.0, 3.0),
     )  # fmt: skip
     for (_, a), (_, b) in zip(one.weights.items(), two.weights.items(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
@@ -276,7 +255,7 @@ def test_groups_depend_on_no_others_and_runs_repeat():
 def test_average_weights_and_earlier_distances():
     x, y = points()
     few = {"group": 4, "threats": ("l2:0.1",), "box": BOX, "groups": 1}
-    model = linear(WEIGHT)
+    model = linear()
     first = hardness(model, x, y, budget=60, **few)
     # With equal weights for ever, their mean over the steps is the same.
     still = hardness(model, x, y, average=True, beta=0.0, distances=first, **few)
@@ -295,9 +274,9 @@ def test_a_box_without_end_needs_an_attack_and_another_solver():
     x, y = points()
     few = {"group": 4, "threats": ("l2:0.1",), "groups": 1, "budget": 60}
     with pytest.raises(InputError, match="give attack"):
-        hardness(linear(WEIGHT), x, y, box=(-inf, inf), **few)
+        hardness(linear(), x, y, box=(-inf, inf), **few)
     found = hardness(
-        linear(WEIGHT), x, y, box=(-inf, inf), attack=PGD(loss="cw", steps=4), l2_solver="ddn",
+        linear(), x, y, box=(-inf, inf), attack=PGD(loss="cw", steps=4), l2_solver="ddn",
         **few,
     )  # fmt: skip
     assert (found.cw_l2 > 0).all()
@@ -323,13 +302,18 @@ def test_a_box_without_end_needs_an_attack_and_another_solver():
 def test_refuses(given, message):
     x, y = points()
     with pytest.raises(InputError, match=message):
-        hardness(linear(WEIGHT), x, y, **{"group": 4, "box": BOX, "budget": 60, **given})
+        hardness(
+            linear(),
+            x,
+            y,
+            **{"group": 4, "box": BOX, "budget": 60, **given},
+        )
 
 
 def test_refuses_an_empty_batch():
     x, y = points()
     with pytest.raises(InputError, match="make the groups smaller"):
-        hardness(linear(WEIGHT), x[:0], y[:0], box=BOX)
+        hardness(linear(), x[:0], y[:0], box=BOX)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 import torch
+from helpers.data import decided, inputs
+from helpers.models import halfspace
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from hauberk import L1, L2, InputError, Linf
 from hauberk.analysis import (
@@ -28,22 +29,12 @@ from hauberk.analysis.figures import default_eps
 from hauberk.attacks import APGD, PGD
 from hauberk.maths.norms import norm
 
-
-def linear(weight, bias=0.0, dtype=torch.float32):
-    """Two classes: 1 where ``weight . x + bias`` is above 0."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(len(weight), 2)).to(dtype)
-    with torch.no_grad():
-        model[1].weight.copy_(torch.stack((-torch.tensor(weight), torch.tensor(weight))) / 2)
-        model[1].bias.copy_(torch.tensor([-bias, bias]) / 2)
-    return model
-
-
 WEIGHT = [1.0, -2.0, 0.5, 0.25]
 
 
 def examples(dtype=torch.float64, count=6):
-    x = torch.rand(count, 4, generator=torch.Generator().manual_seed(3), dtype=dtype) * 0.2 + 0.4
-    return x, (linear(WEIGHT, dtype=dtype)(x).argmax(1))
+    x = inputs(count, (4,), seed=3, dtype=dtype) * 0.2 + 0.4
+    return decided(halfspace(WEIGHT, dtype=dtype), x)
 
 
 class TestSoftSparsity:
@@ -131,7 +122,7 @@ class TestPatterns:
         x, y = examples(dtype)
         runs = attack_runs({"apgd": APGD(steps=60)}, [L1(0.9), L2(0.9), Linf(0.9)], ["margin"],
                            box=(-5, 5))  # fmt: skip
-        study = patterns(linear(WEIGHT, dtype=dtype), x, y, runs, box=(-5, 5))
+        study = patterns(halfspace(WEIGHT, dtype=dtype), x, y, runs, box=(-5, 5))
         assert [p.name for p in study.patterns] == [
             f"apgd margin {n}" for n in ("l1", "l2", "linf")
         ]
@@ -162,7 +153,7 @@ class TestPatterns:
             return found  # the last is not wrong
 
         run = Run(solve=solve, solver="hand", threat=L2(0.41))
-        study = patterns(linear([1.0, -1.0, 0.5, 0.25], -0.7, torch.float64), x, y, [run])
+        study = patterns(halfspace([1.0, -1.0, 0.5, 0.25], -0.7, torch.float64), x, y, [run])
         assert asked == [5]
         assert study.patterns[0].rows.tolist() == [0]
         assert (study.examples, study.given, study.successes) == (5, 6, {"hand": 1})
@@ -179,7 +170,7 @@ class TestPatterns:
 
             return solve
 
-        model = linear(WEIGHT, -float(torch.tensor(WEIGHT).sum()) / 2, torch.float64)
+        model = halfspace(WEIGHT, -float(torch.tensor(WEIGHT).sum()) / 2, torch.float64)
         y = model(x).argmax(1)
         runs = radius_runs([("a l1", moved([0, 1, 2])), ("b", moved([1, 2, 5]))])
         study = patterns(model, x, y, runs)
@@ -194,21 +185,21 @@ class TestPatterns:
     def test_batch_of_nobody(self, tmp_path):
         x, y = examples(count=0)
         study = patterns(
-            linear(WEIGHT, dtype=torch.float64), x, y, radius_runs([("a l2", ladder_of(L2(1)))])
+            halfspace(WEIGHT, dtype=torch.float64), x, y, radius_runs([("a l2", ladder_of(L2(1)))])
         )
         assert len(study.patterns[0]) == 0
         study.save(tmp_path)
 
     def test_leaves_the_model_as_it_was(self):
         x, y = examples()
-        model = linear(WEIGHT, dtype=torch.float64).train()
+        model = halfspace(WEIGHT, dtype=torch.float64).train()
         patterns(model, x, y, attack_runs({"pgd": PGD(steps=5)}, ["linf:0.9"], ["ce"]))
         assert model.training
         assert all(p.requires_grad and p.grad is None for p in model.parameters())
 
     def test_refuses_no_runs_twins_and_wrong_shapes(self):
         x, y = examples()
-        model = linear(WEIGHT, dtype=torch.float64)
+        model = halfspace(WEIGHT, dtype=torch.float64)
         run = Run(solve=lambda model, x, y: x[:, :2], solver="flat")
         with pytest.raises(InputError, match="at least one"):
             patterns(model, x, y, [])
@@ -222,7 +213,7 @@ class TestPatterns:
     def test_saves_what_it_found(self, tmp_path):
         x, y = examples()
         runs = radius_runs([("ladder l2", ladder_of(L2(2)))])
-        study = patterns(linear(WEIGHT, dtype=torch.float64), x, y, runs)
+        study = patterns(halfspace(WEIGHT, dtype=torch.float64), x, y, runs)
         study.save(tmp_path / "new", note="hello")
         told = json.loads((tmp_path / "new" / "patterns.json").read_text())
         assert told["note"] == "hello"
@@ -251,7 +242,7 @@ class TestLadder:
     @pytest.mark.parametrize(("threat", "dual"), [(L1(3), inf), (L2(3), 2), (Linf(3), 1)])
     def test_radius_of_a_linear_model(self, threat, dual):
         x, y = examples()
-        points = ladder_of(threat)(linear(WEIGHT, dtype=torch.float64), x, y)
+        points = ladder_of(threat)(halfspace(WEIGHT, dtype=torch.float64), x, y)
         weight = torch.tensor([WEIGHT], dtype=torch.float64)
         exact = (x @ weight[0]).abs() / norm(weight, dual)
         found = threat.distance(x, points)
@@ -261,13 +252,13 @@ class TestLadder:
 
     def test_rows_do_not_depend_on_each_other(self):
         x, y = examples()
-        model = linear(WEIGHT, dtype=torch.float64)
+        model = halfspace(WEIGHT, dtype=torch.float64)
         every = ladder_of(L2(3))(model, x, y)
         torch.testing.assert_close(ladder_of(L2(3))(model, x[:1], y[:1]), every[:1])
 
     def test_nan_where_the_full_size_is_too_small(self):
         x, y = examples()
-        assert ladder_of(L2(1e-6))(linear(WEIGHT, dtype=torch.float64), x, y).isnan().all()
+        assert ladder_of(L2(1e-6))(halfspace(WEIGHT, dtype=torch.float64), x, y).isnan().all()
 
     def test_refuses_no_levels(self):
         with pytest.raises(InputError, match="levels of 1"):
@@ -324,7 +315,7 @@ class TestCurves:
 class TestFigures:
     def test_writes_every_file(self, tmp_path):
         x, y = examples(count=4)
-        model = linear(WEIGHT, dtype=torch.float64)
+        model = halfspace(WEIGHT, dtype=torch.float64)
         model.eval()
         written = figures(
             tmp_path, model, x, y, eps={"l1": 2.5, "linf": 0.9}, suffix=".svg",
@@ -351,6 +342,6 @@ class TestFigures:
     def test_refuses_unknown_norms_and_suffixes(self, tmp_path):
         x, y = examples()
         with pytest.raises(InputError, match="give some of l1"):
-            figures(tmp_path, linear(WEIGHT), x, y, eps={"l7": 1})
+            figures(tmp_path, halfspace(WEIGHT), x, y, eps={"l7": 1})
         with pytest.raises(InputError, match=r"\.png or \.svg"):
-            figures(tmp_path, linear(WEIGHT), x, y, suffix=".gif")
+            figures(tmp_path, halfspace(WEIGHT), x, y, suffix=".gif")
