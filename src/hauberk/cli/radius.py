@@ -64,7 +64,7 @@ def patterns(options: Any) -> int:
     import json
 
     from hauberk.analysis.figures import NORMS, default_eps, figures
-    from hauberk.report.tables.radii import print_patterns
+    from hauberk.report.tables.patterns import print_table
     from hauberk.threats import Box, threat
     from hauberk.threats.ball import Ball
     from hauberk.threats.metric import Metric
@@ -88,7 +88,7 @@ def patterns(options: Any) -> int:
         batch_size=options.batch_size,
     )  # fmt: skip
     told = Path(options.out) / "patterns.json"
-    print_patterns(json.loads(told.read_text(encoding="utf-8")))
+    print_table(json.loads(told.read_text(encoding="utf-8")))
     for path in written:
         print(path)
     return 0
@@ -170,7 +170,7 @@ def _dry_run(model: Any, data: Any, asked: "Asked", options: Any) -> int:
 
 def _write(folder: Path, found: "RadiiSet") -> list[Path]:
     """``radii.csv`` and the pictures."""
-    from hauberk.report.plots import patterns as plots
+    from hauberk.report.plots import radii as plots
 
     table = folder / "radii.csv"
     try:

@@ -1,7 +1,7 @@
 """Points of one model tried on another: a model that only hides its gradient falls to them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import decide, judge
 from hauberk.objectives.problem import Problem
+from hauberk.report.tables.transfer import table
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
 
@@ -50,22 +51,8 @@ class TransferReport:
         return {name: self.whitebox[name] - self.combined[name] for name in self.clean}
 
     def table(self) -> str:
-        """The report as text, in per cent; then which share whose points (rows) broke of whom."""
-        wide = max(16, *(len(name) for name in self.clean))
-        head = f"{'model':{wide}}  {'clean':>6}  {'white-box':>9}  {'combined':>8}  {'gap':>6}"
-        lines = [self.threat, f"   {head}"]
-        for number, (name, gap) in enumerate(self.gap.items(), start=1):
-            lines.append(
-                f"{number:2} {name:{wide}}  {100 * self.clean[name]:6.2f}  "
-                f"{100 * self.whitebox[name]:9.2f}  {100 * self.combined[name]:8.2f}  "
-                f"{100 * gap:6.2f}"
-            )
-        numbers = "  ".join(f"{number:6}" for number in range(1, len(self.clean) + 1))
-        lines.append(f"   {'points of, broke':{wide}}  {numbers}")
-        for number, (source, row) in enumerate(self.broke.items(), start=1):
-            cells = "  ".join(f"{100 * share:6.2f}" for share in row.values())
-            lines.append(f"{number:2} {source:{wide}}  {cells}")
-        return "\n".join(lines)
+        """The report as text (:func:`hauberk.report.tables.transfer.table`)."""
+        return table({**asdict(self), "gap": self.gap})
 
 
 def transfer(

@@ -67,7 +67,7 @@ def test_draws_svg_and_the_same_numbers_give_the_same_png(tmp_path, name):
 def drawn(monkeypatch, tmp_path, draw):
     """The axes that a picture was drawn on."""
     kept = []
-    monkeypatch.setattr(plots, "_save", lambda figure, file: kept.append(figure) or file)
+    monkeypatch.setattr(plots, "save", lambda figure, file: kept.append(figure) or file)
     draw(tmp_path / "figure.png")
     return kept[0].axes[0]
 

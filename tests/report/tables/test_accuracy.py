@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from hauberk.report import compare, print_comparison, print_table, table
+from hauberk.report.tables.accuracy import compare, print_comparison, print_table, table
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.patterns import COLOURS, Row, _array, _picture, _save
+from hauberk.report.plots.canvas import COLOURS, Row, array, picture_of, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ MOST = 4
 
 
 def hardness(
-    told: Mapping[str, Any],
+    measured: Mapping[str, Any],
     images: Any,
     path: str | Path,
     show: Sequence[int] | None = None,
@@ -25,8 +25,8 @@ def hardness(
     """Weights against the least linf eps, one column per threat, above images with their weights.
 
     Args:
-        told: a mapping with ``groups``, ``labels``, ``weights`` by threat, ``eps_linf`` and
-            ``correlations``, as :class:`hauberk.analysis.Hardness` tells it; None is not found.
+        measured: a mapping with ``groups``, ``labels``, ``weights`` by threat, ``eps_linf`` and
+            ``correlations``, as :class:`hauberk.analysis.Hardness` holds it; None is not found.
         images: ``(G, M, ...)``.
         path: ends in .png or .svg.
         show: groups whose images are shown; the first of up to four classes by default.
@@ -35,14 +35,16 @@ def hardness(
     """
     from matplotlib.figure import Figure
 
-    weights = {name: _array(w) for name, w in told["weights"].items()}
-    if not weights or not len(told["groups"]):
+    weights = {name: array(w) for name, w in measured["weights"].items()}
+    if not weights or not len(measured["groups"]):
         raise InputError("no weights to draw: give at least one threat and one group")
-    shown = _shown(told["labels"]) if show is None else list(show)
-    if any(not 0 <= g < len(told["groups"]) for g in shown):
-        raise InputError(f"no such group among {shown}: they are 0 to {len(told['groups']) - 1}")
-    eps = _array(told["eps_linf"])
-    pictures = _array(images)
+    shown = _shown(measured["labels"]) if show is None else list(show)
+    if any(not 0 <= g < len(measured["groups"]) for g in shown):
+        raise InputError(
+            f"no such group among {shown}: they are 0 to {len(measured['groups']) - 1}"
+        )
+    eps = array(measured["eps_linf"])
+    pictures = array(images)
     wide, members = max(2, len(weights)), pictures.shape[1]
     tall = [4.4, 1.9 * len(shown)] if shown else [4.4]
     figure = Figure(
@@ -51,7 +53,7 @@ def hardness(
     )  # fmt: skip
     parts: Any = figure.subfigures(1 + bool(shown), 1, squeeze=False, height_ratios=tall)
     top = parts[0, 0].subplots(2, len(weights), squeeze=False, sharey="row")
-    rho = {p["first"]: p["rho"] for p in told["correlations"] if p["second"] == "eps_linf"}
+    rho = {p["first"]: p["rho"] for p in measured["correlations"] if p["second"] == "eps_linf"}
     for number, (name, w) in enumerate(weights.items()):
         _values(top[0][number], eps, w, COLOURS[number % len(COLOURS)])
         known = rho.get(name)
@@ -62,9 +64,9 @@ def hardness(
     if shown:
         grid = parts[1, 0].subplots(len(shown), members, squeeze=False)
         for row, g in zip(grid, shown, strict=True):
-            row[0].set_ylabel(told["groups"][g], rotation=0, ha="right", va="center")
+            row[0].set_ylabel(measured["groups"][g], rotation=0, ha="right", va="center")
             _group(row, pictures[g], {name: w[g] for name, w in weights.items()}, eps[g])
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _shown(labels: Sequence[int]) -> list[int]:
@@ -95,7 +97,7 @@ def _by_rank(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
 def _group(row: "Sequence[Axes]", pictures: Row, weights: Mapping[str, Row], eps: Row) -> None:
     low, high = float(pictures.min()), float(pictures.max())
     for m, axes in enumerate(row):
-        picture = (_picture(pictures[m]) - low) / ((high - low) or 1.0)
+        picture = (picture_of(pictures[m]) - low) / ((high - low) or 1.0)
         axes.imshow(
             picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest",
             aspect="auto" if len(picture) == 1 else "equal",

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.patterns import COLOURS, LINES, Row, _array, _bars, _grid, _save, _shared
+from hauberk.report.plots.canvas import (
+    COLOURS,
+    Row,
+    array,
+    bars,
+    canvas,
+    corner,
+    edges_of,
+    label,
+    save,
+    style,
+)
 
 Runs = Mapping[str, Mapping[int, Any]]
 """Margins ``(N,)`` by run, and in it by epoch; 0 for wrong examples, inf where none was found."""
@@ -46,10 +57,10 @@ def by_epoch(
         shown = [epochs[place] for place in places]
     drawn = [run[epoch] for run in known.values() for epoch in shown if epoch in run]
     every = np.concatenate(drawn)
-    edges = _shared(np.append(every[np.isfinite(every)], 0.0), bins)
-    figure, grid = _grid(len(shown), len(known), (3.2, 1.3), sharex=True)
+    edges = edges_of(np.append(every[np.isfinite(every)], 0.0), bins)
+    figure, grid = canvas(len(shown), len(known), (3.2, 1.3), sharex=True)
     for column, (name, run) in enumerate(known.items()):
-        grid[0][column].set_title(name.replace("$", r"\$"), fontsize=9)
+        grid[0][column].set_title(label(name), fontsize=9)
         grid[-1][column].set_xlabel("margin")
         for row, epoch in zip(grid, shown, strict=True):
             axes = row[column]
@@ -60,17 +71,11 @@ def by_epoch(
                 continue
             values = run[epoch]
             colour = COLOURS[column % len(COLOURS)]
-            _bars(axes, values[np.isfinite(values)], edges, colour=colour)
+            bars(axes, values[np.isfinite(values)], edges, colour=colour)
             if hinge is not None:
                 axes.axvline(hinge, color="black", linestyle="--", linewidth=1)
-            axes.text(
-                0.97, 0.93, _told(values, small), transform=axes.transAxes, ha="right", va="top",
-                fontsize=7,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            )  # fmt: skip
-    if title:
-        figure.suptitle(title)
-    return _save(figure, path)
+            corner(axes, _share(values, small))
+    return save(figure, path, title)
 
 
 def small_shares(runs: Runs, path: str | Path, *, small: float = 0.05, title: str = "") -> Path:
@@ -82,26 +87,23 @@ def small_shares(runs: Runs, path: str | Path, *, small: float = 0.05, title: st
     Source: Ding et al. 2020, Figure 4.
     """
     known = _known(runs)
-    figure, ((axes,),) = _grid(1, 1, (4.2, 3.0))
+    figure, ((axes,),) = canvas(1, 1, (4.2, 3.0))
     for place, (name, run) in enumerate(known.items()):
-        turn, colour = divmod(place, len(COLOURS))
-        epochs = sorted(run)
+        epochs, (colour, line) = sorted(run), style(place)
         shares = [100 * float((run[epoch] < small).mean()) for epoch in epochs]
-        label = name.replace("$", r"\$")
-        line = LINES[turn % len(LINES)]
-        axes.plot(epochs, shares, color=COLOURS[colour], linestyle=line, marker=".", label=label)
+        axes.plot(epochs, shares, color=colour, linestyle=line, marker=".", label=label(name))
     axes.set(xlabel="epoch", ylabel=f"margins below {small:g} (%)", title=title)
     axes.set_ylim(0, 102)
     axes.locator_params(axis="x", integer=True)
     axes.legend(fontsize=7)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _known(runs: Runs) -> dict[str, dict[int, Row]]:
     """Runs and epochs that hold margins; NaN left out."""
     found: dict[str, dict[int, Row]] = {}
     for name, run in runs.items():
-        rows = {int(epoch): _array(values).ravel() for epoch, values in run.items()}
+        rows = {int(epoch): array(values).ravel() for epoch, values in run.items()}
         rows = {epoch: values[~np.isnan(values)] for epoch, values in rows.items()}
         if rows := {epoch: values for epoch, values in rows.items() if len(values)}:
             found[str(name)] = rows
@@ -110,7 +112,7 @@ def _known(runs: Runs) -> dict[str, dict[int, Row]]:
     return found
 
 
-def _told(values: Row, small: float) -> str:
+def _share(values: Row, small: float) -> str:
     text = f"{(values < small).mean():.1%} below {small:g}"
     missing = int(np.isinf(values).sum())
     return text + (f", {missing} not found" if missing else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.patterns import COLOURS, LINES, Row, _array, _grid, _save
+from hauberk.report.plots.canvas import COLOURS, Row, array, canvas, label, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
     Raises:
         InputError: if the shapes do not fit.
     """
-    values = _array(path)
+    values = array(path)
     if values.ndim != 3 or values.shape[2] != len(names):
         raise InputError(
             f"weights of shape {values.shape} for {len(names)} names: give (B, T, {len(names)})"
@@ -40,7 +40,7 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
     known: Any = np.isfinite(values).all(2)
     begun = known.any(1)
     values, left = _carried(values[begun], known[begun])
-    figure, ((axes,),) = _grid(1, 1, (5.4, 3.6))
+    figure, ((axes,),) = canvas(1, 1, (5.4, 3.6))
     if len(values):
         mean = values.mean(0)
         # Stable, so that equal weights are drawn in the order of the names.
@@ -48,9 +48,9 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
         low, high = np.quantile(values, (0.25, 0.75), axis=0)
         steps = np.arange(len(mean))
         for place, k in enumerate(shown):
-            colour, line = _style(place)
+            colour, line = style(place)
             axes.fill_between(steps, low[:, k], high[:, k], color=colour, alpha=0.12, linewidth=0)
-            axes.plot(steps, mean[:, k], color=colour, linestyle=line, label=_plain_text(names[k]))
+            axes.plot(steps, mean[:, k], color=colour, linestyle=line, label=label(names[k]))
         if left[-1] < 1:
             axes.plot(steps, left, color="grey", linestyle=":", linewidth=1, label="still attacked")
         axes.set_xlim(0, max(1, len(mean) - 1))
@@ -60,7 +60,7 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
     axes.set(xlabel="evaluation", ylabel="mean domain weight", title=title)
     axes.set_ylim(0, 1.02)
     _legend(figure, axes)
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: str = "") -> Path:
@@ -82,7 +82,7 @@ def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: 
     if len(names) > len(COLOURS):
         order = np.argsort(-heights.sum(0), kind="stable")[: len(COLOURS)]
         kept = sorted(k for k in order.tolist() if heights[:, k].any())
-    figure, ((axes,),) = _grid(1, 1, (min(12.0, 2.6 + 0.36 * len(shares)), 3.6))
+    figure, ((axes,),) = canvas(1, 1, (min(12.0, 2.6 + 0.36 * len(shares)), 3.6))
     at, floor = np.arange(len(shares)), np.zeros(len(shares))
     for place, k in enumerate(kept):
         axes.bar(
@@ -90,7 +90,7 @@ def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: 
             heights[:, k],
             bottom=floor,
             color=COLOURS[place],
-            label=_plain_text(names[k]),
+            label=label(names[k]),
             width=0.8,
         )
         floor = floor + heights[:, k]
@@ -98,11 +98,11 @@ def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: 
         others = heights.sum(1) - floor
         axes.bar(at, others, bottom=floor, color=_REST, label=f"{rest} others", width=0.8)
     every = -(-len(shares) // 30)
-    axes.set_xticks(at[::every], [_plain_text(name) for name in shares][::every])
+    axes.set_xticks(at[::every], [label(name) for name in shares][::every])
     axes.set(xlabel="class", ylabel="hardest domain (%)", title=title)
     axes.set_ylim(0, 102)
     _legend(figure, axes)
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def accuracies(
@@ -119,26 +119,26 @@ def accuracies(
         raise InputError("no accuracy to draw: give those of at least one attack")
     names = list(dict.fromkeys(name for row in values.values() for name in row))
     shown = names[:_BARS]
-    figure, ((axes,),) = _grid(1, 1, (5.4, 1.4 + 0.1 * (len(values) + 1) * max(1, len(shown))))
+    figure, ((axes,),) = canvas(1, 1, (5.4, 1.4 + 0.1 * (len(values) + 1) * max(1, len(shown))))
     at, high = np.arange(len(shown)), 0.8 / len(values)
-    for place, (label, row) in enumerate(values.items()):
+    for place, (what, row) in enumerate(values.items()):
         long = np.array([100 * float(row.get(name, np.nan)) for name in shown])
         middle = at + (place - (len(values) - 1) / 2) * high
         axes.barh(
             middle,
             np.nan_to_num(long),
             height=high,
-            color=_style(place)[0],
-            label=_plain_text(label),
+            color=style(place)[0],
+            label=label(what),
         )
-    axes.set_yticks(at, [_plain_text(name) for name in shown])
+    axes.set_yticks(at, [label(name) for name in shown])
     axes.invert_yaxis()
     if len(names) > len(shown):
         title = title or f"the first {len(shown)} of {len(names)} domains"
     axes.set(xlabel="accuracy (%)", title=title)
     axes.set_xlim(0, 100)
     _legend(figure, axes)
-    return _save(figure, file)
+    return save(figure, file)
 
 
 def _carried(values: Row, known: Any) -> tuple[Row, Row]:
@@ -153,18 +153,6 @@ def _carried(values: Row, known: Any) -> tuple[Row, Row]:
     last = np.maximum.accumulate(last, axis=1)[:, :longest]
     carried = np.take_along_axis(values, last[:, :, None], axis=1)
     return carried, known[:, :longest].mean(0)
-
-
-def _style(place: int) -> tuple[str, str]:
-    """Colour and line; a colour comes again with another line only."""
-    turn, colour = divmod(place, len(COLOURS))
-    return COLOURS[colour], LINES[turn % len(LINES)]
-
-
-def _plain_text(name: Any) -> str:
-    """A name as matplotlib shows it as it is: no formulas, and none left out of the legend."""
-    text = str(name).replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
 
 
 def _legend(figure: "Figure", axes: "Axes") -> None:

@@ -2,27 +2,34 @@
 
 from typing import TYPE_CHECKING, Any
 
-from hauberk.report.tables.accuracy import _NONE, Summary, _grid, _notes, _print, _text
+from hauberk.report.tables.grid import NONE, Line, Summary, TextTable, grid, remarks
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _MOST = 24
-"""Parts that are told one by one."""
+"""Domains that have a row of their own."""
 
 
 def table(summary: Summary) -> str:
-    """One run's summary as text, at most 80 columns wide."""
-    return _text(lambda console: print_table(summary, console))
+    """One run's summary as text, at most 80 columns wide.
+
+    Args:
+        summary: as ``summary.json`` of :func:`hauberk.minmax` holds it.
+    """
+    return _run(summary).text()
 
 
 def print_table(summary: Summary, console: "Console | None" = None) -> None:
     """Print one run's summary with rich; to standard output if no console is given."""
+    _run(summary).print(console)
+
+
+def _run(summary: Summary) -> TextTable:
     sides = summary["sides"]
-    grouped = summary["group"] is not None
     binding = summary.get("binding")
     head = ["accuracy of", "clean", *sides, *(["weight", "hardest"] if binding else [])]
-    rows = []
+    rows: list[Line] = []
     for part in summary["parts"][:_MOST]:
         cells = [part, _percent(summary["clean_accuracy"][part])]
         cells += [_percent(side["accuracy"][part]) for side in sides.values()]
@@ -31,21 +38,21 @@ def print_table(summary: Summary, console: "Console | None" = None) -> None:
         rows.append(("", cells))
     if len(summary["parts"]) > _MOST:
         rows.append(("", [f"{len(summary['parts']) - _MOST} more"]))
-    told = [("ASR_all", "asr_all"), ("ASR_avg", "asr_avg")]
-    told += [("ASR_gp", "asr_group")] if grouped else []
-    several = summary["threat"].startswith("each")
-    told += [("ASR_any", "asr_any")] if several else []
+    rates = [("ASR_all", "asr_all"), ("ASR_avg", "asr_avg")]
+    rates += [("ASR_gp", "asr_group")] if summary["group"] is not None else []
+    several = _several(summary)
+    rates += [("ASR_any", "asr_any")] if several else []
     gain = summary.get("lift", {})
     # A perturbation for each threat aims at one success, not at several.
     gain = {key: value for key, value in gain.items() if not several or key == "asr_any"}
-    for label, key in told:
+    for label, key in rates:
         cells = [label, "", *(_percent(side[key]) for side in sides.values())]
         if key in gain:
             cells.append(f"lift {_lift(gain[key])}")
         rows.append(("bold", cells))
     passes = [f"{side['cost']['passes_per_example']:,.0f}" for side in sides.values()]
     rows.append(("", ["passes", "", *passes]))
-    _print(_grid(head, rows), _about(summary), console)
+    return TextTable([grid(head, rows)], _about(summary))
 
 
 def _percent(value: float) -> str:
@@ -53,26 +60,29 @@ def _percent(value: float) -> str:
 
 
 def _lift(value: Any) -> str:
-    return _NONE if value is None or float(value) == float("inf") else f"{100 * value:+.1f}%"
+    return NONE if value is None or float(value) == float("inf") else f"{100 * value:+.1f}%"
+
+
+def _several(summary: Summary) -> bool:
+    """Whether each threat has a perturbation of its own, so that one success is enough."""
+    return str(summary["threat"]).startswith("each")
 
 
 def _about(summary: Summary) -> list[str]:
     what = f"{summary['n']} examples under {summary['threat']}"
     if summary["group"] is not None:
         what += f" in {summary['perturbations']} groups of {summary['group']}"
-    attack = summary["attack"]
-    told = [
+    attack, sides = summary["attack"], summary["sides"].values()
+    hardest = "that breaks most" if _several(summary) else "hardest to fool"
+    seconds = sum(side["cost"]["seconds"] for side in sides)
+    refused = sum(side["refused"] for side in sides)
+    return [
         f"{what}, {attack['attack']} of {attack['steps']} steps, seed {summary['seed']}, hauberk "
-        f"{summary['hauberk_version']}"
-    ]
-    strong = summary["threat"].startswith("each")
-    told.append(
+        f"{summary['hauberk_version']}",
         "weight: mean domain weight of min-max; hardest: share of perturbations in which the domain"
-        f" holds the most weight, the one {'that breaks most' if strong else 'hardest to fool'}"
-    )
-    told.append("ASR: share fooled, as the judge found; all: every domain at once; passes: per "
-                "perturbation")  # fmt: skip
-    seconds = sum(side["cost"]["seconds"] for side in summary["sides"].values())
-    refused = sum(side["refused"] for side in summary["sides"].values())
-    told.append(f"{seconds:.1f} seconds" + (f", {refused} points refused" if refused else ""))
-    return told + _notes(summary, bounds=False)
+        f" holds the most weight, the one {hardest}",
+        "ASR: share fooled, as the judge found; all: every domain at once; passes: per "
+        "perturbation",
+        f"{seconds:.1f} seconds" + (f", {refused} points refused" if refused else ""),
+        *remarks(summary),
+    ]

@@ -1,0 +1,65 @@
+"""Pictures of radii: histograms, and accuracy against eps."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hauberk.errors import InputError
+from hauberk.report.plots.canvas import COLOURS, LINES, array, bars, canvas, mapping, numbers, save
+
+
+def radii(
+    values: Mapping[str, Any],
+    path: str | Path,
+    eps: Mapping[str, float] | float | None = None,
+    title: str = "",
+) -> Path:
+    """Histograms of radii ``(N,)`` by name, with a line at eps, one for all or by name.
+
+    Source: Liang et al. 2023, Figures 1 and 7b.
+    """
+    if not values:
+        raise InputError("no radii to draw: give at least one row of them")
+    figure, (grid,) = canvas(1, len(values), (3.2, 2.6))
+    for number, ((name, row), axes) in enumerate(zip(values.items(), grid, strict=True)):
+        line = eps.get(name) if isinstance(eps, Mapping) else eps
+        known = numbers(row)
+        bars(axes, known, None, line=line, colour=COLOURS[number % len(COLOURS)])
+        axes.set(xlabel=f"radius ({name})", ylabel="examples", title=f"{len(known)} examples")
+        axes.set_xlim(left=0)
+    return save(figure, path, title)
+
+
+def accuracy_curves(
+    curves: Any,
+    path: str | Path,
+    crossings: Iterable[Any] = (),
+    title: str = "",
+    unit: str = "",
+) -> Path:
+    """Accuracy against eps, one staircase per model; dotted lines where two models change places.
+
+    ``curves`` is a mapping (or has ``to_dict``) with ``eps`` (K,) and ``accuracy`` by model;
+    ``crossings`` are mappings, or have ``to_dict``, with ``eps``; ``unit`` names what eps is
+    measured in.
+    """
+    told = mapping(curves)
+    figure, ((axes,),) = canvas(1, 1, (4.8, 3.4))
+    eps = array(told["eps"])
+    # The last value holds for ever: a little of it is shown.
+    reach = np.append(eps, (float(eps.max(initial=0.0)) or 1.0) * 1.05)
+    for number, (name, values) in enumerate(told["accuracy"].items()):
+        heights = array(values) * 100
+        axes.step(
+            reach, np.append(heights, heights[-1:]), where="post", label=name,
+            color=COLOURS[number % len(COLOURS)], linestyle=LINES[number % len(LINES)],
+        )  # fmt: skip
+    for crossing in crossings:
+        axes.axvline(float(mapping(crossing)["eps"]), color="grey", linestyle=":", linewidth=1)
+    axes.set(xlabel=f"eps ({unit})" if unit else "eps", ylabel="accuracy (%)", title=title)
+    axes.set_xlim(0, float(reach[-1]))
+    axes.set_ylim(0, 102)
+    axes.legend()
+    return save(figure, path)
