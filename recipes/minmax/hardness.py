@@ -17,6 +17,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -91,13 +92,13 @@ class Study:
     def measure(
         self, groups: int, share: float = 1.0, known: Hardness | None = None,
         threats: tuple[str, ...] | None = None, gamma: float | None = None,
-        beta: float | None = None, average: bool = False,
+        beta: float | None = None, weights: Literal["final", "mean"] = "final",
     ) -> Hardness:  # fmt: skip
         """Hardness under the paper's threats, at a share of their sizes."""
         own = self.options
         return hardness(
             self.model, self.data.images, self.data.labels, group=own.group, groups=groups,
-            threats=threats or self.threats(share), distances=known, average=average,
+            threats=threats or self.threats(share), distances=known, weights=weights,
             gamma=own.gamma if gamma is None else gamma, beta=own.beta if beta is None else beta,
             budget=own.budget, seed=own.seed,
         )  # fmt: skip
@@ -140,8 +141,8 @@ class Study:
         gamma: float | None = None, beta: float | None = None,
     ) -> list[str]:  # fmt: skip
         last, mean = (
-            self.measure(groups, 1.0, known, threats, gamma, beta, average)
-            for average in (False, True)
+            self.measure(groups, 1.0, known, threats, gamma, beta, weights)
+            for weights in ("final", "mean")
         )
         rows = []
         for name in threats:

@@ -13,7 +13,8 @@ from torch import nn
 
 from hauberk import InputError, Linf
 from hauberk.analysis import agreement, hardness
-from hauberk.analysis.agreement import group_names, mean_ranks, spread, storable
+from hauberk.analysis.agreement import mean_ranks
+from hauberk.analysis.hardness import group_names, spread
 from hauberk.attacks import PGD
 
 # Wang et al. 2021, Tables A7 and A8: by group the weights under l0, l1, l2 and linf, the distance
@@ -159,12 +160,6 @@ def test_groups_are_named_by_class_and_letter():
     assert group_names([0] * 28)[25:] == ["0z", "0-27", "0-28"]
 
 
-def test_storable_values():
-    assert storable({"a": (1, inf), "b": None, 3: len}) == {
-        "a": [1, "inf"], "b": None, "3": str(len),
-    }  # fmt: skip
-
-
 WEIGHT = (3.0, -4.0, 0.5, 1.0)
 
 
@@ -252,19 +247,19 @@ def test_groups_depend_on_no_others_and_runs_repeat():
     torch.testing.assert_close(part.eps_linf, every.eps_linf[rows])
 
 
-def test_average_weights_and_earlier_distances():
+def test_mean_weights_and_earlier_distances():
     x, y = points()
     few = {"group": 4, "threats": ("l2:0.1",), "box": BOX, "groups": 1}
     model = linear()
     first = hardness(model, x, y, budget=60, **few)
     # With equal weights for ever, their mean over the steps is the same.
-    still = hardness(model, x, y, average=True, beta=0.0, distances=first, **few)
+    still = hardness(model, x, y, weights="mean", beta=0.0, distances=first, **few)
     assert torch.equal(still.weights["l2:0.1"], torch.full_like(still.weights["l2:0.1"], 0.25))
     assert still.spread["l2:0.1"]["even"] == 1
     assert still.correlations["l2:0.1", "eps_linf"].tied == len(still.index)
     assert torch.equal(still.eps_linf, first.eps_linf)
     assert still.settings["budget"] == 60
-    mean = hardness(model, x, y, average=True, distances=first, **few)
+    mean = hardness(model, x, y, weights="mean", distances=first, **few)
     torch.testing.assert_close(mean.weights["l2:0.1"].sum(1), torch.ones(2, dtype=torch.float64))
     with pytest.raises(InputError, match="other images"):
         hardness(model, x, y, distances=first, **{**few, "groups": 2})

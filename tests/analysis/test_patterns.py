@@ -13,7 +13,7 @@ from hauberk import L1, L2, InputError, Linf
 from hauberk.analysis import (
     Crossing,
     Pattern,
-    Run,
+    SolverRun,
     attack_runs,
     compare,
     crossings,
@@ -152,7 +152,7 @@ class TestPatterns:
             found[3, 2] = torch.nan
             return found  # the last is not wrong
 
-        run = Run(solve=solve, solver="hand", threat=L2(0.41))
+        run = SolverRun(solve=solve, solver="hand", threat=L2(0.41))
         study = patterns(halfspace([1.0, -1.0, 0.5, 0.25], -0.7, torch.float64), x, y, [run])
         assert asked == [5]
         assert study.patterns[0].rows.tolist() == [0]
@@ -200,7 +200,7 @@ class TestPatterns:
     def test_refuses_no_runs_twins_and_wrong_shapes(self):
         x, y = examples()
         model = halfspace(WEIGHT, dtype=torch.float64)
-        run = Run(solve=lambda model, x, y: x[:, :2], solver="flat")
+        run = SolverRun(solve=lambda model, x, y: x[:, :2], solver="flat")
         with pytest.raises(InputError, match="at least one"):
             patterns(model, x, y, [])
         with pytest.raises(InputError, match="no name twice"):

@@ -1,4 +1,4 @@
-"""What attacks find, looked at: patterns, accuracy against size, and the hardness of images."""
+"""Analysis of what attacks find: patterns, accuracy against eps, and the hardness of images."""
 
 from hauberk.analysis.agreement import Agreement, agreement
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
@@ -6,7 +6,7 @@ from hauberk.analysis.figures import figures
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.ladder import ladder
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
-from hauberk.analysis.runs import Run, Study, attack_runs, patterns, radius_runs
+from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radius_runs
 
 __all__ = [
     "Agreement",
@@ -14,7 +14,7 @@ __all__ = [
     "Curves",
     "Hardness",
     "Pattern",
-    "Run",
+    "SolverRun",
     "Study",
     "agreement",
     "attack_runs",

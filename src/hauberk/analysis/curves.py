@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hauberk.analysis.patterns import plain
+from hauberk.analysis.patterns import finite
 from hauberk.errors import InputError
 
 
@@ -25,7 +25,11 @@ class Curves:
     accuracy: dict[str, Tensor]
 
     def at(self, eps: float) -> dict[str, float]:
-        """Each model's accuracy at one size."""
+        """Each model's accuracy at one size.
+
+        Raises:
+            InputError: for a negative size.
+        """
         if not eps >= 0:
             raise InputError(f"eps is {eps}: give 0 or more")
         place = int(torch.searchsorted(self.eps, self.eps.new_tensor(eps), right=True)) - 1
@@ -35,7 +39,7 @@ class Curves:
         """Plain values for JSON."""
         return {
             "eps": self.eps.tolist(),
-            "accuracy": {name: plain(values) for name, values in self.accuracy.items()},
+            "accuracy": {name: finite(values) for name, values in self.accuracy.items()},
         }
 
 
@@ -56,29 +60,43 @@ def curves(radii: Mapping[str, Tensor]) -> Curves:
     """Accuracy against eps, exactly, from each model's radii ``(N,)`` on the same examples.
 
     A radius is the least distance of a wrong decision: 0 for a clean error, inf or NaN where none
-    was found. An example counts at all sizes below its radius.
+    was found. An example counts as right at all sizes below its radius.
+
+    Args:
+        radii: by model, ``(N,)``.
 
     Raises:
         InputError: without models, for negative radii, or for different numbers of examples.
+
+    Example:
+        >>> found = curves({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 3.0])})
+        >>> found.at(1.5)
+        {'a': 0.5, 'b': 0.5}
+        >>> crossings(found)
+        [Crossing(eps=2.0, before='a', after='b')]
     """
     if not radii:
         raise InputError("no radii: give one row of them per model")
-    known = {name: torch.as_tensor(r).detach().double().cpu() for name, r in radii.items()}
-    for name, row in known.items():
+    rows = {name: torch.as_tensor(r).detach().double().cpu() for name, r in radii.items()}
+    for name, row in rows.items():
         if row.dim() != 1 or bool((row < 0).any()):
             raise InputError(f"the radii of {name} must be a row (N,) of numbers, 0 or more")
-    if len({len(row) for row in known.values()}) > 1:
+    if len({len(row) for row in rows.values()}) > 1:
         raise InputError("the models' radii differ in number: measure all on the same examples")
-    every = torch.cat(list(known.values()))
+    every = torch.cat(list(rows.values()))
     eps = torch.cat((every.new_zeros(1), every[every.isfinite()])).unique()
-    return Curves(eps, {name: _above(row, eps) for name, row in known.items()})
+    return Curves(eps, {name: _above(row, eps) for name, row in rows.items()})
 
 
 def crossings(curves: Curves, least: float = 0.0) -> list[Crossing]:
     """Every change of order between two models, by rising eps.
 
     Args:
+        curves: from :func:`curves`.
         least: a lead counts only above this difference of accuracies: 0 takes every example.
+
+    Raises:
+        InputError: for a negative ``least``.
 
     Source: Liang et al. 2023, section 3 (accuracy at one eps is no order of robustness).
     """
@@ -111,7 +129,7 @@ def _turns(lead: list[float], least: float) -> list[tuple[int, int]]:
 
 
 def _above(radii: Tensor, eps: Tensor) -> Tensor:
-    """Share of radii above each size; an unknown radius is above all of them."""
+    """Share of radii above each size; one that was not found is above all of them."""
     if not len(radii):
         return torch.full_like(eps, torch.nan)
     rising = radii.nan_to_num(nan=torch.inf, posinf=torch.inf).sort().values

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from hauberk.analysis.ladder import ladder
 from hauberk.analysis.patterns import Pattern
-from hauberk.analysis.runs import Run, Solver, Study, attack_runs, patterns, radius_runs
+from hauberk.analysis.runs import Solve, SolverRun, Study, attack_runs, patterns, radius_runs
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
+from hauberk.report.plots import patterns as plots
+from hauberk.report.plots import radii as radius_plots
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box
 
@@ -20,13 +22,18 @@ NORMS = {"l1": 1.0, "l2": 2.0, "linf": inf}
 
 
 def default_eps(x: Tensor, box: Box | Sequence[Any] = (0.0, 1.0)) -> dict[str, float]:
-    """Sizes at which plainly trained models are fooled on all inputs like ``x`` (B, ...).
+    """Sizes at which normally trained models are fooled on all inputs like ``x`` (B, ...).
 
     With n features in a box of width w: ``0.3 w`` in linf, ``0.1 w sqrt(n)`` in l2 and
     ``0.05 w n`` in l1.
 
     Raises:
         InputError: if the box has no end.
+
+    Example:
+        >>> import torch
+        >>> default_eps(torch.zeros(1, 4, 4))["linf"]
+        0.3
     """
     lo, hi = Box.of(box).bounds(x)
     width, n = float((hi - lo).double().mean()), x.shape[1:].numel()
@@ -38,14 +45,14 @@ def default_eps(x: Tensor, box: Box | Sequence[Any] = (0.0, 1.0)) -> dict[str, f
 def figures(
     folder: str | Path,
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    solvers: Iterable[tuple[str, Solver]] = (),
+    images: Tensor,
+    labels: Tensor,
+    solvers: Iterable[tuple[str, Solve]] = (),
     eps: Mapping[str, float] | None = None,
     *,
     attacks: Mapping[str, Attack] | None = None,
     losses: Sequence[str] = ("ce", "margin"),
-    extra: Iterable[Run] = (),
+    extra: Iterable[SolverRun] = (),
     example: int = 0,
     suffix: str = ".png",
     common: bool = True,
@@ -57,70 +64,87 @@ def figures(
 
     Writes ``radii`` (Figures 1, 7b), ``perturbations_loss`` (3), ``perturbations_radius`` (4),
     ``sparsity_loss`` (5), ``sparsity_radius`` (6) and ``sparsity_distances`` (8) with the suffix,
-    ``patterns.json`` and ``patterns.npz`` (:meth:`~hauberk.analysis.runs.Study.save`); the JSON
-    also
+    ``patterns.json`` and ``patterns.npz`` (:meth:`~hauberk.analysis.Study.save`); the JSON also
     says in ``times`` how many times the median radius each ``eps`` is. A model without defences
     shows the most, since only examples on which every run succeeds are looked at.
 
     Args:
-        solvers: radius solvers by name (:func:`~hauberk.analysis.runs.radius_runs`); the attacks,
-            on a ladder of sizes, if there are none.
+        folder: where the files go.
+        model: a module that takes inputs in the box.
+        images: ``(B, ...)``, floats in the box.
+        labels: ``(B,)`` integer classes.
+        solvers: radius solvers by name (:func:`~hauberk.analysis.radius_runs`); the attacks, on
+            a ladder of sizes, if there are none.
         eps: sizes of problem 1 by norm, such as ``{"l2": 0.5}``, whose norms are then the ones
             looked at; :func:`default_eps` if left out.
         attacks: solvers of problem 1 by name; Auto-PGD of 50 steps if left out.
+        losses: that the attacks maximise in turn.
         extra: further runs of problem 1 beside the first attack's and loss's in Figure 8, such as
             those in a perceptual distance.
         example: which of the examples that all succeed on is shown one by one.
-        common: see :func:`~hauberk.analysis.runs.patterns`.
+        suffix: ``.png`` or ``.svg``.
+        common: see :func:`~hauberk.analysis.patterns`.
+        box: range of the inputs.
+        seed: of the attacks' random numbers.
+        batch_size: most examples in one pass.
+
+    Raises:
+        InputError: for bad input, another suffix or norm, or examples that no run has in common.
 
     Source: Liang et al. 2023, section 3.
     """
-    from hauberk.report.plots import patterns as plots
-
     if suffix not in (".png", ".svg"):
         raise InputError(f"cannot draw to files that end in '{suffix}': give .png or .svg")
     folder, box = Path(folder), Box.of(box)
-    sizes = dict(default_eps(x, box) if eps is None else eps)
+    sizes = dict(default_eps(images, box) if eps is None else eps)
     if not sizes or not sizes.keys() <= NORMS.keys():
         raise InputError(f"eps has the norms {', '.join(sizes)}: give some of {', '.join(NORMS)}")
     balls = [Ball(NORMS[name], size) for name, size in sizes.items()]
     attacks = {"apgd": APGD(steps=50)} if attacks is None else dict(attacks)
-    first = attack_runs(attacks, balls, losses, box=box, seed=seed, batch_size=batch_size)
-    second = radius_runs(solvers) or _ladders(attacks, balls, box, seed)
+    loss = attack_runs(attacks, balls, losses, box=box, seed=seed, batch_size=batch_size)
+    more = list(extra)
+    least = radius_runs(solvers) or _ladders(attacks, balls, box, seed)
     study = patterns(
-        model, x, y, [*first, *(more := list(extra)), *second],
+        model, images, labels, [*loss, *more, *least],
         common=common, box=box, batch_size=batch_size,
     )  # fmt: skip
     radii = {p.name: p.size for p in study.patterns if p.problem == 2}
     lines = {p.name: sizes[p.distance] for p in study.patterns if p.distance in sizes}
     written = study.save(folder, eps=sizes, times=_times(radii, lines))
-    loss = study.patterns[: len(first)]
-    others = study.patterns[len(first) : len(first) + len(more)]
-    radius = study.patterns[len(first) + len(more) :]
-    distances = [p for p in loss if (p.solver, p.loss) == (loss[0].solver, loss[0].loss)] + others
+    found = {name: row for name, row in radii.items() if not bool(row.isnan().all())}
+    if found:
+        path = folder / f"radii{suffix}"
+        written.append(radius_plots.radii(found, path, lines, "Radii found, and eps"))
+    return written + _draw(study, len(loss), len(more), example, folder, suffix)
 
-    def to(name: str) -> Path:
-        return folder / f"{name}{suffix}"
 
-    measured = {name: row for name, row in radii.items() if not bool(row.isnan().all())}
-    if measured:
-        written.append(plots.radii(measured, to("radii"), lines, "Radii found, and eps"))
-    for name, some in (("loss", loss), ("radius", radius)):
-        if shown := _one(study, some, example):
-            title = "Most loss within eps" if name == "loss" else "Least distance"
-            written.append(plots.perturbations(shown, to(f"perturbations_{name}"), title))
+def _draw(
+    study: Study, loss: int, more: int, example: int, folder: Path, suffix: str
+) -> list[Path]:
+    """Figures 3 to 8: the first ``loss`` patterns are of problem 1, so are ``more`` after them."""
+    first, others = study.patterns[:loss], study.patterns[loss : loss + more]
+    radius = study.patterns[loss + more :]
+    distances = [p for p in first if (p.solver, p.loss) == (first[0].solver, first[0].loss)]
+    written = []
     for name, some, title in (
-        ("loss", loss, "Problem 1: most loss within eps"),
-        ("radius", radius, "Problem 2: least distance"),
-        ("distances", distances, "Problem 1 in several distances"),
+        ("loss", first, "Most loss within eps"),
+        ("radius", radius, "Least distance"),
     ):
-        written.append(plots.sparsity(some, to(f"sparsity_{name}"), title))
+        if shown := _one(study, some, example):
+            path = folder / f"perturbations_{name}{suffix}"
+            written.append(plots.perturbations(shown, path, title))
+    for name, some, title in (
+        ("loss", first, "Problem 1: most loss within eps"),
+        ("radius", radius, "Problem 2: least distance"),
+        ("distances", distances + others, "Problem 1 in several distances"),
+    ):
+        written.append(plots.sparsity(some, folder / f"sparsity_{name}{suffix}", title))
     return written
 
 
 def _ladders(
     attacks: Mapping[str, Attack], balls: Iterable[Ball], box: Box, seed: int
-) -> list[Run]:
+) -> list[SolverRun]:
     """The attacks as radius solvers, the margin as their loss."""
     name, attack = next(iter(attacks.items()))
     return radius_runs(
@@ -131,12 +155,8 @@ def _ladders(
 
 def _times(radii: Mapping[str, Tensor], eps: Mapping[str, float]) -> dict[str, float]:
     """By how many times eps exceeds the median radius."""
-    told = {}
-    for name, row in radii.items():
-        known = row[row > 0]
-        if name in eps and len(known):
-            told[name] = eps[name] / float(known.median())
-    return told
+    positive = {name: row[row > 0] for name, row in radii.items() if name in eps}
+    return {name: eps[name] / float(row.median()) for name, row in positive.items() if len(row)}
 
 
 def _one(study: Study, some: Sequence[Pattern], example: int) -> dict[str, Tensor]:

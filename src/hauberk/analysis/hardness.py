@@ -1,24 +1,18 @@
-"""How hard images are to attack, told by the weights of the perturbations that they share."""
+"""How hard images are to attack, by the weights of the perturbations that they share."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hauberk.analysis.agreement import (
-    Agreement,
-    agreement,
-    group_names,
-    spread,
-    storable,
-    table,
-)
-from hauberk.analysis.patterns import plain
+from hauberk.analysis.agreement import Agreement, agreement
+from hauberk.analysis.patterns import finite
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
 from hauberk.engine.inputs import check
@@ -27,8 +21,11 @@ from hauberk.evaluation.minmax.groups import groups as group_by
 from hauberk.evaluation.minmax.minmax import minmax
 from hauberk.evaluation.radii.radius import radius
 from hauberk.objectives.minmax import MinMax
+from hauberk.report.plots.hardness import hardness as draw
+from hauberk.report.tables.hardness import table
 from hauberk.solvers.base import Solver
 from hauberk.solvers.cw import CW
+from hauberk.store.files import plain
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.notation import threat as read_threat
 from hauberk.victims.victim import Victim
@@ -50,7 +47,7 @@ def hardness(
     gamma: float = 4.0,
     beta: float = 1 / 50,
     attack: Attack | None = None,
-    average: bool = False,
+    weights: Literal["final", "mean"] = "final",
     budget: int = 2000,
     l2_solver: str | Solver | None = None,
     linf_solver: str | Solver = "best",
@@ -67,22 +64,26 @@ def hardness(
     early and the weights tell little; far below, they only repeat the clean losses.
 
     Args:
-        images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
-        group: images in a group, 2 or more; groups: how many of each class, the first ones in
-            order (fewer where a class has no more).
+        model: a module, or a victim.
+        images: ``(N, ...)``, floats in the box.
+        labels: ``(N,)`` integer classes.
+        group: images in a group, 2 or more.
         threats: lp balls or their notation, one set of weights for each.
         classes: those to take groups of; all by default.
-        gamma, beta: of :class:`~hauberk.objectives.minmax.MinMax`. Larger ``gamma`` evens the
-        weights.
+        groups: groups of each class, the first ones in order (fewer where a class has no more).
+        gamma: of :class:`~hauberk.objectives.minmax.MinMax`; larger ones even the weights.
+        beta: of the same.
         attack: whose loss the images combine; by default 20 steps of PGD from the clean input
             along the raw gradient of the margin up to 50, of size ``1/6`` for a box of width 1 and
             in proportion to its squared width otherwise.
-        average: the weights' mean over all steps after the start, instead of the last ones.
+        weights: those after the last step (``final``), or their ``mean`` over all steps after
+            the start.
         budget: passes per image for either distance, of solvers that are not given ready-made.
         l2_solver: of the l2 distance; C&W of nine rounds at rate 0.05 by default, which needs a
-            bounded box (``ddn`` does not). linf_solver: of the least linf eps.
+            bounded box (``ddn`` does not).
+        linf_solver: of the least linf eps.
         distances: an earlier result for the same images and model, to take the distances from.
-        box, seed, batch_size: as :func:`hauberk.evaluate` has them.
+        box: as :func:`hauberk.evaluate` has it; so are ``seed`` and ``batch_size``.
 
     Raises:
         InputError: for bad input, or if a class that is asked for does not fill a group.
@@ -91,69 +92,65 @@ def hardness(
     """
     bounds = Box.of(box)
     x, y = check(images, labels, bounds)
-    several = [threats] if isinstance(threats, str | Threat) else threats
-    asked = [read_threat(t) if isinstance(t, str) else t for t in several]
-    if not asked or len({str(t) for t in asked}) < len(asked):
-        raise InputError("no threat, or one twice: give different ones, e.g. ('l2:3', 'linf:0.2')")
+    several = _threats(threats)
     if budget < 2 * ROUNDS:
         raise InputError(f"budget is {budget}: give passes per image, {2 * ROUNDS} or more")
+    if weights not in ("final", "mean"):
+        raise InputError(f"weights is '{weights}': give final or mean")
     index = _pick(y, group, groups, classes)
     ids = index.flatten()
     x, y = x[ids.to(x.device)], y[ids.to(y.device)]
     if distances is not None and not torch.equal(distances.index, index):
         raise InputError("distances are of other images: give a result for the same groups")
     method = _published(x, bounds) if attack is None else attack
-    worst = MinMax(gamma=gamma, beta=beta, loss=method.loss)
     cw = CW(steps=(budget // ROUNDS + 1) // 2, searches=ROUNDS, rate=0.05)
     solvers = {"l2": cw if l2_solver is None else l2_solver, "linf": linf_solver}
-    told = {
+    common: dict[str, Any] = {"box": bounds, "seed": seed, "ids": ids, "batch_size": batch_size}
+    settings = {
         "gamma": gamma,
         "beta": beta,
-        "average": average,
+        "weights": weights,
         "attack": method.describe(),
         "seed": seed,
         "budget": budget,
         **{f"{m}_solver": s if isinstance(s, str) else s.describe() for m, s in solvers.items()},
     }
-    if distances is not None:
-        far = [distances.correct, distances.cw_l2, distances.eps_linf]
-        told |= {k: distances.settings[k] for k in ("budget", "l2_solver", "linf_solver")}
-    else:
-        radii = [
-            radius(
-                model, x, y, metric, budget=budget, solver=solver, box=bounds, seed=seed, ids=ids,
-                batch_size=batch_size,
-            )
+    if distances is None:
+        l2, linf = (
+            radius(model, x, y, metric, budget=budget, solver=solver, **common)
             for metric, solver in solvers.items()
-        ]  # fmt: skip
-        far = [radii[0].correct, radii[0].distance, radii[1].distance]
+        )
+        far = [l2.correct, l2.distance, linf.distance]
+    else:
+        far = [distances.correct, distances.cw_l2, distances.eps_linf]
+        settings |= {k: distances.settings[k] for k in ("budget", "l2_solver", "linf_solver")}
     correct, cw_l2, eps_linf = (values.view(-1, group) for values in far)
-    weights, fooled = {}, {}
-    for threat in asked:
+    worst = MinMax(gamma=gamma, beta=beta, loss=method.loss)
+    heavy, fooled = {}, {}
+    for threat in several:
         found = minmax(
             model, x, y, threat, group=group, by_class=True, attack=method, stop=False,
-            objectives={"minmax": worst},
-            box=bounds, seed=seed, ids=ids, batch_size=batch_size,
+            objectives={"minmax": worst}, **common,
         )  # fmt: skip
         path = found.minmax.path[:, 1:]
-        weights[str(threat)] = path.nanmean(1) if average else found.weights
+        heavy[str(threat)] = found.weights if weights == "final" else path.nanmean(1)
         fooled[str(threat)] = found.minmax.wrong[0]
     return Hardness(
         index=index,
         labels=y.view(-1, group)[:, 0].cpu(),
         images=x.detach().cpu().unflatten(0, (-1, group)),
         correct=correct,
-        weights=weights,
+        weights=heavy,
         fooled=fooled,
         cw_l2=cw_l2,
         eps_linf=eps_linf,
-        settings=told,
+        settings=settings,
     )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hardness:
-    """What the images of G groups of M weigh under each threat, and how far they are from errors.
+    """Weights of the images of G groups of M under each threat, and their distances to an error.
 
     Attributes:
         index: places of the images in the data, ``(G, M)``.
@@ -184,7 +181,7 @@ class Hardness:
 
     @property
     def measures(self) -> dict[str, Tensor]:
-        """Everything that tells hardness, ``(G, M)`` each: threats, ``cw_l2``, ``eps_linf``."""
+        """All measures of hardness, ``(G, M)`` each: by threat, ``cw_l2``, ``eps_linf``."""
         return {**self.weights, "cw_l2": self.cw_l2, "eps_linf": self.eps_linf}
 
     @cached_property
@@ -194,7 +191,7 @@ class Hardness:
 
     @property
     def spread(self) -> dict[str, dict[str, float]]:
-        """By threat, whether its weights tell images apart.
+        """By threat, how far its weights differ from image to image.
 
         ``images``: mean effective number of images that carry weight, ``1 / sum w^2``; ``one``:
         share of groups in which one image has all of it; ``even``: share in which all have the same
@@ -225,7 +222,7 @@ class Hardness:
                 {"first": one, "second": other, **found.to_dict()} for (one, other), found in pairs
             ],
             "spread": self.spread,
-            "settings": storable(self.settings),
+            "settings": plain(self.settings),
         }
 
     def figure(self, path: str | Path, show: Sequence[int] | None = None) -> Path:
@@ -239,14 +236,47 @@ class Hardness:
         Raises:
             InputError: for another ending, or a group that is not there.
         """
-        from hauberk.report.plots.hardness import hardness as draw
-
         return draw(self.to_dict(), self.images, path, show)
 
     def __repr__(self) -> str:
         g, m = self.index.shape
-        told = [f"{name} {self.correlations[name, 'eps_linf'].rho:.2f}" for name in self.weights]
-        return f"Hardness({g} groups of {m}; rank correlation with eps_linf: {', '.join(told)})"
+        rho = [f"{name} {self.correlations[name, 'eps_linf'].rho:.2f}" for name in self.weights]
+        return f"Hardness({g} groups of {m}; rank correlation with eps_linf: {', '.join(rho)})"
+
+
+def group_names(labels: Sequence[int]) -> list[str]:
+    """The class of each group and a letter, a number from the 27th on.
+
+    Example:
+        >>> group_names([3, 3, 4])
+        ['3a', '3b', '4a']
+    """
+    seen: Counter[int] = Counter()
+    names = []
+    for label in labels:
+        number = seen[label]
+        names.append(f"{label}{chr(97 + number)}" if number < 26 else f"{label}-{number + 1}")
+        seen[label] += 1
+    return names
+
+
+def spread(weights: Tensor) -> dict[str, float]:
+    """See :attr:`Hardness.spread`; weights ``(G, M)``."""
+    w = weights.detach().double()
+    top, low = w.amax(1), w.amin(1)
+    return {
+        "images": float((1 / w.square().sum(1)).mean()),
+        "one": float((top >= 1 - 1e-3).double().mean()),
+        "even": float((top - low <= 1e-3).double().mean()),
+    }
+
+
+def _threats(given: Sequence[Threat | str]) -> list[Threat]:
+    several = [given] if isinstance(given, str | Threat) else given
+    threats = [read_threat(t) if isinstance(t, str) else t for t in several]
+    if not threats or len({str(t) for t in threats}) < len(threats):
+        raise InputError("no threat, or one twice: give different ones, e.g. ('l2:3', 'linf:0.2')")
+    return threats
 
 
 def _pick(y: Tensor, group: int, most: int, classes: Sequence[int] | None) -> Tensor:
@@ -271,9 +301,9 @@ def _published(x: Tensor, box: Box) -> PGD:
     width = float((hi - lo).double().expand(x.shape[1:]).mean())
     if not width < inf:
         raise InputError("the box has no end, so no step size is a usual one: give attack=PGD(...)")
-    # A gradient shrinks as the box widens, while the way to go grows.
+    # A gradient shrinks as the box widens, while the distance to cover grows.
     return PGD(loss="cw", steps=20, rule="gradient", step_size=width**2 / 6, random_start=False)
 
 
 def _nested(values: Tensor) -> list[list[float | None]]:
-    return [plain(row) for row in values]
+    return [finite(row) for row in values]

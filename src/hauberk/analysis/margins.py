@@ -35,9 +35,13 @@ def margins(
     1000 steps. In the model's present state; see :func:`hauberk.report.plots.margins.by_epoch`.
 
     Args:
-        images, labels: ``(B, ...)`` in the box, and ``(B,)``.
+        model: a module, or a victim.
+        images: ``(B, ...)`` in the box.
+        labels: ``(B,)``.
         metric: a norm such as ``l2`` or ``linf``; margins are in its unit.
         steps: of the solver, if none is given: DDN in l2, AN-PGD in other norms.
+        solver: of the margins.
+        box: as :func:`hauberk.radius` has it; so are ``seed``, ``ids`` and ``batch_size``.
 
     Raises:
         InputError: for a metric that the solver does not measure in, and for bad input.
@@ -60,6 +64,11 @@ def share_below(margins: Tensor, limit: float = 0.05) -> float:
 
     Raises:
         InputError: if there is no margin.
+
+    Example:
+        >>> import torch
+        >>> share_below(torch.tensor([0.0, 0.01, 0.3, 0.4]))
+        0.5
     """
     if not len(margins):
         raise InputError("no margins: give those of at least one example")

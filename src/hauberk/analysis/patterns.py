@@ -18,6 +18,16 @@ def soft_sparsity(delta: Tensor) -> Tensor:
     Lies in [1, sqrt(n)], n features: 1 for a single changed feature, sqrt(n) where all change by
     the same amount. NaN for perturbations that are zero or hold NaN. Source: Liang et al. 2023,
     section 3.
+
+    Args:
+        delta: perturbations ``(B, ...)``, one row for each example.
+
+    Raises:
+        InputError: for anything else.
+
+    Example:
+        >>> soft_sparsity(torch.tensor([[0.0, 5.0, 0.0, 0.0], [1.0, 1.0, -1.0, 1.0]]))
+        tensor([1., 2.], dtype=torch.float64)
     """
     flat = _rows(delta).abs()
     # Scaled by the largest entry first: squares of tiny or huge changes leave the float range.
@@ -31,6 +41,7 @@ def magnitudes(delta: Tensor, bins: int | Tensor = 50) -> tuple[Tensor, Tensor]:
     """Histogram of ``|delta_i|`` over all features of ``delta`` (B, ...): counts and edges.
 
     Args:
+        delta: perturbations ``(B, ...)``, one row for each example.
         bins: their number, from 0 to the largest entry; or their edges ``(K + 1,)``, rising.
 
     Returns:
@@ -39,6 +50,10 @@ def magnitudes(delta: Tensor, bins: int | Tensor = 50) -> tuple[Tensor, Tensor]:
 
     Raises:
         InputError: for entries that are NaN or infinite, fewer than one bin, or falling edges.
+
+    Example:
+        >>> magnitudes(torch.tensor([[0.0, -1.0, 2.0]]), 2)[0]
+        tensor([1, 2])
     """
     size = _rows(delta).abs().flatten()
     if not bool(size.isfinite().all()):
@@ -63,7 +78,7 @@ class Pattern:
     """What one solver's perturbations look like, one row per example that it succeeded on.
 
     Attributes:
-        name: what the run goes by.
+        name: its labels, joined.
         solver, loss, distance: how it was solved; ``loss`` is empty where none was maximised.
         problem: 1 for most loss within a size, 2 for the least size of a wrong decision.
         eps: the size allowed in problem 1, in the unit of ``distance``; None in problem 2.
@@ -100,7 +115,21 @@ class Pattern:
         bins: int | Tensor = 50,
         **labels: Any,
     ) -> "Pattern":
-        """The pattern of perturbations ``delta`` (N, ...); ``labels`` are the other attributes."""
+        """The pattern of perturbations.
+
+        Args:
+            delta: ``(N, ...)``, one row for each example.
+            name: of the pattern.
+            rows: which examples these are, ``(N,)``; the first ones by default.
+            size: their distances ``(N,)``; NaN by default.
+            bins: see :func:`magnitudes`.
+            labels: the other attributes, such as ``solver`` and ``distance``.
+
+        Example:
+            >>> found = Pattern.of(torch.tensor([[0.0, 3.0, 4.0]]), "by hand", distance="l2")
+            >>> float(found.sparsity), len(found)
+            (1.4, 1)
+        """
         flat = _rows(delta)
         counts, edges = magnitudes(flat, bins)
         nan = torch.full((len(flat),), torch.nan, dtype=torch.float64)
@@ -131,20 +160,25 @@ class Pattern:
             "eps": self.eps,
             "features": self.features,
             "rows": self.rows.tolist(),
-            "sparsity": plain(self.sparsity),
-            "size": plain(self.size),
-            "zeros": plain(self.zeros),
+            "sparsity": finite(self.sparsity),
+            "size": finite(self.size),
+            "zeros": finite(self.zeros),
             "counts": self.counts.tolist(),
             "edges": self.edges.tolist(),
         }
 
 
 def compare(patterns: Iterable[Pattern]) -> list[dict[str, Any]]:
-    """One row per pattern, to be read side by side; plain values, None where there is no number.
+    """One row for each pattern, to be read side by side; None where there is no number.
 
     ``median``, ``lower`` and ``upper`` quartile of the soft sparsity, ``spread`` between the
     quartiles, ``zeros`` (mean share of unchanged features), ``size`` (median distance),
     ``examples`` (those that changed at all) and ``still`` (those that did not).
+
+    Example:
+        >>> (row,) = compare([Pattern.of(torch.tensor([[0.0, 3.0, 4.0]]), "by hand")])
+        >>> row["name"], row["median"], row["examples"]
+        ('by hand', 1.4, 1)
     """
     rows = []
     for pattern in patterns:
@@ -159,25 +193,29 @@ def compare(patterns: Iterable[Pattern]) -> list[dict[str, Any]]:
                 "problem": pattern.problem,
                 "examples": int(changed.sum()),
                 "still": int((~changed).sum()),
-                "median": number(median),
-                "lower": number(lower),
-                "upper": number(upper),
-                "spread": number(upper - lower),
-                "zeros": number(float(pattern.zeros[changed].mean())),
-                "size": number(_quartiles(pattern.size[changed])[1]),
+                "median": _number(median),
+                "lower": _number(lower),
+                "upper": _number(upper),
+                "spread": _number(upper - lower),
+                "zeros": _number(float(pattern.zeros[changed].mean())),
+                "size": _number(_quartiles(pattern.size[changed])[1]),
             }
         )
     return rows
 
 
-def number(value: float) -> float | None:
-    """The number itself, or None for one that JSON does not know."""
+def finite(values: Tensor) -> list[float | None]:
+    """The numbers of a row ``(N,)``; None for those that are NaN or infinite, as JSON wants it.
+
+    Example:
+        >>> finite(torch.tensor([0.5, torch.inf]))
+        [0.5, None]
+    """
+    return [_number(value) for value in values.tolist()]
+
+
+def _number(value: float) -> float | None:
     return float(value) if isfinite(value) else None
-
-
-def plain(values: Tensor) -> list[float | None]:
-    """The numbers of a row, None for those that JSON does not know."""
-    return [number(value) for value in values.tolist()]
 
 
 def _quartiles(values: Tensor) -> tuple[float, float, float]:

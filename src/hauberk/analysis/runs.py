@@ -21,23 +21,25 @@ from hauberk.threats.base import Box, Threat
 from hauberk.threats.notation import threat as read
 from hauberk.victims.victim import Victim
 
-Solver = Callable[[nn.Module, Tensor, Tensor], "Tensor | Outcome"]
+Solve = Callable[[nn.Module, Tensor, Tensor], "Tensor | Outcome"]
 """From a model, inputs (B, ...) and labels (B,) to points (B, ...); NaN where it found none."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One solver to look at.
+class SolverRun:
+    """One solver whose perturbations are compared with those of others.
 
     Args:
-        solve: the solver itself.
+        solve: the solver, called with model, inputs and labels.
+        solver: its name.
+        loss: the loss that it maximises, if any.
+        distance: the distance that it allows (problem 1) or minimises (problem 2).
+        problem: 1 for most loss within a size, 2 for the least size of a wrong decision.
         threat: in problem 1 the set that points must lie in to count; in problem 2 any size of the
             threat whose distance is made least. None for a distance that is not measured here.
-        problem: 1 for most loss within a size, 2 for the least size of a wrong decision.
-        solver, loss, distance: labels.
     """
 
-    solve: Solver
+    solve: Solve
     solver: str
     loss: str = ""
     distance: str = ""
@@ -46,8 +48,13 @@ class Run:
 
     @property
     def name(self) -> str:
-        """What the run goes by: its labels, joined."""
+        """The labels, joined."""
         return " ".join(filter(None, (self.solver, self.loss, self.distance)))
+
+    @property
+    def eps(self) -> float | None:
+        """The size allowed in problem 1, of a ball."""
+        return self.threat.eps if self.problem == 1 and isinstance(self.threat, Ball) else None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,66 +108,71 @@ class Study:
 
 def patterns(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    runs: Iterable[Run],
+    images: Tensor,
+    labels: Tensor,
+    runs: Iterable[SolverRun],
     *,
     common: bool = True,
     bins: int = 50,
     box: Box | Sequence[Any] = (0.0, 1.0),
     batch_size: int | None = None,
 ) -> Study:
-    """Patterns of several solvers' perturbations of ``x`` (B, ...) with labels ``y`` (B,).
+    """Patterns of several solvers' perturbations of the same images.
 
-    Only examples that the model decides correctly are asked about. A run succeeds on one if its
+    Only examples that the model decides correctly are attacked. A run succeeds on one if its
     point is finite, in the box and its threat, and decided wrongly when looked at again.
 
     Args:
+        model: a module that takes inputs in the box.
+        images: ``(B, ...)``, floats in the box.
+        labels: ``(B,)`` integer classes.
+        runs: from :func:`attack_runs` and :func:`radius_runs`.
         common: keep only the examples on which every run succeeds, so that all patterns are of the
             same ones; else each run keeps its own.
+        bins: of the histograms (:func:`~hauberk.analysis.magnitudes`).
+        box: range of the inputs.
+        batch_size: most examples in one pass.
 
     Raises:
         InputError: without runs, for two of the same name, or if no example is left in common.
 
     Source: Liang et al. 2023, section 3.
+
+    Example:
+        >>> import hauberk as hb
+        >>> model, images = nn.Linear(4, 2), torch.rand(6, 4)
+        >>> runs = attack_runs({"pgd": hb.attacks.PGD(steps=3)}, ["linf:0.5"], ["ce"])
+        >>> study = patterns(model, images, model(images).argmax(1), runs, common=False)
+        >>> [pattern.name for pattern in study.patterns]
+        ['pgd ce linf']
     """
     runs, box = list(runs), Box.of(box)
     names = [run.name for run in runs]
     if not runs or len(set(names)) < len(names):
         raise InputError(f"the runs are {names}: give at least one, and no name twice")
-    x, y = check(x, y, box)
+    x, y = check(images, labels, box)
     victim = Victim(model, batch_size)
     victim.top_label = int(y.max()) if len(y) else 0
     with victim.held():
         # The clean errors would be "found" by doing nothing.
-        kept = _right(victim, x, y).nonzero().squeeze(1)
-        clean, labels = x[kept], y[kept]
-        found = [_solve(run, victim, clean, labels, box) for run in runs]
+        right = _right(victim, x, y).nonzero().squeeze(1)
+        clean = x[right]
+        found = [_solve(run, victim, clean, y[right], box) for run in runs]
     hits = [hit for _, hit, _ in found]
     successes = {name: int(hit.sum()) for name, hit in zip(names, hits, strict=True)}
     if common:
-        every = torch.stack(hits).all(0)
-        if len(kept) and not bool(every.any()):
-            told = ", ".join(f"{name} {count}" for name, count in successes.items())
-            raise InputError(
-                f"no example of {len(kept)} was fooled by every run ({told}): give larger sizes, "
-                "more examples or fewer runs, or common=False"
-            )
-        hits = [every] * len(runs)
-    made, deltas = [], []
+        hits = [_in_common(hits, successes)] * len(runs)
+    patterns, deltas = [], []
     for run, (points, _, size), hit in zip(runs, found, hits, strict=True):
-        delta = (points[hit].double() - clean[hit].double()).cpu()
-        radius = run.threat.eps if run.problem == 1 and isinstance(run.threat, Ball) else None
-        labels_of = {"loss": run.loss, "distance": run.distance, "problem": run.problem}
-        made.append(
+        deltas.append((points[hit].double() - clean[hit].double()).cpu())
+        patterns.append(
             Pattern.of(
-                delta, run.name, rows=kept[hit], size=size[hit], bins=bins, eps=radius,
-                solver=run.solver, **labels_of,
+                deltas[-1], run.name, rows=right[hit], size=size[hit], bins=bins, eps=run.eps,
+                solver=run.solver, loss=run.loss, distance=run.distance, problem=run.problem,
             )
         )  # fmt: skip
-        deltas.append(delta)
     return Study(
-        patterns=made, deltas=deltas, successes=successes, examples=len(kept), given=len(x)
+        patterns=patterns, deltas=deltas, successes=successes, examples=len(right), given=len(x)
     )
 
 
@@ -172,17 +184,31 @@ def attack_runs(
     box: Box | Sequence[Any] = (0.0, 1.0),
     seed: int = 0,
     batch_size: int | None = None,
-) -> list[Run]:
-    """Runs of problem 1: every attack (by name) with every loss in every threat, to the end."""
+) -> list[SolverRun]:
+    """Runs of problem 1: every attack with every loss in every threat, to its last step.
 
-    def one(name: str, attack: Attack, loss: str, threat: Threat) -> Run:
+    Args:
+        attacks: by name.
+        threats: threats or their notation.
+        losses: that replace the attacks' own.
+        box: range of the inputs.
+        seed: of the attacks' random numbers.
+        batch_size: most examples in one pass.
+
+    Example:
+        >>> from hauberk.attacks import PGD
+        >>> [run.name for run in attack_runs({"pgd": PGD(steps=5)}, ["linf:0.1", "l2:1"], ["ce"])]
+        ['pgd ce linf', 'pgd ce l2']
+    """
+
+    def one(name: str, attack: Attack, loss: str, threat: Threat) -> SolverRun:
         asked = replace(attack, loss=loss)
 
         def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
             return asked(model, x, y, threat, box=box, seed=seed, stop=False, batch_size=batch_size)
 
         distance = str(threat).partition(":")[0] if isinstance(threat, Ball) else str(threat)
-        return Run(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)
+        return SolverRun(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)
 
     bound = [read(t) if isinstance(t, str) else t for t in threats]
     return [
@@ -193,21 +219,29 @@ def attack_runs(
     ]
 
 
-def radius_runs(solvers: Iterable[tuple[str, Solver]]) -> list[Run]:
+def radius_runs(solvers: Iterable[tuple[str, Solve]]) -> list[SolverRun]:
     """Runs of problem 2, from pairs of a name and a solver.
 
     A name that ends in a norm, such as ``fab l2``, says which distance is made least: the points
     are measured in it. Others are taken, but not measured.
+
+    Args:
+        solvers: pairs of a name, and a function of model, inputs and labels that returns points,
+            NaN where it found none, or an :class:`~hauberk.engine.outcome.Outcome`.
+
+    Example:
+        >>> [(run.solver, run.distance) for run in radius_runs([("fab l2", lambda m, x, y: x)])]
+        [('fab', 'l2')]
     """
     runs = []
     for name, solve in solvers:
         found = re.fullmatch(r"(.*?)[ :_-]*\b(linf|l[0-9]+(?:\.[0-9]+)?)", name.strip().lower())
         if found is None:
-            runs.append(Run(solve=solve, solver=name, problem=2))
+            runs.append(SolverRun(solve=solve, solver=name, problem=2))
             continue
         label = name.strip()[: found.end(1)] or "radius"
         runs.append(
-            Run(
+            SolverRun(
                 solve=solve, solver=label, distance=found[2], problem=2,
                 threat=read(f"{found[2]}:1"),
             )
@@ -216,7 +250,7 @@ def radius_runs(solvers: Iterable[tuple[str, Solver]]) -> list[Run]:
 
 
 def _solve(
-    run: Run, victim: Victim, x: Tensor, y: Tensor, box: Box
+    run: SolverRun, victim: Victim, x: Tensor, y: Tensor, box: Box
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A run's points, where it succeeded, and their distances."""
     answer = run.solve(victim.model, x, y)
@@ -236,6 +270,18 @@ def _solve(
             hit &= run.threat.contains(x, safe, witness, box=box)
         size = run.threat.at(x, box).distance(safe, witness)
     return safe, hit, size
+
+
+def _in_common(hits: Sequence[Tensor], successes: Mapping[str, int]) -> Tensor:
+    """The examples on which every run succeeded, ``(B,)`` bool."""
+    every = torch.stack(list(hits)).all(0)
+    if len(every) and not bool(every.any()):
+        counts = ", ".join(f"{name} {count}" for name, count in successes.items())
+        raise InputError(
+            f"no example of {len(every)} was fooled by every run ({counts}): give larger sizes, "
+            "more examples or fewer runs, or common=False"
+        )
+    return every
 
 
 def _right(victim: Victim, x: Tensor, y: Tensor) -> Tensor:

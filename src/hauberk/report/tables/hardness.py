@@ -83,8 +83,10 @@ def _number(value: float | None) -> str:
 def _about(hardness: Mapping[str, Any]) -> str:
     own, index = hardness["settings"], hardness["index"]
     size = len(index[0]) if index else 0
-    text = f"{len(index)} groups of {size}, gamma {own['gamma']:g}, beta {own['beta']:g}"
-    text += ", averaged over the steps" if own.get("average") else ""
+    # Infinite numbers are text in JSON.
+    gamma, beta = float(own["gamma"]), float(own["beta"])
+    text = f"{len(index)} groups of {size}, gamma {gamma:g}, beta {beta:g}"
+    text += ", averaged over the steps" if own.get("weights") == "mean" else ""
     solver = own["l2_solver"]
     name = solver if isinstance(solver, str) else solver.get("solver", solver.get("attack"))
     return text + ("" if name in ("CW", "cw") else f"; l2 distances by {name}, not C&W")
