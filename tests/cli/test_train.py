@@ -16,7 +16,7 @@ from hauberk import train as strategies
 from hauberk.attacks import APGD, PGD
 from hauberk.cli.main import ABOUT, main
 from hauberk.cli.strategy import NAMES, strategy_of
-from hauberk.cli.train_options import _schedule
+from hauberk.cli.train import schedule_of
 from hauberk.data import load_data
 from hauberk.models import MLP
 from hauberk.models.loading import load_model
@@ -277,11 +277,11 @@ def test_fields_are_read_as_their_types():
 
 
 def test_schedules():
-    assert _schedule("0:0,6:1e-3,15:0") == [[0, 0], [6, 1e-3], [15, 0]]
-    assert _schedule("steps 20000:0.3,30000:1/10") == ("steps", [[20000, 0.3], [30000, 0.1]])
-    assert _schedule(["epochs", [[5, 0.1]]]) == ("epochs", [[5, 0.1]])
-    assert _schedule([[0, "1e-3"], [2, 0]]) == [[0, 1e-3], [2, 0]]
-    assert _schedule(None) is None
+    assert schedule_of("0:0,6:1e-3,15:0") == [[0, 0], [6, 1e-3], [15, 0]]
+    assert schedule_of("steps 20000:0.3,30000:1/10") == ("steps", [[20000, 0.3], [30000, 0.1]])
+    assert schedule_of(["epochs", [[5, 0.1]]]) == ("epochs", [[5, 0.1]])
+    assert schedule_of([[0, "1e-3"], [2, 0]]) == [[0, 1e-3], [2, 0]]
+    assert schedule_of(None) is None
 
 
 def test_dry_run_tells_the_cost_and_writes_nothing(place, capsys):

@@ -10,14 +10,13 @@ import torch
 import yaml
 
 from hauberk import models
-from hauberk.cli import main as cli
-from hauberk.cli import train as commands_train
+from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
-from hauberk.cli.train_options import circumstances, settings_of
+from hauberk.cli.train import Train
 from hauberk.models.loading import load_model
 from hauberk.threats import L1, L2, Box, Linf
 from hauberk.train import fit
-from hauberk.train.settings import Settings
+from hauberk.train.settings import Options
 
 CIFAR = (3, 32, 32)
 FOLDER = Path(__file__).parents[2] / "recipes" / "train"
@@ -35,13 +34,11 @@ def read(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def read(name):
-        told = []
-        monkeypatch.setattr(
-            commands_train, "train", lambda options, argv: told.append(options) or 0
-        )
-        assert cli.main(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
-        (options,) = told
-        strategy = strategy_of(options.strategy, options.threat or [])
+        called = []
+        monkeypatch.setattr(Train, "run", lambda self: called.append(self) or 0)
+        assert cli(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
+        (options,) = called
+        strategy = strategy_of(options.strategy, options.threat)
         if options.model.endswith(".yaml"):  # a later stage: as if those before had been run
             model = options.model
             while model.endswith(".yaml"):
@@ -50,8 +47,8 @@ def read(monkeypatch, tmp_path):
             first = Path(options.model)
             first.parent.mkdir(parents=True, exist_ok=True)
             first.write_text(f"model: {model}\n")
-        circumstances(options)
-        return options, strategy, Settings(**settings_of(options))
+        options.checked()
+        return options, strategy, Options(**options.keywords())
 
     return read
 
@@ -85,7 +82,7 @@ def made(model):
 @pytest.mark.parametrize("name", [path.stem for path in RECIPES])
 def test_recipe_names_what_there_is(read, name):
     options, strategy, _ = read(name)
-    assert options.out == f"runs/train/{name}"
+    assert options.setting("out") == f"runs/train/{name}"
     x = torch.rand(2, *((1, 28, 28) if "mnist" in name else CIFAR))
     if name in set(ONE_OF_EACH.values()):
         strategy.check(x, torch.tensor([0, 9]), Box())
@@ -137,7 +134,8 @@ def test_mma_on_mnist_is_that_of_ding_2020(read):
     assert strategy.clean == pytest.approx(1 / 3)
     assert (strategy.steps, strategy.bisections, strategy.eps_init) == (40, 10, 0.5)
     assert (settings.minibatch, settings.learning_rate) == (50, 1e-4)
-    assert settings.epochs * (60_000 - options.validation) / 50 == pytest.approx(1e5, rel=0.01)
+    examples = 60_000 - options.setting("validation")
+    assert settings.epochs * examples / 50 == pytest.approx(1e5, rel=0.01)
     assert read("ding-mnist-l2-omma-6")[1].clean == 0
 
 
@@ -169,10 +167,9 @@ def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
     assert strategy.threats == (Linf(4 / 255), L1(2000 / 255))
     assert settings.minibatch == minibatch
     assert settings.augment == ["pad-crop:4", "flip"]
-    assert settings.epochs * -(-(50_000 - options.validation) // minibatch) == pytest.approx(
-        steps, rel=0.01
-    )
-    rate = rates(settings, 50_000 - options.validation)
+    examples = 50_000 - options.setting("validation")
+    assert settings.epochs * -(-examples // minibatch) == pytest.approx(steps, rel=0.01)
+    rate = rates(settings, examples)
     assert [rate(int(steps * share)) for share in (0.49, 0.5, 0.75)] == pytest.approx(
         [0.1, 0.01, 0.001]
     )

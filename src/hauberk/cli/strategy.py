@@ -1,44 +1,58 @@
 """A training strategy from words: a name or an import path, threats, and fields of its own."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from inspect import isclass, signature
-from typing import TYPE_CHECKING, Any
+from inspect import isabstract, isclass, signature
+from typing import Any
 
+from hauberk import train
+from hauberk.attacks import Attack
 from hauberk.errors import InputError
-from hauberk.spec.build import Reader, build
+from hauberk.evaluation.accuracy.suites import Stage, read_row
+from hauberk.spec.build import Reader, build, did_you_mean
+from hauberk.spec.imports import import_object, one_line
 from hauberk.spec.numbers import as_number
+from hauberk.threats import Metric, Threat, Union, metric, threat
+from hauberk.train import Strategy
 
-if TYPE_CHECKING:
-    from hauberk.attacks import Attack
-    from hauberk.threats import Threat
-    from hauberk.threats.metric import Metric
-    from hauberk.train import Strategy
 
-NAMES = {
-    "standard": "Standard", "single": "Single", "pgdls": "PGDLS", "trades": "TRADES",
-    "avg": "AVG", "max": "MAX", "msd": "MSD", "ampgd": "AMPGD", "mma": "MMA", "omma": "OMMA",
-    "random-norm": "RandomNorm", "eat": "EAT", "ramp": "RAMP",
-}  # fmt: skip
-"""What ``--strategy`` knows, and the class in :mod:`hauberk.train`."""
+def _names() -> dict[str, str]:
+    kinds = {name: getattr(train, name) for name in train.__all__}
+    return {
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): name
+        for name, kind in kinds.items()
+        if isclass(kind) and issubclass(kind, Strategy) and not isabstract(kind)
+    }
+
+
+NAMES = _names()
+"""What ``--strategy`` may say, and the class of that name in :mod:`hauberk.train`."""
 
 
 def strategy_of(
-    given: Any, threats: Sequence[str] = (), settings: Sequence[str] = (), d_max: str | None = None
-) -> "Strategy":
+    given: str | Mapping[str, Any] | None,
+    threats: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    d_max: str | None = None,
+) -> Strategy:
     """The strategy that the words name.
 
     Args:
         given: a name of :data:`NAMES`, an import path, or a mapping with ``name`` and fields.
         threats: notations such as ``linf:0.3``; their union.
-        settings: fields as ``name=value``; they outdo those of the mapping.
+        settings: fields as ``name=value``; they replace those of the mapping.
         d_max: the threat of ``mma`` and ``omma``, e.g. ``l2:6``.
 
     Raises:
         InputError: for what is no strategy, or does not suit it.
+
+    Example:
+        >>> strategy_of("max", ["linf:0.3", "l2:2"], ["steps=10"]).steps
+        10
     """
-    name, told = _named(given)
-    told |= dict(map(_setting, settings))
+    name, values = _named(given)
+    values |= dict(map(_setting, settings))
     if d_max is not None:
         if name not in ("mma", "omma"):
             raise InputError("--d-max is the threshold of mma and omma: give a --threat instead")
@@ -46,50 +60,44 @@ def strategy_of(
             raise InputError("--d-max and --threat say the same thing here: give one of them")
         threats = [d_max]
     if threats:
-        if "threat" in told:
+        if "threat" in values:
             raise InputError(f"strategy {name} has a threat already: leave --threat out")
-        told["threat"] = list(threats)
+        values["threat"] = list(threats)
     kind = _kind(name)
     if isclass(kind) and is_dataclass(kind):
-        return _checked(name, _made(name, kind, told))
-    if not callable(kind):
-        if told:
-            raise InputError(
-                f"strategy {name} is made already and takes no {', '.join(told)}: name its class, "
-                "or a function that returns it"
-            )
-        return _checked(name, kind)
-    if "threat" in told:
-        told["threat"] = _threat(told["threat"])
-    try:
-        signature(kind).bind(**told)
-    except (TypeError, ValueError) as error:
+        made = _built(name, kind, values)
+    elif callable(kind):
+        made = _called(name, kind, values)
+    elif values:
         raise InputError(
-            f"strategy {name} cannot be called with {', '.join(told) or 'nothing'} ({error}): "
-            "give what it takes by --threat and --set name=value"
-        ) from error
-    return _checked(name, _call(name, kind, told))
+            f"strategy {name} is made already and takes no {', '.join(values)}: name its class, "
+            "or a function that returns it"
+        )
+    else:
+        made = kind
+    if not isinstance(made, Strategy):
+        raise InputError(
+            f"strategy {name} gave a {type(made).__name__}: name a hauberk.train.Strategy, "
+            "or a function that returns one"
+        )
+    return made
 
 
-def several(given: Any) -> list[str]:
-    """A word that may be repeated, as a list."""
-    return [given] if isinstance(given, str) else [str(item) for item in given or ()]
-
-
-def _named(given: Any) -> tuple[str, dict[str, Any]]:
+def _named(given: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """The name, and values of fields."""
     if given is None or given == "":
         raise InputError(f"no strategy: give --strategy, one of {', '.join(NAMES)}")
-    told = {"name": given} if isinstance(given, str) else given
-    if not isinstance(told, Mapping) or not isinstance(told.get("name"), str):
+    row = {"name": given} if isinstance(given, str) else given
+    if not isinstance(row, Mapping) or not isinstance(row.get("name"), str):
         raise InputError(
-            f"strategy {told!r} has no name: write max, or {{name: max, steps: 10}} in YAML"
+            f"strategy {row!r} has no name: write max, or {{name: max, steps: 10}} in YAML"
         )
-    rest = {str(word): value for word, value in told.items() if word != "name"}
-    name = told["name"].strip()
-    return (name if ":" in name else name.lower().replace("_", "-")), rest
+    values = {str(word): value for word, value in row.items() if word != "name"}
+    name = row["name"].strip()
+    return (name if ":" in name else name.lower().replace("_", "-")), values
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str) -> tuple[str, object]:
     import yaml
 
     name, sign, value = text.partition("=")
@@ -103,30 +111,26 @@ def _setting(text: str) -> tuple[str, Any]:
         ) from error
 
 
-def _kind(name: str) -> Any:
-    from hauberk import train
-    from hauberk.spec.imports import import_object
-
+def _kind(name: str) -> object:
+    """What the name stands for: a class, a function or a strategy."""
     if name in NAMES:
         return getattr(train, NAMES[name])
     known = f"one of {', '.join(NAMES)}, or package.module:name or file.py:name"
     if ":" not in name:
-        raise InputError(f"unknown strategy '{name}': give {known}")
+        raise InputError(f"unknown strategy '{name}': give {known}{did_you_mean(name, NAMES)}")
     return import_object(name, "strategy", known)
 
 
-def _made(name: str, kind: type, told: dict[str, Any]) -> object:
+def _built(name: str, kind: type, values: dict[str, Any]) -> object:
     """An instance of a dataclass; every field checked against its type."""
-    from hauberk.attacks import Attack
-    from hauberk.train import MMA
-
     own = {field.name: field for field in fields(kind) if field.init}
-    if "threat" in told and "threat" not in own:
-        raise InputError(f"strategy {name} knows no threat: leave --threat out")
-    if "threat" in own and own["threat"].default is MISSING and "threat" not in told:
+    if "threat" in values and "threat" not in own:
+        raise InputError(f"strategy {name} has no threat: leave --threat out")
+    if "threat" in own and own["threat"].default is MISSING and "threat" not in values:
         raise InputError(f"strategy {name} needs a threat: give --threat, e.g. --threat linf:0.3")
-    if "threat" in told:
-        told["threat"] = _threat(told["threat"], distances=issubclass(kind, MMA))
+    if "threat" in values:
+        read = _threat_or_metric if "d_max" in own else _threat  # then the size is d_max
+        values["threat"] = read(values["threat"])
     readers: dict[type, Reader] = {
         Attack: Reader(
             _attack,
@@ -134,47 +138,44 @@ def _made(name: str, kind: type, told: dict[str, Any]) -> object:
             several="attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}}",
         )
     }
-    return build(kind, told, f"strategy {name}", readers=readers)
+    return build(kind, values, f"strategy {name}", readers=readers)
 
 
-def _threat(given: Any, distances: bool = False) -> "Threat | Metric":
-    from hauberk.threats import Threat, Union, metric, threat
-
-    if isinstance(given, Threat):
-        return given
-    texts = several(given)
-    if not texts:
-        raise InputError("no threat: give at least one, e.g. --threat linf:0.3")
-    if distances and len(texts) == 1 and ":" not in texts[0]:
-        return metric(texts[0])
-    return threat(texts[0]) if len(texts) == 1 else Union(*map(threat, texts))
-
-
-def _call(name: str, kind: Callable[..., object], values: dict[str, Any]) -> object:
-    from hauberk.spec.imports import one_line
-
+def _called(name: str, function: Callable[..., object], values: dict[str, Any]) -> object:
+    """What the user's own function returns."""
+    if "threat" in values:
+        values["threat"] = _threat(values["threat"])
     try:
-        return kind(**values)
+        signature(function).bind(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"strategy {name} cannot be called with {', '.join(values) or 'nothing'} ({error}): "
+            "give what it takes by --threat and --set name=value"
+        ) from error
+    try:
+        return function(**values)
     except InputError as error:
         raise InputError(f"strategy {name}: {error}") from error
     except Exception as error:
         raise InputError(f"strategy {name} failed: {one_line(error, place=True)}") from error
 
 
-def _checked(name: str, made: object) -> "Strategy":
-    from hauberk.train import Strategy
-
-    if not isinstance(made, Strategy):
-        raise InputError(
-            f"strategy {name} gave a {type(made).__name__}: name a hauberk.train.Strategy, "
-            "or a function that returns one"
-        )
-    return made
+def _threat(given: Threat | str | Sequence[str]) -> Threat:
+    if isinstance(given, Threat):
+        return given
+    texts = [given] if isinstance(given, str) else list(map(str, given or ()))
+    if not texts:
+        raise InputError("no threat: give at least one, e.g. --threat linf:0.3")
+    return threat(texts[0]) if len(texts) == 1 else Union(*map(threat, texts))
 
 
-def _attack(where: str, row: Mapping[str, object]) -> "Attack":
-    from hauberk.evaluation.accuracy.suites import Stage, read_row
+def _threat_or_metric(given: Threat | str | Sequence[str]) -> Threat | Metric:
+    """A threat, or a distance such as ``linf``, for strategies whose size is a field of its own."""
+    text = given[0] if isinstance(given, list) and len(given) == 1 else given
+    return metric(text) if isinstance(text, str) and ":" not in text else _threat(given)
 
+
+def _attack(where: str, row: Mapping[str, object]) -> Attack:
     stage = read_row(where, row)
     if stage != Stage(attack=stage.attack):
         raise InputError(f"{where}: give settings of the attack alone, not those of a suite's row")

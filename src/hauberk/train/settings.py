@@ -145,7 +145,8 @@ class Settings:
         metadata=about("seed of all random numbers; of new weights too on a command line"),
     )
     box: "Box | Sequence[Any]" = field(
-        default=(0.0, 1.0), metadata=about("valid range of the inputs: LO HI", typed=list[float])
+        default=(0.0, 1.0),
+        metadata=about("valid range of the inputs: LO HI", typed=tuple[float, float]),
     )
     attack_mode: str = field(
         default="eval",

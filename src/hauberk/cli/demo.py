@@ -1,0 +1,19 @@
+"""``hauberk demo``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hauberk.cli.options import OutOption, SeedOption
+
+OUT = "runs/demo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(OutOption, SeedOption):
+    """Train and compare two small models on embedded data, in ``runs/demo`` if not told where."""
+
+    def run(self) -> int:
+        from hauberk.demo import run
+
+        run(Path(self.out or OUT), seed=self.seed)
+        return 0

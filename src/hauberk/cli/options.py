@@ -1,0 +1,142 @@
+"""Options that several commands share, each declared once with its type, default and help.
+
+A command is a frozen dataclass: each field made by :func:`option` is an option of the command line
+and a key of its YAML file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, TypeVar, get_type_hints
+
+T = TypeVar("T")
+
+
+def option(default: T, help: str, *, positional: bool = False) -> T:
+    """A field of a command that is an option: ``limit: int | None = option(None, "...")``.
+
+    Args:
+        default: its value when it is not given. Its type decides how it is written: a ``bool`` is a
+            flag, a ``list[str]`` an option that may be repeated, a pair takes two values.
+        help: what it is for, in one line.
+        positional: whether it is an argument without a name.
+    """
+    metadata = {"help": help, "positional": positional}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An option as the parser is to declare it."""
+
+    name: str
+    type: Any
+    default: object
+    help: str
+    positional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ABC):
+    """One command of the console: its options are its fields.
+
+    Attributes:
+        argv: the words after ``hauberk``, for the record and for processes started in turn.
+    """
+
+    argv: tuple[str, ...] = ()
+
+    @abstractmethod
+    def run(self) -> int:
+        """Do it; returns the exit code.
+
+        Raises:
+            InputError: for options, models or data that cannot work, in one line (exit code 2).
+        """
+
+    @classmethod
+    def declared(cls) -> Iterable[Declared]:
+        """The options of the command, in the order in which its help shows them."""
+        hints = get_type_hints(cls)
+        for f in fields(cls):
+            if "help" in f.metadata:
+                default = f.default_factory() if callable(f.default_factory) else f.default
+                about = f.metadata["help"]
+                yield Declared(f.name, hints[f.name], default, about, f.metadata["positional"])
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], argv: tuple[str, ...]) -> Self:
+        """The command with these values of its options."""
+        return cls(argv=argv, **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Command):
+    """One model."""
+
+    model: str | None = option(None, "package.module:name, file.py:name or RUN/model.yaml")
+    weights: str | None = option(None, "state dict to load")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions(Command):
+    """One model or several."""
+
+    model: list[str] = option([], "package.module:name, file.py:name or RUN/model.yaml; repeat")
+    weights: list[str] = option([], "state dict of each model, or 'none'; repeat")
+    name: list[str] = option([], "names of the models, in order; repeat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Command):
+    """Examples."""
+
+    data: str | None = option(None, "e.g. mnist:test, npz:FILE")
+    data_dir: str | None = option(None, "folder of the data files")
+    limit: int | None = option(None, "use so many examples")
+    offset: int = option(0, "skip so many examples first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Command):
+    """Where to compute."""
+
+    device: str | None = option(None, "cpu, cuda, cuda:1, ...")
+    batch_size: int | None = option(None, "examples per pass; chosen if left out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOption(Command):
+    """Random numbers."""
+
+    seed: int = option(0, "seed of all random numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOption(Command):
+    """Where results go."""
+
+    out: str | None = option(None, "folder for all that the command writes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxOption(Command):
+    """The valid range of inputs."""
+
+    box: tuple[float, float] = option((0.0, 1.0), "valid range of the inputs: LO HI")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunOption(Command):
+    """The cost instead of the work."""
+
+    dry_run: bool = option(False, "print what it can cost at most, and stop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerOptions(DryRunOption, OutOption, BoxOption, SeedOption):
+    """A run whose ledger may lie on disk."""
+
+    resume: bool = option(False, "continue the run in --out")

@@ -1,0 +1,102 @@
+"""From words to a command: parser, YAML and help are built from the fields of its dataclass.
+
+``add_class_arguments`` of jsonargparse reads the same dataclasses, but writes flags as ``--dry_run
+true``, pairs as ``--box [0,1]`` and lists as ``--threat+ a``. So each field is declared by itself.
+"""
+
+import types
+from argparse import SUPPRESS, Action, ArgumentError, HelpFormatter, Namespace
+from collections.abc import Sequence
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+
+from hauberk.cli.options import Command, Declared
+from hauberk.errors import InputError
+
+C = TypeVar("C", bound=Command)
+
+
+def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
+    """The command that the words after its name describe.
+
+    Args:
+        kind: the class of the command.
+        name: its name on the command line.
+        about: what it does, for its help.
+        argv: the words after its name.
+
+    Raises:
+        InputError: for words that are no options of it, and values of the wrong type.
+    """
+    about = f"{about[:1].upper()}{about[1:]}."
+    parser = ArgumentParser(
+        prog=f"hauberk {name}", description=about, exit_on_error=False, formatter_class=_Help
+    )
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    declared = list(kind.declared())
+    for each in declared:
+        _add(parser, each)
+    try:
+        found = parser.parse_args(list(argv))
+    except (ArgumentError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{text}; 'hauberk {name} --help' shows the options") from error
+    values = {each.name: _value(each, found[each.name]) for each in declared}
+    return kind.of(values, (name, *argv))
+
+
+def _add(parser: Any, option: Declared) -> None:
+    word = option.name if option.positional else "--" + option.name.replace("_", "-")
+    # jsonargparse checks values of a pair in place.
+    default = list(option.default) if isinstance(option.default, tuple) else option.default
+    shared = {"help": option.help} | ({} if option.positional else {"default": default})
+    hint = _without_none(option.type)
+    if option.type is bool:
+        parser.add_argument(word, action="store_true", **shared)
+    elif get_origin(hint) is list:
+        parser.add_argument(word, action=_Repeated, **shared)
+    elif get_origin(hint) is tuple:
+        parts = get_args(hint)
+        parser.add_argument(word, type=parts[0], nargs=len(parts), **shared)
+    else:
+        parser.add_argument(word, type=hint, **shared)
+
+
+def _value(option: Declared, found: Any) -> Any:
+    """A value as its field has it: lists and pairs may be written in YAML in several ways."""
+    origin = get_origin(_without_none(option.type))
+    if origin is list:
+        return [found] if isinstance(found, str) else [str(each) for each in found or ()]
+    return tuple(found) if origin is tuple and found is not None else found
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    parts = [part for part in get_args(hint) if part is not types.NoneType]
+    return Union[tuple(parts)]  # noqa: UP007  # of one part it is the part
+
+
+class _Help(HelpFormatter):
+    """One line or two an option, with its default where that says something."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        default = action.default
+        if default is None or default is False or default in ([], SUPPRESS):
+            return action.help
+        text = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        return f"{action.help} (default: {text})"
+
+
+class _Repeated(Action):
+    """A list of the values on the command line, which replaces that of the YAML file."""
+
+    seen = False
+
+    def __call__(
+        self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest) if self.seen else []
+        setattr(namespace, self.dest, [*before, values])
+        self.seen = True
