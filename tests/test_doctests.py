@@ -23,7 +23,6 @@ TO_DO = (
     "hauberk.evaluation",
     "hauberk.exact",
     "hauberk.maths",
-    "hauberk.report",
     "hauberk.solvers",
     "hauberk.threats",
     "hauberk.train",

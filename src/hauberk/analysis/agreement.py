@@ -23,6 +23,10 @@ class Agreement:
         tied: groups left out, in which one of the measures is the same for all images.
         top: of those that count, groups in which an image is hardest by both; of several that
             tie for it, any one will do.
+
+    Example:
+        >>> Agreement(rho=0.5, error=0.1, groups=20, tied=1, top=14).to_dict()["top"]
+        14
     """
 
     rho: float

@@ -19,6 +19,10 @@ class Curves:
     Attributes:
         eps: the sizes, rising from 0, ``(K,)`` float64.
         accuracy: by model, ``(K,)`` float64; it holds from its size up to the next one.
+
+    Example:
+        >>> curves({"a": torch.tensor([1.0, 2.0])}).at(1.5)
+        {'a': 0.5}
     """
 
     eps: Tensor
@@ -45,7 +49,12 @@ class Curves:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where the order of two models changes: ``before`` leads below ``eps``, ``after`` from it."""
+    """Where the order of two models changes: ``before`` leads below ``eps``, ``after`` from it.
+
+    Example:
+        >>> Crossing(eps=0.5, before="a", after="b").to_dict()
+        {'eps': 0.5, 'before': 'a', 'after': 'b'}
+    """
 
     eps: float
     before: str
@@ -72,8 +81,6 @@ def curves(radii: Mapping[str, Tensor]) -> Curves:
         >>> found = curves({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 3.0])})
         >>> found.at(1.5)
         {'a': 0.5, 'b': 0.5}
-        >>> crossings(found)
-        [Crossing(eps=2.0, before='a', after='b')]
     """
     if not radii:
         raise InputError("no radii: give one row of them per model")
@@ -99,6 +106,10 @@ def crossings(curves: Curves, least: float = 0.0) -> list[Crossing]:
         InputError: for a negative ``least``.
 
     Source: Liang et al. 2023, section 3 (accuracy at one eps is no order of robustness).
+
+    Example:
+        >>> crossings(curves({"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 3.0])}))
+        [Crossing(eps=2.0, before='a', after='b')]
     """
     if not least >= 0:
         raise InputError(f"least is {least}: give 0 or more")

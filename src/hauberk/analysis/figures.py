@@ -92,6 +92,9 @@ def figures(
         InputError: for bad input, another suffix or norm, or examples that no run has in common.
 
     Source: Liang et al. 2023, section 3.
+
+    Example:
+        >>> figures("runs/patterns", model, images, labels, eps={"l2": 2.0})  # doctest: +SKIP
     """
     if suffix not in (".png", ".svg"):
         raise InputError(f"cannot draw to files that end in '{suffix}': give .png or .svg")

@@ -89,6 +89,12 @@ def hardness(
         InputError: for bad input, or if a class that is asked for does not fill a group.
 
     Source: Wang et al. 2021, section G, Tables A7 and A8.
+
+    Example:
+        >>> model, images, labels = nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
+        >>> found = hardness(model, images, labels, group=2, threats=["linf:0.2"], budget=60)
+        >>> found.weights["linf:0.2"].shape
+        torch.Size([1, 2])
     """
     bounds = Box.of(box)
     x, y = check(images, labels, bounds)
@@ -162,6 +168,12 @@ class Hardness:
         correct: whether the model gets the clean image right, ``(G, M)`` bool.
         fooled: by threat, whether the shared perturbation fools the model, ``(G, M)`` bool.
         settings: what they were measured with.
+
+    Example:
+        >>> model, images, labels = nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
+        >>> found = hardness(model, images, labels, group=2, threats=["linf:0.2"], budget=60)
+        >>> found.names[0], sorted(found.measures)
+        ('0a', ['cw_l2', 'eps_linf', 'linf:0.2'])
     """
 
     index: Tensor

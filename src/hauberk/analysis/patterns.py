@@ -88,6 +88,11 @@ class Pattern:
         size: distance from the clean inputs, ``(N,)`` float64; NaN if ``distance`` is unknown.
         zeros: share of features that did not change, ``(N,)`` float64.
         counts, edges: histogram of ``|delta_i|`` over all rows (:func:`magnitudes`).
+
+    Example:
+        >>> found = Pattern.of(torch.tensor([[0.0, 3.0, 4.0]]), "by hand", distance="l2")
+        >>> float(found.sparsity), len(found)
+        (1.4, 1)
     """
 
     name: str
@@ -124,11 +129,6 @@ class Pattern:
             size: their distances ``(N,)``; NaN by default.
             bins: see :func:`magnitudes`.
             labels: the other attributes, such as ``solver`` and ``distance``.
-
-        Example:
-            >>> found = Pattern.of(torch.tensor([[0.0, 3.0, 4.0]]), "by hand", distance="l2")
-            >>> float(found.sparsity), len(found)
-            (1.4, 1)
         """
         flat = _rows(delta)
         counts, edges = magnitudes(flat, bins)

@@ -37,6 +37,10 @@ class SolverRun:
         problem: 1 for most loss within a size, 2 for the least size of a wrong decision.
         threat: in problem 1 the set that points must lie in to count; in problem 2 any size of the
             threat whose distance is made least. None for a distance that is not measured here.
+
+    Example:
+        >>> SolverRun(solve=lambda model, x, y: x, solver="nothing", distance="l2").name
+        'nothing l2'
     """
 
     solve: Solve
@@ -65,7 +69,14 @@ class Study:
         patterns: one per run, in the order of the runs.
         deltas: each pattern's perturbations ``(N, ...)`` float64, in the same order.
         successes: how many examples each run succeeded on alone, by name.
-        examples: how many the model decides correctly, of ``given``.
+        examples: how many the model decides correctly.
+        given: how many there were.
+
+    Example:
+        >>> model, images = nn.Linear(4, 2), torch.rand(6, 4)
+        >>> runs = radius_runs([("nothing l2", lambda model, x, y: x)])
+        >>> patterns(model, images, model(images).argmax(1), runs, common=False).successes
+        {'nothing l2': 0}
     """
 
     patterns: list[Pattern]

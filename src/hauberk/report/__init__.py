@@ -1,5 +1,1 @@
-"""Pictures and words about runs: pure functions of their summaries and ledgers."""
-
-from hauberk.report.tables.accuracy import compare, print_comparison, print_table, table
-
-__all__ = ["compare", "print_comparison", "print_table", "table"]
+"""Tables, pictures and progress: functions of plain numbers, that import no other room."""

@@ -28,6 +28,14 @@ def table(summary: Summary) -> str:
 
     Args:
         summary: as ``summary.json`` of :func:`hauberk.evaluate` holds it.
+
+    Example:
+        >>> under = {"accuracy": 0.5, "interval": (0.4, 0.6), "attacks": {}}
+        >>> cost = {"forwards": 300, "backwards": 200, "seconds": 1.5}
+        >>> accuracies = {"clean_accuracy": 0.9, "union_accuracy": 0.5, "average_accuracy": 0.5}
+        >>> text = table({"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost})
+        >>> print(text.splitlines()[-1])
+        cost: 3 F + 2 B passes per example, 1.5 s
     """
     return _run(summary).text()
 
@@ -42,6 +50,14 @@ def compare(summaries: Mapping[str, Summary]) -> str:
 
     Args:
         summaries: by the name that heads the run's column.
+
+    Example:
+        >>> under = {"accuracy": 0.5, "interval": (0.4, 0.6), "attacks": {}}
+        >>> cost = {"forwards": 300, "backwards": 200, "seconds": 1.5}
+        >>> accuracies = {"clean_accuracy": 0.9, "union_accuracy": 0.5, "average_accuracy": 0.5}
+        >>> run = {"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost}
+        >>> print(compare({"plain": run, "hardened": run}).splitlines()[2])
+        clean                     90.0%              90.0%
     """
     return _runs(summaries).text()
 

@@ -15,6 +15,16 @@ def table(report: Summary) -> str:
             :class:`hauberk.evaluation.transfer.TransferReport` has them.
 
     Source: Ding et al. 2020, section 3.2 and appendix D.
+
+    Example:
+        >>> one = {"model": 0.5}
+        >>> report = {"threat": "l2:1", "clean": one, "whitebox": one, "combined": one}
+        >>> print(table({**report, "gap": {"model": 0.0}, "broke": {"model": one}}))
+        l2:1
+           model              clean  white-box  combined     gap
+         1 model              50.00      50.00     50.00    0.00
+           points of, broke       1
+         1 model              50.00
     """
     names = list(report["clean"])
     wide = max(16, *map(len, names))
