@@ -12,7 +12,7 @@ from hauberk.attacks import APGD, FGSM, PGD
 from hauberk.attacks.msd import MSD
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
-from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Union
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Union, Whole
 from hauberk.victims.victim import Victim
 
 UNION = Union(Linf(0.1), L2(0.5), L1(1.5))
@@ -285,7 +285,7 @@ def test_other_attacks_refuse_a_union(attack):
 
 
 def region(x0, union=UNION, box=(0.0, 1.0)):
-    return union.whole().at(x0, Box.of(box))
+    return Whole(union).at(x0, Box.of(box))
 
 
 def test_the_projection_is_the_nearest_of_the_parts_and_leaves_members_alone():
@@ -346,7 +346,7 @@ def test_a_union_has_no_step_of_its_own():
     x0 = data(2)
     with pytest.raises(InputError, match="MSD"):
         region(x0).ascent(x0, x0, 0.1)
-    whole = UNION.whole()
+    whole = Whole(UNION)
     assert str(whole) == str(UNION)
     assert whole.parts == UNION.parts
     assert whole.scaled(0.5).parts == UNION.scaled(0.5).parts

@@ -13,8 +13,8 @@ from hauberk.attacks.search import Grid, RandomSearch, _stride
 from hauberk.evaluation.core.judge import judge
 from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, RotationTranslation, threat
-from hauberk.threats.enumerable import Enumerable
 from hauberk.threats.finite import FiniteSet, Swaps
+from hauberk.threats.region import Enumerable
 from hauberk.victims.victim import Victim
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
+from hauberk.maths.bfgs import DenseBFGS, LimitedBFGS, multipliers, predicted
 
 
 def pairs(count, rows=3, n=6, seed=0, dtype=torch.float64):
@@ -36,7 +36,7 @@ def scale_of(step, change):
 def matrix(memory, n=6):
     """What ``times`` multiplies by, ``(S, N, N)``."""
     rows = len(memory.blank)
-    dtype = memory.scale.dtype if isinstance(memory, Memory) else memory.h.dtype
+    dtype = memory.scale.dtype if isinstance(memory, LimitedBFGS) else memory.h.dtype
     return memory.times(torch.eye(n, dtype=dtype).expand(rows, n, n).contiguous())
 
 
@@ -47,7 +47,7 @@ def every(rows=3):
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 11])
 def test_limited_memory_is_the_textbook_matrix_of_the_last_pairs(count):
     _, steps, changes = pairs(count)
-    memory = Memory.empty(torch.zeros(3, 6, dtype=torch.float64), 4)
+    memory = LimitedBFGS.empty(torch.zeros(3, 6, dtype=torch.float64), 4)
     for s, y in zip(steps, changes, strict=True):
         memory.push_(s, y, every())
     found = matrix(memory)
@@ -62,7 +62,7 @@ def test_limited_memory_is_the_textbook_matrix_of_the_last_pairs(count):
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_dense_is_the_textbook_matrix_of_all_pairs(count):
     _, steps, changes = pairs(count)
-    dense = Dense.empty(torch.zeros(3, 6, dtype=torch.float64))
+    dense = DenseBFGS.empty(torch.zeros(3, 6, dtype=torch.float64))
     for s, y in zip(steps, changes, strict=True):
         dense.push_(s, y, every())
     for row in range(3):
@@ -76,7 +76,7 @@ def test_both_agree_where_their_first_matrix_does():
     _, steps, changes = pairs(1, n=4)
     like = torch.zeros(3, 4, dtype=torch.float64)
     changes = changes / changes.norm() * steps.norm() * 0.5
-    memory, dense = Memory.empty(like, 5), Dense.empty(like)
+    memory, dense = LimitedBFGS.empty(like, 5), DenseBFGS.empty(like)
     for one in (memory, dense):
         one.push_(steps[0], changes[0], every())
     scale = [scale_of(s, y) for s, y in zip(steps[0], changes[0], strict=True)]
@@ -88,7 +88,7 @@ def test_both_agree_where_their_first_matrix_does():
 def test_the_last_pair_is_reproduced_and_the_matrix_stays_positive(kind):
     _, steps, changes = pairs(9)
     like = torch.zeros(3, 6, dtype=torch.float64)
-    memory = Memory.empty(like, 4) if kind == "limited" else Dense.empty(like)
+    memory = LimitedBFGS.empty(like, 4) if kind == "limited" else DenseBFGS.empty(like)
     for s, y in zip(steps, changes, strict=True):
         memory.push_(s, y, every())
         torch.testing.assert_close(memory.times(y[:, None])[:, 0], s)
@@ -102,7 +102,7 @@ def test_exact_line_searches_solve_a_quadratic_in_as_many_steps_as_variables(kin
     hessian, *_ = pairs(0)
     start = torch.randn(3, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     like = torch.zeros_like(start)
-    memory = Memory.empty(like, 6) if kind == "limited" else Dense.empty(like)
+    memory = LimitedBFGS.empty(like, 6) if kind == "limited" else DenseBFGS.empty(like)
     v = start
     for _ in range(6):
         grad = torch.einsum("sij,sj->si", hessian, v)
@@ -119,7 +119,9 @@ def test_exact_line_searches_solve_a_quadratic_in_as_many_steps_as_variables(kin
 def test_unsound_pairs_are_left_out_row_by_row(kind, bad):
     _, steps, changes = pairs(3)
     like = torch.zeros(3, 6, dtype=torch.float64)
-    make = {"limited": lambda: Memory.empty(like, 4), "dense": lambda: Dense.empty(like)}[kind]
+    make = {"limited": lambda: LimitedBFGS.empty(like, 4), "dense": lambda: DenseBFGS.empty(like)}[
+        kind
+    ]
     memory, control = make(), make()
     for s, y in zip(steps[:2], changes[:2], strict=True):
         memory.push_(s, y, every())
@@ -148,7 +150,9 @@ def test_unsound_pairs_are_left_out_row_by_row(kind, bad):
 def test_forgetting_is_row_by_row_and_complete(kind):
     _, steps, changes = pairs(7)
     like = torch.zeros(3, 6, dtype=torch.float64)
-    make = {"limited": lambda: Memory.empty(like, 4), "dense": lambda: Dense.empty(like)}[kind]
+    make = {"limited": lambda: LimitedBFGS.empty(like, 4), "dense": lambda: DenseBFGS.empty(like)}[
+        kind
+    ]
     memory = make()
     for s, y in zip(steps[:5], changes[:5], strict=True):
         memory.push_(s, y, every())
@@ -170,7 +174,7 @@ def test_forgetting_is_row_by_row_and_complete(kind):
 def test_rows_are_taken_and_joined(kind):
     _, steps, changes = pairs(6)
     like = torch.zeros(3, 6, dtype=torch.float64)
-    memory = Memory.empty(like, 4) if kind == "limited" else Dense.empty(like)
+    memory = LimitedBFGS.empty(like, 4) if kind == "limited" else DenseBFGS.empty(like)
     for s, y in zip(steps, changes, strict=True):
         memory.push_(s, y, every())
     order = torch.tensor([2, 0, 1])
@@ -276,8 +280,8 @@ def test_a_step_of_one_active_constraint_reaches_its_edge():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_rows_and_either_precision(dtype):
-    memory = Memory.empty(torch.zeros(0, 5, dtype=dtype), 3)
-    dense = Dense.empty(torch.zeros(0, 5, dtype=dtype))
+    memory = LimitedBFGS.empty(torch.zeros(0, 5, dtype=dtype), 3)
+    dense = DenseBFGS.empty(torch.zeros(0, 5, dtype=dtype))
     for one in (memory, dense):
         one.push_(torch.zeros(0, 5, dtype=dtype), torch.zeros(0, 5, dtype=dtype), every(0))
         one.clear_(every(0))

@@ -18,7 +18,7 @@ from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Region, Threat, Union, threat
-from hauberk.threats.affine import Affine, read_affine
+from hauberk.threats.affine import Affine
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.warp import RotationTranslation
 from hauberk.victims.victim import Victim
@@ -446,15 +446,15 @@ def test_boxes_of_ones_own():
 
 def test_notation():
     for mixture in PAIRS[:-3]:
-        assert read_affine(str(mixture), threat) == mixture
+        assert Affine.read(str(mixture), threat) == mixture
     assert str(Affine(Linf(0.3), L1(10))) == "affine(linf:0.3,l1:10)"
     assert str(Affine(Linf(0.3), L1(10), 3)) == "affine(linf:0.3,l1:10,0.0;0.5;1.0)"
     assert repr(Affine(Linf(0.3), L1(10))) == "Affine(Linf(0.3), L1(10))"
-    assert read_affine("Affine( linf:0.3 , l1:10 )", threat) == Affine(Linf(0.3), L1(10))
-    assert read_affine("linf:0.3", threat) is None
+    assert threat("Affine( linf:0.3 , l1:10 )") == Affine(Linf(0.3), L1(10))
+    assert Affine.read("linf:0.3", threat) is None
     warped = Affine(RotationTranslation(30, 3), Linf(0.2), 2)
     assert str(warped) == "affine(rt:30,3,linf:0.2,0.0;1.0)"
-    assert read_affine(str(warped), {"rt:30,3": warped.a, "linf:0.2": warped.b}.get) == warped
+    assert Affine.read(str(warped), {"rt:30,3": warped.a, "linf:0.2": warped.b}.get) == warped
     assert Affine(Linf(0.3), L1(10)).scaled(0.5) == Affine(Linf(0.15), L1(5))
     assert Affine(Linf(0.3), L1(10)).variants == 5
     assert Affine(Linf(0.3), L1(10), (0.2,)).betas == (0.0, 0.2, 1.0)
@@ -469,17 +469,17 @@ def test_notation():
         (lambda: Affine(Linf(0.3), L1(1), 1), "betas is 1: give at least 2"),
         (lambda: Affine(Linf(0.3), L1(1), (0.5, 1.5)), "give shares in"),
         (lambda: Affine(Linf(0.3), L1(1), (torch.nan,)), "give shares in"),
-        (lambda: read_affine("affine(linf:0.3)", threat), "write affine"),
-        (lambda: read_affine("affine(linf:0.3,l1:1", threat), "write affine"),
-        (lambda: read_affine("affine(linf:0.3,l1:1,0;x)", threat), "write numbers"),
-        (lambda: read_affine("affine()", threat), "write affine"),
-        (lambda: read_affine("affine(linf:0.3,l1:1,l2:2)", threat), "write affine"),
+        (lambda: Affine.read("affine(linf:0.3)", threat), "write affine"),
+        (lambda: Affine.read("affine(linf:0.3,l1:1", threat), "write affine"),
+        (lambda: Affine.read("affine(linf:0.3,l1:1,0;x)", threat), "write numbers"),
+        (lambda: Affine.read("affine()", threat), "write affine"),
+        (lambda: Affine.read("affine(linf:0.3,l1:1,l2:2)", threat), "write affine"),
         (
-            lambda: read_affine("affine(linf:0.3,l1:1,0.5)", threat),
+            lambda: Affine.read("affine(linf:0.3,l1:1,0.5)", threat),
             r"cannot read '0.5' .* affine\(A,B,0;",
         ),
-        (lambda: read_affine("affine(rt:30,3,l1:1,0.2,0.5)", threat), "'0.2,0.5' .* semicolons"),
-        (lambda: read_affine("affine(linf:0.3,rt:30,3)", threat), "give a ball"),
+        (lambda: Affine.read("affine(rt:30,3,l1:1,0.2,0.5)", threat), "'0.2,0.5' .* semicolons"),
+        (lambda: Affine.read("affine(linf:0.3,rt:30,3)", threat), "give a ball"),
         (lambda: Affine(Linf(0.3), L1(1)).project(data(), data()), "knows no nearest point"),
         (
             lambda: Square(steps=3)(

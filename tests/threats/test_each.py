@@ -71,11 +71,9 @@ def test_each_part_moves_as_it_does_alone(box, dtype):
     decoded = region.decode(sealed)
     assert decoded.shape == (4, 4, 1, 6, 6)
     assert decoded.dtype == dtype
-    coarse = region.random_coarse(draws(4), 3)
     for k, one in enumerate(alone):
         own = pieces(u)[k]
         assert torch.equal(own, one.random(draws(4).split(k), 5))
-        assert torch.equal(pieces(coarse)[k], one.random_coarse(draws(4).split(k), 3))
         own = one.ascent(own, pieces(grad)[k], step * one.eps, share)
         assert torch.equal(pieces(moved)[k], own)
         own = one.project_(own.clone())

@@ -7,7 +7,8 @@ from hauberk import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box
-from hauberk.threats.metric import LpDistanceRegion, Metric
+from hauberk.threats.distances import LpDistanceRegion
+from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric
 
 PS = [0, 1, 1.5, 2, inf]

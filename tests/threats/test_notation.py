@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from hauberk import InputError
 from hauberk.threats import L0, L1, L2, Linf, Lp, Union, threat
-from hauberk.threats.notation import GRAMMAR
+from hauberk.threats.notation import grammar
 
 WRITTEN = [
     ("linf:8/255", Linf(8 / 255)),
@@ -95,7 +95,7 @@ def test_every_union_reads_back_as_it_was(parts):
 def test_what_is_no_threat_is_told_the_grammar(text):
     with pytest.raises(InputError) as error:
         threat(text)
-    assert GRAMMAR in str(error.value)
+    assert grammar() in str(error.value)
     assert "\n" not in str(error.value)
 
 

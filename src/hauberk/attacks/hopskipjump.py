@@ -13,7 +13,7 @@ from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.threats.ball_region import LinfRegion
+from hauberk.threats.ball import LinfRegion
 from hauberk.threats.base import Region
 
 SEARCH, ESTIMATE, JUMP = 0, 1, 2

@@ -14,7 +14,7 @@ from hauberk.maths.norms import norm
 from hauberk.maths.steps import TINY, movable, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
-from hauberk.threats.measured_region import MeasuredRegion
+from hauberk.threats.measured import MeasuredRegion
 
 
 @dataclass(kw_only=True)

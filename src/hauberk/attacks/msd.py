@@ -15,8 +15,7 @@ from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
-from hauberk.threats.ball import Ball
-from hauberk.threats.ball_region import BallRegion
+from hauberk.threats.ball import Ball, BallRegion
 from hauberk.threats.base import Region, Threat
 from hauberk.threats.union import UnionRegion, Whole
 from hauberk.victims.victim import Victim
@@ -90,7 +89,7 @@ class MSD(Attack):
         return (self.steps + 1) * (self.rows + 1) + self.steps
 
     def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        """Attack a ball or a :class:`~hauberk.threats.union.Union` of balls as a whole.
+        """Attack a ball or a :class:`~hauberk.threats.Union` of balls as a whole.
 
         Distances of points in a union of several are relative: see
         :class:`~hauberk.threats.union.UnionRegion`.

@@ -12,7 +12,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import movable, per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.threats.measured_region import MeasuredRegion
+from hauberk.threats.measured import MeasuredRegion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from hauberk.engine.state import Response
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.threats.ball_region import LinfRegion
+from hauberk.threats.ball import LinfRegion
 from hauberk.threats.base import Region
 
 TINY = 1e-30

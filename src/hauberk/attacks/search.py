@@ -12,7 +12,7 @@ from hauberk.attacks.base import Attack
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
-from hauberk.threats.enumerable import Enumerable
+from hauberk.threats.region import Enumerable
 
 
 @dataclass(kw_only=True)
@@ -25,7 +25,7 @@ class GridState(State):
 class Grid(Attack):
     """Every point of a grid over the threat, or of a finite set (Engstrom et al. 2019).
 
-    For threats whose region is :class:`~hauberk.threats.enumerable.Enumerable`: warps and finite
+    For threats whose region is :class:`~hauberk.threats.region.Enumerable`: warps and finite
     sets. Exhaustive, so one attempt is enough, and no warm start is looked at. No backwards.
 
     Args:

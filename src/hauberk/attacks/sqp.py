@@ -12,7 +12,7 @@ from hauberk.attacks.base import Attack
 from hauberk.attacks.sqp_records import Descent, Values, choose
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
-from hauberk.maths.bfgs import Dense, Memory, multipliers, predicted
+from hauberk.maths.bfgs import DenseBFGS, LimitedBFGS, multipliers, predicted
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 
@@ -134,7 +134,7 @@ class SQP(Attack):
         values = Values(
             f=none, c=v.new_zeros(s, constraints), slopes=v.new_zeros(s, constraints + 1, n)
         )
-        memory = Dense.empty(v) if n <= self.dense else Memory.empty(v, self.pairs)
+        memory = DenseBFGS.empty(v) if n <= self.dense else LimitedBFGS.empty(v, self.pairs)
         return Descent(
             v=v, at=values, memory=memory, mu=none + self.mu,
             way=torch.zeros_like(v), fall=none, alpha=none, low=none, high=none + inf, tries=none,

@@ -6,7 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from hauberk.maths.bfgs import Dense, Memory
+from hauberk.maths.bfgs import DenseBFGS, LimitedBFGS
 from hauberk.maths.rows import Rows
 
 R = TypeVar("R", bound=Rows)
@@ -39,7 +39,7 @@ class Descent(Rows):
 
     v: Tensor = field(repr=False)
     at: Values
-    memory: Memory | Dense
+    memory: LimitedBFGS | DenseBFGS
     mu: Tensor
     way: Tensor = field(repr=False)
     """The present direction, ``(S, N)``; ``fall`` (S,) is the penalty's slope along it."""

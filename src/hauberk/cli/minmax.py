@@ -101,7 +101,7 @@ class MinMaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
     def whole_threat(self, attack: "Attack") -> "Threat":
         """The threat, checked against attack and groups."""
         from hauberk.attacks import MSD
-        from hauberk.threats import Union, threat
+        from hauberk.threats import Union, Whole, threat
         from hauberk.threats.ball import Ball
         from hauberk.threats.each import Each
         from hauberk.threats.shared import Shared
@@ -121,7 +121,7 @@ class MinMaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
             for part in parts:
                 if not isinstance(part, Ball):
                     raise InputError(f"--attack msd walks through lp balls, and {part} is none")
-            return whole.whole() if len(parts) > 1 else parts[0]
+            return Whole(whole) if len(parts) > 1 else parts[0]
         elif len(parts) > 1:
             Each(*parts)
         return whole if len(parts) > 1 else parts[0]

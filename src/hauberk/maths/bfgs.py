@@ -12,7 +12,7 @@ SWEEPS = 12
 
 
 @dataclass
-class Memory(Rows):
+class LimitedBFGS(Rows):
     """The last pairs of steps and changes of gradient, for each example its own.
 
     Attributes:
@@ -83,7 +83,7 @@ class Memory(Rows):
 
 
 @dataclass
-class Dense(Rows):
+class DenseBFGS(Rows):
     """The whole inverse Hessian of each example, ``(S, N, N)``: for few variables.
 
     On non-smooth functions it finds more than a limited memory does.

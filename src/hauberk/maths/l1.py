@@ -6,7 +6,7 @@ from torch import Tensor
 from hauberk.maths.rowwise import (
     PRECISION,
     Radius,
-    Reach,
+    ReadyRadii,
     all_inside,
     ints,
     looks,
@@ -22,7 +22,7 @@ STRIDE = 11  # of that sample: coprime to the widths of images
 
 @torch.no_grad()
 def project_l1(
-    a: Tensor, eps: float | Tensor | Reach, lo: float | Tensor, hi: float | Tensor
+    a: Tensor, eps: float | Tensor | ReadyRadii, lo: float | Tensor, hi: float | Tensor
 ) -> Tensor:
     """Nearest point of {||d||_1 <= eps, lo <= d <= hi} to ``a`` (B, ...), per example.
 

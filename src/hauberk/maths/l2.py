@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hauberk.maths.rowwise import PRECISION, Radius, Reach, all_inside, looks, on_rows, shrink
+from hauberk.maths.rowwise import PRECISION, Radius, ReadyRadii, all_inside, looks, on_rows, shrink
 
 MOST = 12  # Newton steps in float32; 2 to 4 are usual
 MOST_WIDE = 200  # in float64, for rows whose entries span many orders of magnitude
@@ -13,7 +13,7 @@ MOVING = 0.05  # share of the squared norm below which float32 is too coarse for
 
 @torch.no_grad()
 def project_l2(
-    a: Tensor, eps: float | Tensor | Reach, lo: float | Tensor, hi: float | Tensor
+    a: Tensor, eps: float | Tensor | ReadyRadii, lo: float | Tensor, hi: float | Tensor
 ) -> Tensor:
     """Nearest point of {||d||_2 <= eps, lo <= d <= hi} to ``a`` (B, ...), per example.
 

@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.maths.rowwise import Radius, Reach, looks, on_rows, shrink
+from hauberk.maths.rowwise import Radius, ReadyRadii, looks, on_rows, shrink
 
 MOST = 100  # steps of the outer search; 5 to 10 are usual
 FREE = 12  # of them until every other one halves the bracket
@@ -16,7 +16,7 @@ LEAST = -300.0  # logarithm, relative to the radius, of what may as well be 0
 
 @torch.no_grad()
 def project_general(
-    a: Tensor, p: float, eps: float | Tensor | Reach, lo: float | Tensor, hi: float | Tensor
+    a: Tensor, p: float, eps: float | Tensor | ReadyRadii, lo: float | Tensor, hi: float | Tensor
 ) -> Tensor:
     """Nearest point of {||d||_p <= eps, lo <= d <= hi} to ``a`` (B, ...), for 1 < p < inf.
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from hauberk.maths.l1 import project_l1
 from hauberk.maths.l2 import project_l2
 from hauberk.maths.lp import project_general
-from hauberk.maths.rowwise import Radius, Reach, looks, on_rows, toward_zero
+from hauberk.maths.rowwise import Radius, ReadyRadii, looks, on_rows, toward_zero
 from hauberk.maths.simplex import project_simplex
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
 Bound = float | Tensor
 
 
-def project_lp(a: Tensor, p: float, eps: Bound | Reach, lo: Bound, hi: Bound) -> Tensor:
+def project_lp(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
     """Projection for any p >= 1, inf included.
 
     Raises:
@@ -56,7 +56,7 @@ def project_lp(a: Tensor, p: float, eps: Bound | Reach, lo: Bound, hi: Bound) ->
     return project_general(a, p, eps, lo, hi)
 
 
-def project_ball(a: Tensor, p: float, eps: Bound | Reach, lo: Bound, hi: Bound) -> Tensor:
+def project_ball(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
     """Projection for p = 0, with ``eps`` features, and for any p >= 1."""
     if p == 0:
         return project_l0(a, eps.floor() if isinstance(eps, Tensor) else eps, lo, hi)
@@ -64,7 +64,7 @@ def project_ball(a: Tensor, p: float, eps: Bound | Reach, lo: Bound, hi: Bound) 
 
 
 @torch.no_grad()
-def project_linf(a: Tensor, eps: Bound | Reach, lo: Bound, hi: Bound) -> Tensor:
+def project_linf(a: Tensor, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
     """Projection for p = inf: clipping."""
     return on_rows(_clip, a, eps, lo, hi)
 
@@ -76,7 +76,7 @@ def _clip(x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, out: Tensor, _: lis
 
 
 @torch.no_grad()
-def project_l0(a: Tensor, k: int | float | Tensor | Reach, lo: Bound, hi: Bound) -> Tensor:
+def project_l0(a: Tensor, k: int | float | Tensor | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
     """Projection for p = 0: at most ``k`` (a number, or (B,)) entries differ from 0.
 
     Clips, then keeps the entries that save most: keeping entry i saves a_i^2 - (a_i - c_i)^2 of

@@ -55,7 +55,7 @@ class Radius(NamedTuple):
         return Radius(self.exact[rows], self.aim[rows], self.unit[rows], self.positive)
 
 
-class Reach:
+class ReadyRadii:
     """The radii of a batch, looked at once for many projections; stands for ``eps`` anywhere."""
 
     def __init__(self, eps: float | Tensor, batch: int, device: torch.device) -> None:
@@ -76,7 +76,7 @@ Solve = Callable[[Tensor, Radius, Tensor, Tensor, Tensor, list[Tensor]], None]
 def on_rows(
     solve: Solve,
     a: Tensor,
-    eps: float | Tensor | Reach,
+    eps: float | Tensor | ReadyRadii,
     lo: float | Tensor,
     hi: float | Tensor,
     *,
@@ -91,7 +91,7 @@ def on_rows(
     if not a.is_floating_point() or a.dim() == 0:
         raise ValueError(f"a is {a.dtype} of shape {tuple(a.shape)}: give floats (B, ...)")
     batch = len(a)
-    reach = eps if isinstance(eps, Reach) else Reach(eps, batch, a.device)
+    reach = eps if isinstance(eps, ReadyRadii) else ReadyRadii(eps, batch, a.device)
     if a.numel() == 0:
         return a.clone()
     flat = a.reshape(batch, -1)

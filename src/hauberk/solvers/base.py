@@ -13,8 +13,9 @@ from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
+from hauberk.threats.distances import LpDistanceRegion
 from hauberk.threats.measured import Measured
-from hauberk.threats.metric import LpDistanceRegion, Metric
+from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric as read
 from hauberk.victims.victim import Victim
 

@@ -13,7 +13,7 @@ from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver, gauge, known, meet
-from hauberk.threats.metric import LpDistanceRegion
+from hauberk.threats.distances import LpDistanceRegion
 
 INNER = 1 - 1e-6  # where tanh still has a slope to leave by
 

@@ -9,7 +9,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver, gauge, known, meet
-from hauberk.threats.metric import LpDistanceRegion
+from hauberk.threats.distances import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)

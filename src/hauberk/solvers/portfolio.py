@@ -16,7 +16,7 @@ from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.metric import LpDistanceRegion
+from hauberk.threats.distances import LpDistanceRegion
 from hauberk.victims.victim import Victim
 
 SOFTEN = 0.1

@@ -2,15 +2,17 @@
 
 from hauberk.threats.affine import Affine
 from hauberk.threats.ball import L0, L1, L2, Ball, Linf, Lp
-from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.base import Threat, Trait, Union
+from hauberk.threats.box import Box
 from hauberk.threats.each import Each
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric, threat
 from hauberk.threats.perceptual import Perceptual, layers
+from hauberk.threats.region import Region
 from hauberk.threats.shared import Shared
-from hauberk.threats.union import Union
+from hauberk.threats.union import Whole
 from hauberk.threats.warp import RotationTranslation
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
     "Shared",
     "Swaps",
     "Threat",
+    "Trait",
     "Union",
+    "Whole",
     "layers",
     "metric",
     "threat",

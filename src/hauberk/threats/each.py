@@ -1,16 +1,18 @@
 """One perturbation of an input for each of several threats, moved side by side: ``Each``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from math import prod
-from typing import NoReturn, Self
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
-from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.base import Threat, Trait, listed
+from hauberk.threats.box import Box
+from hauberk.threats.region import CompoundRegion, Region, filled
 
 
 class Each(Threat):
@@ -26,6 +28,9 @@ class Each(Threat):
             is one to groups.
     """
 
+    kinds = "each"
+    grammar = "each(A,B,...) for one point in each of several"
+
     def __init__(self, *threats: Threat) -> None:
         flat = tuple(part for threat in threats for part in threat.parts)
         names = [str(part) for part in flat]
@@ -40,18 +45,28 @@ class Each(Threat):
                 raise InputError(f"threat {name} is named twice: name each threat once")
         self._parts = flat
 
+    @classmethod
+    def read(cls, text: str, part: Callable[[str], Threat]) -> "Each | None":
+        if not (text.startswith("each(") and text.endswith(")")):
+            return None
+        return cls(*map(part, listed(text[len("each(") : -1])))
+
+    @classmethod
+    def traits_of(cls, kind: str) -> frozenset[Trait]:
+        return frozenset({Trait.SEVERAL})
+
     @property
     def parts(self) -> tuple[Threat, ...]:
         """The K threats."""
         return self._parts
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "EachRegion":  # noqa: B008
+    def at(self, x0: Tensor, box: Box = Box()) -> "EachRegion":
         regions = tuple(threat.at(x0, box) for threat in self._parts)
         starts = [region.start() for region in regions]
         u = _pack(starts)
         return EachRegion(
             x0=u,
-            radius=torch.ones(len(u), dtype=torch.float64, device=u.device),
+            radius=filled(u, 1.0),
             regions=regions,
             shapes=tuple(tuple(start.shape[1:]) for start in starts),
             sizes=torch.stack([region.radius for region in regions], 1),
@@ -71,25 +86,15 @@ class Each(Threat):
 
 
 @dataclass
-class EachRegion(Region):
+class EachRegion(CompoundRegion):
     """The parts' regions side by side. ``u`` (S, N1 + ... + NK) holds their variables, flat.
 
     The unit is relative, so that the radius is 1: each part moves by that share of its own radius.
     ``x0`` is the ``u`` of the clean inputs.
     """
 
-    regions: tuple[Region, ...] = field(repr=False)
     shapes: tuple[tuple[int, ...], ...]
     """Of one example's variable in each part."""
-    sizes: Tensor = field(repr=False)
-    """Radii of the parts as they were named, ``(S, K)`` float64: the units of steps."""
-
-    def take(self, index: Tensor) -> Self:
-        return replace(super().take(index), regions=tuple(r.take(index) for r in self.regions))
-
-    def join(self, other: Self) -> Self:
-        pairs = zip(self.regions, other.regions, strict=True)
-        return replace(super().join(other), regions=tuple(one.join(two) for one, two in pairs))
 
     @property
     def members(self) -> int:
@@ -134,10 +139,6 @@ class EachRegion(Region):
         points = [r.random(draws.split(k), draw) for k, r in enumerate(self.regions)]
         return _pack(points)
 
-    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
-        points = [r.random_coarse(draws.split(k), draw) for k, r in enumerate(self.regions)]
-        return _pack(points)
-
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The largest, over the parts, of the distance in units of the part's radius."""
         rows = enumerate(zip(self.regions, self._witnesses(witness), strict=True))
@@ -148,10 +149,6 @@ class EachRegion(Region):
         """Whether the k-th of the inputs ``x`` (S, K, ...) lies in the k-th threat, for all k."""
         rows = enumerate(zip(self.regions, self._witnesses(witness), strict=True))
         return torch.stack([part.contains(x[:, k], known) for k, (part, known) in rows]).all(0)
-
-    def scaled(self, factor: Tensor) -> Self:
-        regions = tuple(region.scaled(factor) for region in self.regions)
-        return replace(self, radius=self.radius * factor, regions=regions)
 
     def finalise(self, u: Tensor) -> Tensor:
         return self._each(lambda region, part: region.finalise(part), u)

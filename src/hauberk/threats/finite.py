@@ -1,5 +1,6 @@
 """Finite sets of inputs: ``FiniteSet`` of any functions, and ``Swaps`` of features."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,9 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
-from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.base import Threat, Trait
+from hauberk.threats.box import Box
+from hauberk.threats.region import Enumerable, InputRegion, as_floats, filled
 
 Candidates = Callable[[Tensor], Tensor]
 ROUNDING = 1e-9
@@ -35,6 +38,8 @@ class FiniteSet(Threat):
         InputError: if the size is missing or not a finite number >= 0.
     """
 
+    kinds = "finite"
+
     def __init__(
         self,
         candidates: Candidates | Sequence[Candidates],
@@ -54,15 +59,22 @@ class FiniteSet(Threat):
             raise InputError(f"the size of the set is {size:g}: give a finite number, 0 or more")
         self.size = size
 
+    @classmethod
+    def traits_of(cls, kind: str) -> frozenset[Trait]:
+        return frozenset({Trait.ENUMERABLE, Trait.RUGGED})
+
+    @property
+    def copies(self) -> int:
+        return self.members
+
     @property
     def members(self) -> int:
         """Members in all, the clean input among them."""
         return max(1, int(self.size + ROUNDING))
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "FiniteRegion":  # noqa: B008
-        x0 = x0.detach()
-        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
-        radius = torch.full((len(x0),), float(self.size), dtype=torch.float64, device=x0.device)
+    def at(self, x0: Tensor, box: Box = Box()) -> "FiniteRegion":
+        x0 = as_floats(x0)
+        radius = filled(x0, float(self.size))
         return FiniteRegion(x0=x0, radius=radius, make=self.make, edges=box.bounds(x0))
 
     def scaled(self, factor: float) -> "FiniteSet":
@@ -86,8 +98,16 @@ class Swaps(FiniteSet):
             features.
     """
 
+    kinds = "swaps"
+    grammar = "swaps:COUNT"
+
     def __init__(self, n: float) -> None:
         super().__init__(_Swap(max(1, int(n + ROUNDING)) if n < 2**31 else 1), n)
+
+    @classmethod
+    def read(cls, text: str, part: Callable[[str], Threat]) -> "Swaps | None":
+        found = re.fullmatch(r"swaps:([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)", text)
+        return None if found is None else cls(float(found[1]))
 
     def scaled(self, factor: float) -> "Swaps":
         return Swaps(self.size * factor)
@@ -137,11 +157,10 @@ class _Swap:
 
 
 @dataclass
-class FiniteRegion(Region):
+class FiniteRegion(InputRegion, Enumerable):
     """A finite set around each input. ``u`` is the input; the radius counts members."""
 
     make: Candidates = field(repr=False)
-    edges: tuple[Tensor, Tensor] = field(repr=False)
     pin: Tensor | None = None
     """The one member, ``(S,)`` int64, that attacks are held to; None for any."""
 
@@ -228,8 +247,7 @@ class FiniteRegion(Region):
         return torch.where(same, rank, torch.inf).amin(1)
 
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
-        inside = (x >= self.edges[0]) & (x <= self.edges[1])
-        return inside.flatten(1).all(1) & (self.distance(x) <= self.radius + ROUNDING)
+        return self.in_box(x) & (self.distance(x) <= self.radius + ROUNDING)
 
     def scaled(self, factor: Tensor) -> Self:
         return replace(self, radius=self.radius * factor)

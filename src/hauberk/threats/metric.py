@@ -14,9 +14,11 @@ from hauberk.maths.projections import project_ball
 from hauberk.maths.prox import prox
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example, steepest_linf, step_along
-from hauberk.threats.ball import Ball
-from hauberk.threats.ball_region import BallRegion
-from hauberk.threats.base import Box, Region, Threat
+from hauberk.threats.ball import Ball, BallRegion, ball_around, lp_traits, plain
+from hauberk.threats.base import Threat, Trait
+from hauberk.threats.box import Box
+from hauberk.threats.distances import LpDistanceRegion, LpRegion
+from hauberk.threats.region import as_floats, filled
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,33 +31,52 @@ class Metric(Threat):
         InputError: if p lies between 0 and 1, or is not a number.
     """
 
+    kinds = Ball.kinds
+
     p: float
 
     def __post_init__(self) -> None:
         if isnan(self.p) or (self.p != 0 and self.p < 1):
             raise InputError(f"l{self.p:g} is no norm: p must be 0, at least 1, or inf")
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "LpDistanceRegion":  # noqa: B008
-        x0 = x0.detach()
-        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+    @classmethod
+    def of(cls, ball: Threat) -> "Metric":
+        """The distance in which an lp ball is measured.
+
+        Raises:
+            InputError: for a threat that is no lp ball.
+
+        Example:
+            >>> from hauberk import L2
+            >>> Metric.of(L2(0.5))
+            Metric(2)
+        """
+        if not isinstance(ball, Ball):
+            raise InputError(f"{ball} is no lp ball: give one, e.g. linf:0.3")
+        return cls(ball.p)
+
+    @classmethod
+    def traits_of(cls, kind: str) -> frozenset[Trait]:
+        return frozenset({Trait.DISTANCE}) | lp_traits(kind)
+
+    def at(self, x0: Tensor, box: Box = Box()) -> LpDistanceRegion:
+        x0 = as_floats(x0)
         edges = box.bounds(x0)
-        radius = torch.full((len(x0),), inf, dtype=torch.float64, device=x0.device)
-        return LpDistanceRegion(
-            x0=x0, radius=radius, p=self.p, edges=edges, lo=edges[0] - x0, hi=edges[1] - x0
-        )
+        lo, hi = edges[0] - x0, edges[1] - x0
+        return MetricRegion(x0=x0, radius=filled(x0, inf), p=self.p, edges=edges, lo=lo, hi=hi)
 
     def scaled(self, factor: float) -> "Metric":
         return self
 
     def __str__(self) -> str:
-        return f"l{repr(float(self.p)).removesuffix('.0')}"
+        return f"l{plain(self.p)}"
 
     def __repr__(self) -> str:
         return f"Metric({self.p:g})"
 
 
 @dataclass
-class LpDistanceRegion(BallRegion):
+class MetricRegion(BallRegion, LpDistanceRegion):
     """The box around clean inputs, with the geometry that radius solvers move in.
 
     It has no radius of its own: ``radius`` is infinite.
@@ -81,13 +102,12 @@ class LpDistanceRegion(BallRegion):
     def scaled(self, factor: Tensor) -> Self:
         return self
 
-    def with_radius(self, radius: Tensor) -> Region:
-        """The balls of so many radii (S,), as a threat that attacks can search."""
-        box = Box(*self.edges)
-        return Ball(self.p, 1.0).at(self.x0, box).scaled(radius.double())
+    def with_radius(self, radius: Tensor) -> LpRegion:
+        """The balls of so many radii (S,), as a region that attacks can search."""
+        radius = self.attainable(radius.double())
+        return ball_around(self.x0, radius, self.p, self.edges)
 
     def project_within_(self, u: Tensor, radius: Tensor) -> Tensor:
-        """The nearest point to ``u`` in the box and within ``radius`` (S,)."""
         u.sub_(self.x0)
         if self.p == inf:
             reach = per_example(radius.to(u.dtype), u)
@@ -96,26 +116,15 @@ class LpDistanceRegion(BallRegion):
             u = project_ball(u, self.p, radius, self.lo, self.hi)
         return u.add_(self.x0).clamp_(*self.edges)
 
-    def random_within(self, draws: Draws, draw: int | Tensor, radius: Tensor) -> Tensor:
-        """A random point of the box within ``radius`` (S,), for p = 0 that many features afresh."""
-        return self.with_radius(radius).random(draws, draw)
-
     def project_to_hyperplane(self, u: Tensor, normal: Tensor, gap: Tensor) -> Tensor:
-        """The nearest point of the box to ``u`` where ``normal . (v - u) = gap``; see
-        :func:`hauberk.maths.hyperplane.to_hyperplane`."""
         lo, hi = self.edges[0] - u, self.edges[1] - u
         return to_hyperplane(normal, gap, self.p, lo, hi).add_(u).clamp_(*self.edges)
 
     def prox_(self, u: Tensor, weight: Tensor) -> Tensor:
-        """The minimiser of ``weight d(v) + |v - u|_2^2 / 2`` in the box, ``weight`` (S,)."""
         delta = prox(u.sub_(self.x0), self.p, weight, self.lo, self.hi)
         return delta.add_(self.x0).clamp_(*self.edges)
 
     def dual(self, grad: Tensor) -> Tensor:
-        """How fast a loss of this gradient can rise per unit of distance, ``(S,)``.
-
-        For p = 0: the largest rise that one feature allows to first order, within the box.
-        """
         if self.p == 0:
             room = torch.where(grad > 0, self.hi, self.lo)
             return (grad * room).abs().flatten(1).amax(1)
@@ -123,16 +132,3 @@ class LpDistanceRegion(BallRegion):
         # Scaled by the largest entry: squares of huge or tiny gradients leave the float range.
         top = norm(grad, inf).clamp_min(torch.finfo(grad.dtype).tiny)
         return norm(grad / per_example(top, grad), q) * top
-
-    def interpolate(self, u: Tensor, share: Tensor) -> Tensor:
-        """The point a ``share`` (S,) of the distance on the way from the clean input to ``u``.
-
-        For p = 0: with that share of its changes, the largest ones.
-        """
-        delta = u - self.x0
-        if self.p != 0:
-            return (self.x0 + delta * per_example(share.to(u.dtype), u)).clamp_(*self.edges)
-        size = delta.abs().flatten(1)
-        rank = size.argsort(dim=1, descending=True).argsort(dim=1)
-        kept = (share.double() * (size > 0).sum(1)).round().unsqueeze(1)
-        return torch.where((rank < kept).view_as(u), u, self.x0)

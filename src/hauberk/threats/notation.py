@@ -1,74 +1,98 @@
-"""Threats as text: ``linf:8/255``, ``l1.5:3``, ``rt:30,3``, ``affine(A,B)``; ``|`` unites."""
+"""Threats and metrics as text: ``linf:8/255``, ``rt:30,3``, ``affine(A,B)``; ``|`` unites.
+
+Each threat class brings its own reader (:meth:`hauberk.threats.Threat.read`), its ``grammar`` and
+its ``kinds``; classes defined elsewhere are read as well, once they are imported.
+"""
 
 import re
-from math import inf
+from collections.abc import Iterator
 
 from hauberk.errors import InputError
-from hauberk.spec.numbers import number
-from hauberk.threats.affine import read_affine
-from hauberk.threats.ball import L0, Linf, Lp
-from hauberk.threats.base import Threat
-from hauberk.threats.finite import Swaps
+from hauberk.threats.base import Threat, Trait, Union, kind_of
 from hauberk.threats.metric import Metric
-from hauberk.threats.union import Union
-from hauberk.threats.warp import RotationTranslation
 
-GRAMMAR = (
-    "linf:EPS, l2:EPS, l1:EPS, l0:COUNT or lP:EPS with a number P >= 1, where EPS is a number or a "
-    "fraction (linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3); or rt:DEGREES,PIXELS (rt:30,3) for "
-    "rotations and translations; swaps:COUNT; affine(A,B) for part of A, then part of the ball B; "
-    "join several with '|'"
-)
-_NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
-_BALL = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<size>[+-]?{_NUMBER}(?:/{_NUMBER})?)")
-_METRIC = re.compile(rf"l(?P<p>inf|{_NUMBER})")
-_SWAPS = re.compile(rf"swaps:(?P<n>{_NUMBER})")
-_WARP = re.compile(rf"rt:(?P<degrees>[+-]?{_NUMBER}),(?P<pixels>[+-]?{_NUMBER})")
+_METRIC = re.compile(r"l(inf|[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)")
 
 
-def threat(text: str) -> Threat:
+def threat(text: str | Threat) -> Threat:
     """Read a threat's notation; ``str(threat)`` writes it back.
+
+    Args:
+        text: as :func:`grammar` describes; capitals and spaces do not matter.
 
     Raises:
         InputError: if the text is not a threat; the message shows the grammar.
+
+    Example:
+        >>> threat("linf:8/255"), threat("l2:0.5 | l1:12")
+        (Linf(0.0313725), Union(L2(0.5), L1(12)))
     """
-    return _one_or_union([_read(part) for part in str(text).split("|")])
+    parts = [_read(part) for part in str(text).split("|")]
+    return parts[0] if len(parts) == 1 else Union(*parts)
 
 
-def metric(text: str) -> Metric:
+def metric(text: str | Threat) -> Metric:
     """Read a distance: ``linf``, ``l2``, ``l1``, ``l0`` or ``lP`` with a number P >= 1.
 
     Raises:
         InputError: if the text is none of these.
+
+    Example:
+        >>> metric("l2")
+        Metric(2)
     """
     found = _METRIC.fullmatch(str(text).strip().lower())
     if found is None:
         raise InputError(f"unknown metric '{text}': write linf, l2, l1, l0, or lP with P >= 1")
-    return Metric(float(found["p"]))
+    return Metric(float(found[1]))
 
 
-def _one_or_union(threats: list[Threat]) -> Threat:
-    return threats[0] if len(threats) == 1 else Union(*threats)
+def grammar() -> str:
+    """How threats are written, in one line: the grammars of all classes that have one."""
+    forms = [cls.grammar for cls in threat_classes() if cls.grammar]
+    return "; ".join([*forms, "join several with '|'"])
+
+
+def is_kind(word: str) -> bool:
+    """Whether a suite may say that a stage is for such threats: a kind, or a trait.
+
+    Example:
+        >>> is_kind("l1.5"), is_kind("measured"), is_kind("ball"), is_kind("l")
+        (True, True, True, False)
+    """
+    traits = {trait.value for trait in Trait}
+    return word in traits or any(re.fullmatch(cls.kinds, word) for cls in threat_classes())
+
+
+def traits_of(notation: str) -> frozenset[Trait]:
+    """The traits of a threat by its notation, also of one that text alone cannot make.
+
+    Example:
+        >>> Trait.RUGGED in traits_of("finite:flips:3"), Trait.RUGGED in traits_of("linf:0.3")
+        (True, False)
+    """
+    kind = kind_of(notation)
+    for cls in threat_classes():
+        if re.fullmatch(cls.kinds, kind):
+            return cls.traits_of(kind)
+    return frozenset()
+
+
+def threat_classes() -> list[type[Threat]]:
+    """All classes of threats with kinds of their own, in the order of their definition."""
+    return [cls for cls in _with_below(Threat.__subclasses__()) if "kinds" in vars(cls)]
+
+
+def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
+    for cls in classes:
+        yield cls
+        yield from _with_below(cls.__subclasses__())
 
 
 def _read(text: str) -> Threat:
     text = text.strip().lower().replace(" ", "")
-    mixed = read_affine(text, _read)
-    if mixed is not None:
-        return mixed
-    swaps = _SWAPS.fullmatch(text)
-    if swaps is not None:
-        return Swaps(float(swaps["n"]))
-    warp = _WARP.fullmatch(text)
-    if warp is not None:
-        return RotationTranslation(float(warp["degrees"]), float(warp["pixels"]))
-    found = _BALL.fullmatch(text)
-    if found is None:
-        raise InputError(f"unknown threat '{text}': write {GRAMMAR}")
-    size = number(found["size"])
-    if size is None:
-        raise InputError(f"the size of threat '{text}' is no finite number: write {GRAMMAR}")
-    p = float(found["p"])
-    if p == 0:
-        return L0(size)
-    return Linf(size) if p == inf else Lp(p, size)
+    for cls in threat_classes():
+        found = cls.read(text, _read)
+        if found is not None:
+            return found
+    raise InputError(f"unknown threat '{text}': write {grammar()}")

@@ -1,6 +1,6 @@
 """One perturbation shared by a group of inputs ("universal"): ``Shared``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
@@ -14,9 +14,10 @@ from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.rowwise import toward_zero
 from hauberk.maths.steps import per_example
-from hauberk.threats.ball import Ball
-from hauberk.threats.ball_region import BallRegion, LinfRegion
-from hauberk.threats.base import Box, Region, Threat, _narrow
+from hauberk.threats.ball import Ball, BallRegion, LinfRegion, ball_around
+from hauberk.threats.base import Threat, Trait
+from hauberk.threats.box import Box, narrowed
+from hauberk.threats.region import Patchable, as_floats, filled
 
 
 class Shared(Threat):
@@ -34,19 +35,32 @@ class Shared(Threat):
 
     grouped = True
 
+    kinds = "shared"
+    grammar = "shared(BALL) or shared(BALL,clip) for one perturbation of a group"
+
     def __init__(self, threat: Threat, clip: bool = False) -> None:
         if not isinstance(threat, Ball):
             raise InputError(f"only an lp ball can be shared, not {threat}: try Shared(Linf(0.2))")
         self.threat, self.clip = threat, bool(clip)
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "SharedRegion":  # noqa: B008
+    @classmethod
+    def read(cls, text: str, part: Callable[[str], Threat]) -> "Shared | None":
+        if not (text.startswith("shared(") and text.endswith(")")):
+            return None
+        inner = text[len("shared(") : -1]
+        return cls(part(inner.removesuffix(",clip")), clip=inner.endswith(",clip"))
+
+    @classmethod
+    def traits_of(cls, kind: str) -> frozenset[Trait]:
+        return frozenset({Trait.SEVERAL})
+
+    def at(self, x0: Tensor, box: Box = Box()) -> "SharedRegion":
         if x0.dim() < 3 or x0.shape[1] == 0:
             raise InputError(
                 f"inputs have shape {tuple(x0.shape)}, but groups are (S, M, ...) with at least "
                 f"one input in each: {self} adds one perturbation to the M inputs of a group"
             )
-        x0 = x0.detach()
-        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+        x0 = as_floats(x0)
         edges = box.bounds(x0)
         down, up = (edge.double() - x0.double() for edge in edges)
         if self.clip:
@@ -54,7 +68,7 @@ class Shared(Threat):
             lo, hi = down.amin(1), up.amax(1)
         else:
             lo, hi = down.amax(1), up.amin(1)
-        radius = torch.full((len(x0),), self.threat.eps, dtype=torch.float64, device=x0.device)
+        radius = filled(x0, self.threat.eps)
         return SharedRegion(
             x0=x0.new_zeros(len(x0), *x0.shape[2:]), radius=radius, clean=x0, p=self.threat.p,
             clip=self.clip, edges=edges, lo=toward_zero(lo, x0.dtype), hi=toward_zero(hi, x0.dtype),
@@ -75,7 +89,7 @@ class Shared(Threat):
         # The distances to all inputs add up to that from their mean difference, and a constant.
         u = region.encode(x.to(region.clean))
         near = region.decode(region.finalise(region.project_(u)))
-        return _narrow(near, region.clean, torch.promote_types(x0.dtype, x.dtype))
+        return narrowed(near, region.clean, torch.promote_types(x0.dtype, x.dtype))
 
     def __str__(self) -> str:
         return f"shared({self.threat}{', clip' if self.clip else ''})"
@@ -85,7 +99,7 @@ class Shared(Threat):
 
 
 @dataclass
-class SharedRegion(Region):
+class SharedRegion(Patchable):
     """One perturbation in lp ball ∩ the boxes of all inputs of its group; ``u`` (S, ...) is it.
 
     ``x0``, the ``u`` of the clean inputs, is 0; they themselves are ``clean``.
@@ -104,12 +118,16 @@ class SharedRegion(Region):
     @cached_property
     def inner(self) -> BallRegion | LinfRegion:
         """The ball around 0 in those bounds, where the perturbation moves."""
-        bounds = (self.lo, self.hi)
-        if self.p == inf:
-            return LinfRegion.around(self.x0, self.radius, bounds)
-        return BallRegion(
-            x0=self.x0, radius=self.radius, p=self.p, edges=bounds, lo=self.lo, hi=self.hi
-        )
+        return ball_around(self.x0, self.radius, self.p, (self.lo, self.hi))
+
+    def widened(self) -> Self:
+        """The same region, where the perturbation may be as large as the box is wide.
+
+        For a stream of groups: a group whose features all lie at one end of the box would hold
+        the perturbation that serves the next.
+        """
+        wide = (self.edges[1] - self.edges[0]).expand_as(self.lo)
+        return replace(self, lo=-wide, hi=wide.clone())
 
     @property
     def members(self) -> int:

@@ -1,6 +1,7 @@
 """Rotations and translations of images: ``RotationTranslation``."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite, prod
@@ -13,7 +14,9 @@ from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.square_windows import inside
 from hauberk.maths.steps import per_example, step_along
-from hauberk.threats.base import Box, Region, Threat, round_up
+from hauberk.threats.base import Threat, Trait
+from hauberk.threats.box import Box, round_up
+from hauberk.threats.region import Enumerable, Patchable, as_floats, filled
 
 
 class RotationTranslation(Threat):
@@ -33,23 +36,35 @@ class RotationTranslation(Threat):
             W) of at least 2 x 2 pixels.
     """
 
+    kinds = "rt"
+    grammar = "rt:DEGREES,PIXELS (rt:30,3) for rotations and translations"
+
     def __init__(self, degrees: float = 30, pixels: float = 3) -> None:
         for name, limit in (("degrees", degrees), ("pixels", pixels)):
             if not isfinite(limit) or limit < 0:
                 raise InputError(f"{name} is {limit:g}: give a finite number, 0 or more")
         self.degrees, self.pixels = float(degrees), float(pixels)
 
-    def at(self, x0: Tensor, box: Box = Box()) -> "WarpRegion":  # noqa: B008
+    @classmethod
+    def read(cls, text: str, part: Callable[[str], Threat]) -> "RotationTranslation | None":
+        number = r"([+-]?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)"
+        found = re.fullmatch(f"rt:{number},{number}", text)
+        return None if found is None else cls(float(found[1]), float(found[2]))
+
+    @classmethod
+    def traits_of(cls, kind: str) -> frozenset[Trait]:
+        return frozenset({Trait.ENUMERABLE, Trait.RUGGED})
+
+    def at(self, x0: Tensor, box: Box = Box()) -> "WarpRegion":
         if x0.dim() != 4 or min(x0.shape[2:]) < 2:
             raise InputError(
                 f"{self} warps images (C, H, W) of at least 2 x 2 pixels, but inputs have shape "
                 f"{tuple(x0.shape[1:])}: reshape them, or choose another threat"
             )
-        x0 = x0.detach()
-        x0 = x0 if x0.dtype in (torch.float32, torch.float64) else x0.float()
+        x0 = as_floats(x0)
         return WarpRegion(
             x0=x0,
-            radius=torch.ones(len(x0), dtype=torch.float64, device=x0.device),
+            radius=filled(x0, 1.0),
             limits=(self.degrees, self.pixels, self.pixels),
             edges=box.bounds(x0),
         )
@@ -69,7 +84,7 @@ class RotationTranslation(Threat):
 
 
 @dataclass
-class WarpRegion(Region):
+class WarpRegion(Patchable, Enumerable):
     """The warps of each image. ``u`` (S, 3) holds angle, dx and dy in units of their limits.
 
     A warp is computed in float64 and rounded once to the dtype of the image, so that other batch

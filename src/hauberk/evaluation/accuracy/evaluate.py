@@ -103,7 +103,7 @@ def evaluate(
 
 
 def _parts(threats: Threat | Sequence[Threat]) -> tuple[Threat, ...]:
-    from hauberk.threats.union import Union
+    from hauberk.threats.base import Union
 
     given = (threats,) if isinstance(threats, Threat) else tuple(threats)
     if not given or not all(isinstance(threat, Threat) for threat in given):

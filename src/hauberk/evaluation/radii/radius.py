@@ -21,11 +21,10 @@ from hauberk.solvers import solver_for
 from hauberk.solvers.base import Solver
 from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Box, Threat, Union
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric as read_metric
-from hauberk.threats.union import Union
 from hauberk.victims.victim import Victim
 
 One = str | Threat

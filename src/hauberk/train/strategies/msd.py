@@ -7,8 +7,7 @@ from typing import Literal
 from hauberk import attacks
 from hauberk.errors import InputError
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Threat
-from hauberk.threats.union import Union
+from hauberk.threats.base import Threat, Union
 from hauberk.train.strategies.adversarial import Adversarial
 from hauberk.train.strategies.base import Batch, Loss, Memory, cross_entropy
 
