@@ -104,8 +104,20 @@ def test_public_names_resolve(name):
     assert name in dir(hauberk)
 
 
-def test_public_names_are_listed_once():
-    assert len(hauberk.__all__) == len(set(hauberk.__all__))
+def test_type_checkers_see_the_names_that_are_there():
+    tree = ast.parse(Path(hauberk.__file__).read_text(encoding="utf-8"))
+    seen = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for line in node.body:
+                home = line.module.removeprefix("hauberk").removeprefix(".")
+                seen |= {alias.asname: home for alias in line.names}
+    listed = {name: home for home, names in hauberk.HOMES.items() for name in names.split()}
+    assert seen == listed
+    assert sum(len(names.split()) for names in hauberk.HOMES.values()) == len(listed)
+
+
+def test_a_name_that_is_not_there():
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = hauberk.nothing_of_the_kind
 

@@ -3,119 +3,97 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from hauberk.__about__ import __version__
-from hauberk.errors import HauberkWarning, InputError
+from hauberk.__about__ import __version__ as __version__
+from hauberk.errors import HauberkWarning as HauberkWarning
+from hauberk.errors import InputError as InputError
 
-if TYPE_CHECKING:
-    from hauberk import analysis, attacks, data, exact, models, solvers, train, transforms
-    from hauberk.attacks import Attack
-    from hauberk.engine.outcome import Outcome
-    from hauberk.evaluation.accuracy.evaluate import evaluate
-    from hauberk.evaluation.accuracy.result import Result
-    from hauberk.evaluation.core.verify import verify
-    from hauberk.evaluation.minmax.minmax import minmax
-    from hauberk.evaluation.minmax.result import MinMaxResult
-    from hauberk.evaluation.radii.radius import radius
-    from hauberk.evaluation.radii.result import Radii, RadiiSet
-    from hauberk.evaluation.universal.universal import Universal, universal
-    from hauberk.objectives.minmax import Average, Domain, Fixed, MinMax
+if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
+    # isort: off
+    from hauberk import (
+        analysis as analysis,
+        attacks as attacks,
+        data as data,
+        exact as exact,
+        models as models,
+        objectives as objectives,
+        solvers as solvers,
+        threats as threats,
+        train as train,
+        transforms as transforms,
+        victims as victims,
+    )
+    from hauberk.attacks import Attack as Attack
+    from hauberk.engine.outcome import Outcome as Outcome
+    from hauberk.evaluation.accuracy.evaluate import evaluate as evaluate
+    from hauberk.evaluation.accuracy.result import Result as Result
+    from hauberk.evaluation.core.verify import verify as verify
+    from hauberk.evaluation.minmax.minmax import minmax as minmax
+    from hauberk.evaluation.minmax.result import MinMaxResult as MinMaxResult
+    from hauberk.evaluation.radii.radius import radius as radius
+    from hauberk.evaluation.radii.result import Radii as Radii, RadiiSet as RadiiSet
+    from hauberk.evaluation.universal.universal import (
+        Universal as Universal,
+        universal as universal,
+    )
+    from hauberk.objectives.minmax import (
+        Average as Average,
+        Domain as Domain,
+        Fixed as Fixed,
+        MinMax as MinMax,
+    )
     from hauberk.threats import (
-        L0,
-        L1,
-        L2,
-        Affine,
-        Box,
-        Each,
-        FiniteSet,
-        Linf,
-        Lp,
-        Measured,
-        Metric,
-        Perceptual,
-        RotationTranslation,
-        Shared,
-        Threat,
-        Union,
-        threat,
+        L0 as L0,
+        L1 as L1,
+        L2 as L2,
+        Affine as Affine,
+        Box as Box,
+        Each as Each,
+        FiniteSet as FiniteSet,
+        Linf as Linf,
+        Lp as Lp,
+        Measured as Measured,
+        Metric as Metric,
+        Perceptual as Perceptual,
+        RotationTranslation as RotationTranslation,
+        Shared as Shared,
+        Threat as Threat,
+        Union as Union,
+        threat as threat,
     )
 
-# Names are looked up when they are first used, so that `import hauberk` stays cheap.
-_HOME = {
-    **dict.fromkeys(["L0", "L1", "L2", "Linf", "Lp", "Union", "threat", "Threat"], "threats"),
-    **dict.fromkeys(["Affine", "Box", "FiniteSet", "RotationTranslation"], "threats"),
-    **dict.fromkeys(["Measured", "Metric", "Perceptual", "Each", "Shared"], "threats"),
-    **dict.fromkeys(["Average", "Domain", "Fixed", "MinMax"], "objectives.minmax"),
-    "evaluate": "evaluation.accuracy.evaluate",
-    "Result": "evaluation.accuracy.result",
-    "radius": "evaluation.radii.radius",
-    **dict.fromkeys(["Radii", "RadiiSet"], "evaluation.radii.result"),
-    "minmax": "evaluation.minmax.minmax",
-    "MinMaxResult": "evaluation.minmax.result",
-    **dict.fromkeys(["Universal", "universal"], "evaluation.universal.universal"),
-    "verify": "evaluation.core.verify",
-    "Attack": "attacks",
-    "Outcome": "engine.outcome",
+HOMES = {
+    "": "analysis attacks data exact models objectives solvers threats train transforms victims",
+    "attacks": "Attack",
+    "engine.outcome": "Outcome",
+    "evaluation.accuracy.evaluate": "evaluate",
+    "evaluation.accuracy.result": "Result",
+    "evaluation.core.verify": "verify",
+    "evaluation.minmax.minmax": "minmax",
+    "evaluation.minmax.result": "MinMaxResult",
+    "evaluation.radii.radius": "radius",
+    "evaluation.radii.result": "Radii RadiiSet",
+    "evaluation.universal.universal": "Universal universal",
+    "objectives.minmax": "Average Domain Fixed MinMax",
+    "threats": (
+        "Affine Box Each FiniteSet L0 L1 L2 Linf Lp Measured Metric Perceptual "
+        "RotationTranslation Shared Threat Union threat"
+    ),
 }
-_MODULES = [
-    "analysis", "attacks", "data", "engine", "evaluation", "exact", "maths", "models", "objectives",
-    "solvers", "threats", "train", "transforms", "victims",
-]  # fmt: skip
+"""Public names by module, each loaded when it is first used: ``import hauberk`` stays cheap."""
 
-__all__ = [
-    "L0",
-    "L1",
-    "L2",
-    "Affine",
-    "Attack",
-    "Average",
-    "Box",
-    "Domain",
-    "Each",
-    "FiniteSet",
-    "Fixed",
-    "HauberkWarning",
-    "InputError",
-    "Linf",
-    "Lp",
-    "Measured",
-    "Metric",
-    "MinMax",
-    "MinMaxResult",
-    "Outcome",
-    "Perceptual",
-    "Radii",
-    "RadiiSet",
-    "Result",
-    "RotationTranslation",
-    "Shared",
-    "Threat",
-    "Union",
-    "Universal",
-    "__version__",
-    "analysis",
-    "attacks",
-    "data",
-    "evaluate",
-    "exact",
-    "minmax",
-    "models",
-    "radius",
-    "solvers",
-    "threat",
-    "train",
-    "transforms",
-    "universal",
-    "verify",
-]  # fmt: skip
+_HOME = {name: home for home, names in HOMES.items() for name in names.split()}
+
+__all__ = sorted({"HauberkWarning", "InputError", "__version__", *_HOME})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"hauberk.{_HOME[name]}"), name)
-    if name in _MODULES:
+    if name not in _HOME:
+        raise AttributeError(f"module 'hauberk' has no attribute '{name}'")
+    home = _HOME[name]
+    if not home:
         return import_module(f"hauberk.{name}")
-    raise AttributeError(f"module 'hauberk' has no attribute '{name}'")
+    return getattr(import_module(f"hauberk.{home}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -22,12 +22,21 @@ EPOCHS = 30
 
 
 def digits_net() -> nn.Module:
-    """The demonstration's model: 8x8 digits in [0, 1], two hidden layers."""
+    """The demonstration's model: 8x8 digits in [0, 1], two hidden layers.
+
+    Example:
+        >>> digits_net()(torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 10])
+    """
     return MLP(SIZES)
 
 
 def run(out: Path, seed: int = 0) -> None:
-    """Train, evaluate and compare; models and ledgers go to a new folder.
+    """Train, evaluate and compare a plain model and one trained by MAX.
+
+    Args:
+        out: where models and ledgers go; a new folder ``out-2``, ``out-3``, ... if it exists.
+        seed: of all random numbers.
 
     Raises:
         InputError: if the folder cannot be written.
@@ -73,7 +82,7 @@ def _compare(out: Path, seed: int) -> None:
 
 
 def _fresh(out: Path) -> Path:
-    """The folder, or the first of ``out-2``, ``out-3``, ... that does not exist yet."""
+    """A new folder: this one, or the first of ``out-2``, ``out-3``, ... that does not exist."""
     chosen, number = out, 1
     while chosen.exists():
         number += 1
