@@ -1,10 +1,13 @@
 """Training classifiers that resist several threats at once."""
 
+import inspect
+import re
+
 from hauberk.train.fit import fit
 from hauberk.train.result import Trained
 from hauberk.train.strategies.ampgd import AMPGD
 from hauberk.train.strategies.avg import AVG
-from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy
+from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables
 from hauberk.train.strategies.eat import EAT
 from hauberk.train.strategies.max import MAX
 from hauberk.train.strategies.mma import MMA, OMMA
@@ -28,11 +31,29 @@ __all__ = [
     "TRADES",
     "Batch",
     "Loss",
-    "Memory",
     "RandomNorm",
     "Single",
     "Standard",
     "Strategy",
+    "Tables",
     "Trained",
     "fit",
+    "named_strategies",
 ]
+
+
+def named_strategies() -> dict[str, type[Strategy]]:
+    """The strategies of this package, by the names that ``hauberk train --strategy`` takes.
+
+    A name is that of the class in small letters, its words joined by hyphens.
+
+    Example:
+        >>> named_strategies()["random-norm"].__name__
+        'RandomNorm'
+    """
+    exported = [globals()[name] for name in __all__]
+    return {
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower(): kind
+        for kind in exported
+        if inspect.isclass(kind) and issubclass(kind, Strategy) and not inspect.isabstract(kind)
+    }

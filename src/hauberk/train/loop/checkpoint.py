@@ -3,7 +3,7 @@
 ::
 
     out/config.json          what decides the numbers
-    out/checkpoint.pt        all that is needed to go on: model, optimiser, average, memory, history
+    out/checkpoint.pt        all that is needed to go on: model, optimiser, average, tables, history
     out/best.safetensors     weights chosen by validation; out/last.safetensors: the latest
     out/model.yaml           how to load them
     out/history.csv          one line per epoch; out/summary.json: written last

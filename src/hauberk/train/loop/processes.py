@@ -98,12 +98,12 @@ class Processes:
         mean_loss: Tensor = done[-1].view(()).to(loss.dtype)
         return mean_loss
 
-    def spread(self, memory: dict[str, Tensor], rows: Tensor) -> None:
-        """Give every process the rows of a strategy's memory that the others wrote."""
-        if self.world == 1 or not memory:
+    def spread(self, tables: dict[str, Tensor], rows: Tensor) -> None:
+        """Give every process the rows of a strategy's tables that the others wrote."""
+        if self.world == 1 or not tables:
             return
         shares = self.shares(rows)
-        for table in memory.values():
+        for table in tables.values():
             mine = table[shares[self.rank].to(table.device)]
             mine = mine.to(torch.uint8) if table.dtype == torch.bool else mine
             sent = mine.new_zeros(len(shares[0]), *mine.shape[1:])

@@ -68,7 +68,7 @@ class Trainer:
             train.x, train.y, options.minibatch, options.augmentation, self.box,
             options.seed, self.device, options.channels_last,
         )  # fmt: skip
-        self.memory = self._begin_strategy(train)
+        self.tables = self._begin_strategy(train)
         self.step, self.total = 0, options.epochs * self.loader.steps
         self.tally = Tally(self.device)
         self.epochs = Epochs(options, bool(strategy.threats), self.ema)
@@ -232,7 +232,7 @@ class Trainer:
             self.tally.add("loss", value, len(rows))
         self.move(self.model, self.optimiser)
         self.ema.update()
-        self.processes.spread(self.memory, rows)
+        self.processes.spread(self.tables, rows)
         if self.natural is not None:
             value = self.natural.learn(clean, y, self.processes, weight)
             self.move(self.natural.twin, self.natural.optimiser)
@@ -257,7 +257,7 @@ class Trainer:
         self.passes.clear()
         try:
             with self.processes.apart(self.wrapped):
-                found = self.strategy.loss(batch, self.memory)
+                found = self.strategy.loss(batch, self.tables)
                 loss = require_loss(found, type(self.strategy).__name__)
                 self.processes.fabric.backward(loss.value)
         except ValueError as error:
@@ -288,7 +288,7 @@ class Trainer:
                     "optimiser": self.optimiser.state_dict(),
                     "average": self.ema.state(),
                     "natural": None if self.natural is None else self.natural.state(),
-                    "memory": self.memory,
+                    "tables": self.tables,
                     "tally": self.tally.state(),
                     "epochs": self.epochs.state(),
                 }
@@ -302,8 +302,8 @@ class Trainer:
         self.ema.restore(found["average"])
         if self.natural is not None:
             self.natural.restore(found["natural"])
-        for name, table in found["memory"].items():
-            self.memory[name].copy_(table)
+        for name, table in found["tables"].items():
+            self.tables[name].copy_(table)
         if self.processes.rank == 0:  # what others had added up in this epoch is lost to its logs
             self.tally.restore(found["tally"])
         self.epochs.restore(found["epochs"])

@@ -8,14 +8,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from hauberk.attacks import MSD, PGD, RandomSearch
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
-from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
-from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy, cross_entropy, grown
+from hauberk.train.strategies.base import (
+    Batch,
+    Loss,
+    Strategy,
+    Tables,
+    cross_entropy,
+    empty_loss,
+    grown,
+)
+from hauberk.train.strategies.inner_attacks import require_steps, usual_attack
 from hauberk.victims.victim import Victim
 
 
@@ -24,12 +30,12 @@ class Growing(Strategy):
     """Training against threats whose size grows: eps times ``progress / grow``, at most eps.
 
     Args:
-        threat: a threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``.
-        grow: share of the training over which the threats grow linearly from size 0, in [0, 1];
+        threat: A threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``.
+        grow: Share of the training over which the threats grow linearly from size 0, in [0, 1];
             0 for their full size at once. At size 0 the loss is clean cross-entropy.
-        soften: width of the sigmoids that stand in for kinks and steps in the backward passes of
-            the attacks that are not named (``Attack.soften``). Attacks that go by exact gradients
-            teach some networks to hide them rather than to resist.
+        soften: Width of the sigmoids that stand in for kinks and steps in the backward passes of
+            the attacks that are not named (``Attack.soften``). Attacks along exact gradients teach
+            some networks to hide them rather than to resist.
 
     Raises:
         InputError: for a share or a width out of range.
@@ -68,7 +74,7 @@ class Growing(Strategy):
         """The inner attack on one of :attr:`inner`."""
 
     @abstractmethod
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         """The loss against :attr:`inner`, at its present size, which is not 0."""
 
     def check(self, x: Tensor, y: Tensor, box: Box) -> None:
@@ -80,16 +86,16 @@ class Growing(Strategy):
         for threat in self.inner if len(x) else ():
             _try(self.attack_on(threat), threat, x[:1], y[:1], box)
 
-    def loss(self, batch: Batch, memory: Memory) -> Loss:
+    def loss(self, batch: Batch, tables: Tables) -> Loss:
         share = self.share(batch.progress)
         if not len(batch.x):
-            return nothing(batch)
+            return empty_loss(batch)
         if share <= 0:
             return cross_entropy(batch, batch.x)
-        return self.attacked(batch, memory, [grown(threat, share) for threat in self.inner])
+        return self.attacked(batch, tables, [grown(threat, share) for threat in self.inner])
 
     def softened(self, attack: Attack) -> Attack:
-        """An attack that goes by softened gradients, if those are asked for."""
+        """The attack along softened gradients, if those are asked for."""
         return replace(attack, soften=self.soften) if self.soften else attack
 
     def share(self, progress: float) -> float:
@@ -106,8 +112,8 @@ class Adversarial(Growing):
     """Cross-entropy at points of largest loss, with a share of clean loss.
 
     Args:
-        clean: weight of the clean loss, in [0, 1]; the rest goes to the loss under attack. Costs
-            a pass each way more if it is not 0.
+        clean: Weight of the clean loss, in [0, 1]; the rest is for the loss under attack. If it is
+            not 0, an example costs one forward and one backward pass more.
     """
 
     clean: float = 0.0
@@ -117,8 +123,8 @@ class Adversarial(Growing):
         if not 0 <= self.clean <= 1:
             raise InputError(f"clean is {self.clean}: give the clean loss a weight in [0, 1]")
 
-    def loss(self, batch: Batch, memory: Memory) -> Loss:
-        hard = super().loss(batch, memory)
+    def loss(self, batch: Batch, tables: Tables) -> Loss:
+        hard = super().loss(batch, tables)
         if not self.clean or not len(batch.x) or self.share(batch.progress) <= 0:
             return hard
         easy = cross_entropy(batch, batch.x)
@@ -131,13 +137,13 @@ class Adversarial(Growing):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Several(Adversarial):
+class MultiThreat(Adversarial):
     """Adversarial training on several threats, with an attack for each kind of them.
 
     Args:
-        steps: gradient steps of the attacks that are not named; the papers' numbers if left out
-            (:func:`usual_attack`).
-        attacks: an attack for all threats, or for some kinds (``{"linf": PGD(steps=20)}``, see
+        steps: Gradient steps of the attacks that are not named; the papers' numbers if left out
+            (:func:`hauberk.train.strategies.inner_attacks.usual_attack`).
+        attacks: An attack for all threats, or for some kinds (``{"linf": PGD(steps=20)}``, see
             ``Threat.kind``); the others get their usual one.
     """
 
@@ -168,53 +174,14 @@ class Several(Adversarial):
         return usual_attack(threat, self.steps)
 
 
-def require_steps(steps: int | None) -> None:
-    """Refuse a number of attack steps below 1."""
-    if steps is not None and steps < 1:
-        raise InputError(f"steps is {steps}: give 1 or more, or leave it out")
-
-
-def usual_attack(threat: Threat, steps: int | None = None) -> Attack:
-    """Projected gradient ascent on cross-entropy as training takes it, for one threat.
-
-    Without ``steps``, the settings of Maini et al. 2020, appendix C.2 (MNIST), relative to the
-    radius: linf 50 steps of 1/30, l2 100 of 1/20, l1 50 of 1/12 that move a random number of 5 to
-    20 coordinates each (:class:`hauberk.attacks.MSD` on one ball); 40 steps elsewhere. With
-    ``steps``, so many of 2.5 / steps, in l1 of 5 / steps. Warps and finite sets: always the worst
-    of 10 random points (Tramèr & Boneh 2019).
-
-    In l1 at eps 10, 10 steps on 100 MNIST test images leave a standard network an accuracy of 33%
-    and an linf-trained one 91%; as many of Auto-PGD 47% and 82%, of sparse descent 65% and 98%.
-    Small networks trained with them at eps 6 kept 76%, 76% and 71% (one seed each).
+def one_threat(threat: Threat, strategy: str) -> None:
+    """Refuse a union of several threats.
 
     Raises:
-        InputError: for a threat that is known only by its distance: name an attack.
+        InputError: saying what takes them.
     """
-    if threat.kind in ("rt", "swaps", "finite"):
-        return RandomSearch(loss="ce", samples=10)
-    if not isinstance(threat, Ball) and threat.kind != "affine":
-        raise InputError(f"no attack is usual on {threat}: name one, e.g. FastLPA(loss='ce')")
-    p = threat.p if isinstance(threat, Ball) else None
-    if p == 1:
-        return MSD(steps=steps or 50, step_l1=min(1.0, 5 / steps) if steps else 1 / 12)
-    if p in (2, inf) and not steps:
-        return PGD(steps=100, step_share=1 / 20) if p == 2 else PGD(steps=50, step_share=1 / 30)
-    return PGD(steps=steps or 40)
-
-
-def nothing(batch: Batch) -> Loss:
-    """The loss of an empty batch: 0, on the graph."""
-    return Loss(batch.model(batch.x).sum())
-
-
-def divergence(clean: Tensor, other: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of two sets of logits (B, C), from ``clean`` to ``other``, (B,).
-
-    Differentiable in both.
-    """
-    # Infinite logits would make a NaN of 0 * inf.
-    p, q = (F.log_softmax(z.clamp(-1e30, 1e30), dim=1) for z in (clean, other))
-    return F.kl_div(q, p, reduction="none", log_target=True).sum(1)
+    if len(threat.parts) > 1:
+        raise InputError(f"{strategy} trains on one threat, not on {threat}: use MAX, AVG or MSD")
 
 
 class _Mean(nn.Module):

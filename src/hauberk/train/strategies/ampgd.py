@@ -19,7 +19,7 @@ from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.each import Each, EachRegion
 from hauberk.train.strategies.adversarial import Adversarial
-from hauberk.train.strategies.base import Batch, Loss, Memory
+from hauberk.train.strategies.base import Batch, Loss, Tables
 
 STEP_SHARES = {"linf": 0.01 / 0.3, "l2": 0.1 / 2, "l1": 0.8 / 10}
 """Steps in units of the radius, by kind of threat (Maini et al. 2020, MNIST)."""
@@ -38,7 +38,7 @@ class AMPGD(Adversarial):
 
     Then the model trains on ``sum_i w_i CE(x + delta_i)`` at the last weights and the perturbations
     of largest mean loss. An example costs R K passes each way, K forwards more, and K each way of
-    the training loss. Memory: ``w`` (N, K).
+    the training loss. Table: ``w`` (N, K).
 
     The paper gives neither R, beta and gamma nor the steps. Here: R and the step shares are near
     those of Maini et al. on MNIST, beta is that of the paper's attacks, and at ``gamma=1`` a threat
@@ -46,18 +46,24 @@ class AMPGD(Adversarial):
     steepest step of their own threat, so that a weight of 0 freezes none.
 
     Args:
-        threat: a union of the threats (or one).
+        threat: A union of the threats (or one).
         steps: R.
-        beta: step of the weights; ``1 / gamma`` or more forgets the weights of the last visit.
-        gamma: pull towards equal weights: 0 is the worst threat alone, inf the average of all.
-        step_shares: steps of the perturbations, each in units of its threat's size, in the order
+        beta: Step of the weights; ``1 / gamma`` or more forgets the weights of the last visit.
+        gamma: Pull towards equal weights: 0 is the worst threat alone, inf the average of all.
+        step_shares: Steps of the perturbations, each in units of its threat's size, in the order
             of the threats; None: 1/30 for linf, 1/20 for l2 and other threats, 0.08 for l1, but
             ``1.25 / steps`` at least.
-        share_moved: shares of features that a step in l1 or l0 moves, drawn between the two.
-        random_start: start from random points of the threats, else from the clean inputs.
+        share_moved: Shares of features that a step in l1 or l0 moves, drawn between the two.
+        random_start: Start from random points of the threats, else from the clean inputs.
 
     Raises:
         InputError: for threats that cannot be moved side by side, and for numbers out of range.
+
+    Example:
+        >>> import hauberk as hb
+        >>> strategy = hb.train.AMPGD(hb.Linf(0.3) | hb.L2(2), steps=40)
+        >>> strategy.begin(2, torch.device("cpu"))["w"].tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
     """
 
     steps: int = 40
@@ -80,12 +86,12 @@ class AMPGD(Adversarial):
         super().check(x, y, box)
         Each(self.threat).at(x[:1], box)
 
-    def begin(self, examples: int, device: torch.device) -> Memory:
+    def begin(self, examples: int, device: torch.device) -> Tables:
         parts = len(self.threats)
         return {"w": torch.full((examples, parts), 1 / parts, device=device)}
 
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
-        table = memory["w"]
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
+        table = tables["w"]
         ids = batch.ids.to(table.device)
         found = batch.attack(self.attack(table[ids].to(batch.x.device)), Each(*threats))
         assert found.weights is not None
@@ -119,8 +125,8 @@ class AMPGD(Adversarial):
         """Steps of the threats' perturbations, in units of their sizes."""
         if self.step_shares is not None:
             return list(self.step_shares)
-        known = [STEP_SHARES.get(threat.kind, STEP_SHARES["l2"]) for threat in self.threats]
-        return [max(share, min(1.0, 1.25 / max(1, self.steps))) for share in known]
+        usual = [STEP_SHARES.get(threat.kind, STEP_SHARES["l2"]) for threat in self.threats]
+        return [max(share, min(1.0, 1.25 / max(1, self.steps))) for share in usual]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +146,10 @@ class Resumed(MinMax):
         return state
 
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
-        # The mean is what tells points apart: the worst mixture may put all weight on one threat,
+        # The mean is what ranks the points: the worst mixture may put all weight on one threat,
         # and the others' perturbations would stay where they were when that one had its best.
-        known = losses.nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30).clamp(-1e30, 1e30)
-        return known.mean(1), super().weigh(state, losses)[1]
+        finite = losses.nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30).clamp(-1e30, 1e30)
+        return finite.mean(1), super().weigh(state, losses)[1]
 
     def terms(self, logits: Tensor, *labels: Tensor) -> Terms:
         terms = super().terms(logits, *labels)
@@ -171,7 +177,7 @@ class SideBySide(PGD):
     def start(self, problem: Problem) -> State:
         region = problem.region
         assert isinstance(region, EachRegion)
-        # Steps are told in the parts' sizes: those are what to scale.
+        # Steps are given in the parts' sizes: those are what to scale.
         units = region.sizes * region.sizes.new_tensor(self.shares)
         problem.region = replace(region, sizes=units)
         return super().start(problem)

@@ -17,7 +17,7 @@ from hauberk.solvers.ddn import DDN
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
-from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy
+from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables
 
 SMALL = 0.05
 """Margins below it are counted in the logs (Ding et al. 2020, Figure 4)."""
@@ -32,29 +32,35 @@ class MMA(Strategy):
     margin; they train on ``clean`` times their clean cross-entropy and, where |delta| < d_max, on
     ``1 - clean`` times that at x + delta: lowering it raises the margin (Proposition 2.1). The sum
     is divided by the size of the batch. An example costs one forward, ``2 steps + 1 + bisections``
-    passes where the model is right, and up to two each way of the training loss (a batch two at
-    least, for batch normalisation). Memory: ``eps`` (N,), the last margins.
+    passes where the model is right, and up to two forward and two backward passes of the training
+    loss (a batch two at least, for batch normalisation). Table: ``eps`` (N,), the last margins.
 
     Args:
-        threat: a ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
-        d_max: hinge threshold: margins beyond it are not raised further.
-        clean: weight of the clean cross-entropy of examples that the model gets right.
-        inner: ``anpgd``, or ``ddn`` (l2 only), which begins at no margin.
+        threat: A ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
+        d_max: Hinge threshold: margins beyond it are not raised further.
+        clean: Weight of the clean cross-entropy of examples that the model gets right.
+        inner: ``anpgd``, or ``ddn`` (l2 only), which does not start from the last margin.
         objective: ``sum`` over the examples; ``minimum``: only the least margin of the batch (of
             each process's share of it) is raised, its term not divided by the size of the batch, in
             place of the others'.
-        steps: of PGD or DDN: 10 as published for CIFAR-10; for MNIST 40.
-        bisections: of AN-PGD.
-        eps_init: the margins that the first epoch takes; None: d_max / 4, about as published.
-        eps_min: least margin that is written down, since PGD in a ball of radius 0 cannot move
-            (the paper names it and gives no value); None: d_max / 100.
-        eps_max: how far AN-PGD looks, in units of d_max. Where it finds nothing, the margin counts
+        steps: Of PGD or DDN: 10 as published for CIFAR-10; for MNIST 40.
+        bisections: Of AN-PGD.
+        eps_init: Margins assumed in the first epoch; None: d_max / 4, about as published.
+        eps_min: Least margin that is written into the table, since PGD in a ball of radius 0 cannot
+            move (the paper names it and gives no value); None: d_max / 100.
+        eps_max: How far AN-PGD looks, in units of d_max. Where it finds nothing, the margin counts
             as this.
-        random_start: begin AN-PGD at a random point of the ball, else at the clean input.
-        share: in l1, the share of features that a step moves.
+        random_start: Start AN-PGD at a random point of the ball, else at the clean input.
+        share: In l1, the share of features that a step moves.
 
     Raises:
         InputError: for a threat that is no lp ball with p >= 1, and for numbers out of range.
+
+    Example:
+        >>> import hauberk as hb
+        >>> strategy = hb.train.MMA(hb.L2(2.0), steps=40)
+        >>> strategy.hinge, strategy.begin(3, torch.device("cpu"))["eps"].tolist()
+        (2.0, [0.5, 0.5, 0.5])
     """
 
     threat: Threat = field(kw_only=False)
@@ -88,9 +94,9 @@ class MMA(Strategy):
             raise InputError(f"clean is {self.clean}: give a weight from 0 to 1")
         if not 1 <= self.eps_max < inf:
             raise InputError(f"eps_max is {self.eps_max}: give 1 or more, in units of d_max")
-        for name, known in (("inner", ("anpgd", "ddn")), ("objective", ("sum", "minimum"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"unknown {name}: choose {' or '.join(known)}")
+        for name, choices in (("inner", ("anpgd", "ddn")), ("objective", ("sum", "minimum"))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"unknown {name}: choose {' or '.join(choices)}")
         self.solver().serve(self.metric)
 
     @property
@@ -112,12 +118,12 @@ class MMA(Strategy):
         super().check(x, y, box)
         self.metric.at(x[:1], box)
 
-    def begin(self, examples: int, device: torch.device) -> Memory:
+    def begin(self, examples: int, device: torch.device) -> Tables:
         first = self.hinge / 4 if self.eps_init is None else self.eps_init
         return {"eps": torch.full((examples,), first, device=device)}
 
-    def loss(self, batch: Batch, memory: Memory) -> Loss:
-        x, y, table = batch.x, batch.y, memory["eps"]
+    def loss(self, batch: Batch, tables: Tables) -> Loss:
+        x, y, table = batch.x, batch.y, tables["eps"]
         with batch.victim.held():
             wrong = batch.victim.wrong(batch.victim.predict(x), y) if len(x) else y != y
         right = (~wrong).nonzero().squeeze(1)
@@ -171,7 +177,7 @@ class MMA(Strategy):
         return batch.attack(solver, self.metric, x=batch.x[rows], y=batch.y[rows], ids=own)
 
     def solver(self) -> Solver:
-        """The search for margins, before it is told where to begin."""
+        """The search for margins, before it is given where to begin."""
         if self.inner == "ddn":
             return DDN(steps=self.steps, eps=self.eps_init or self.hinge / 4)
         return ANPGD(
@@ -182,6 +188,12 @@ class MMA(Strategy):
 
 @dataclass(frozen=True, kw_only=True)
 class OMMA(MMA):
-    """MMA without the clean loss of examples that the model gets right (Ding et al. 2020, 3.2)."""
+    """MMA without the clean loss of examples that the model gets right (Ding et al. 2020, 3.2).
+
+    Example:
+        >>> import hauberk as hb
+        >>> hb.train.OMMA(hb.Linf(0.45), steps=40).clean
+        0.0
+    """
 
     clean: float = 0.0

@@ -9,7 +9,7 @@ from hauberk.errors import InputError
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat, Union
 from hauberk.train.strategies.adversarial import Adversarial
-from hauberk.train.strategies.base import Batch, Loss, Memory, cross_entropy
+from hauberk.train.strategies.base import Batch, Loss, Tables, cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class MSD(Adversarial):
             step_l1=self.step_l1, step_other=self.step_other, k=self.k, soften=self.soften,
         )  # fmt: skip
 
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         # Small l0 balls may have become the same one.
         union = Union(*dict.fromkeys(threats))
         found = batch.attack(self.attack_on(union), union)

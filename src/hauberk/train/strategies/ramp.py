@@ -6,40 +6,41 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.threats.base import Threat
-from hauberk.train.strategies.adversarial import Several, divergence
-from hauberk.train.strategies.base import Batch, Loss, Memory
-from hauberk.train.strategies.eat import extremes
-from hauberk.train.strategies.random_norm import few_steps
+from hauberk.train.strategies.base import Batch, Loss, Tables, divergence
+from hauberk.train.strategies.few_steps import FewSteps, extremes
 
 
 @dataclass(frozen=True, kw_only=True)
-class RAMP(Several):
+class RAMP(FewSteps):
     """Logit pairing between two threats on top of MAX (Jiang & Singh 2024, the loss of RAMP).
 
     The loss is the mean over the examples of the larger of the two cross-entropies, each at the
     worst point of one threat, plus ``pairing`` times the mean divergence from the output under the
     first threat to that under the second, over the examples that the model gets right under the
-    first. The method's other half, natural training mixed in by gradient projection, is the
-    trainer's, for any strategy: ``fit(..., natural=0.5)``. With several processes the mean
+    first. The method's other half, natural training mixed in by gradient projection, belongs to the
+    trainer, for any strategy: ``fit(..., natural=0.5)``. With several processes the mean
     divergence is that of each one's share of the batch.
 
-    Per example and step: the passes of two attacks, and two each way; 46 with 10 steps.
+    An example costs, in each step, the passes of two attacks and two forward and two backward
+    passes: 46 with 10 steps.
 
     Args:
-        threat: two threats, the first of them the key one; or a union with a linf and an l1 ball,
-            which are attacked (``inner``), in that order.
-        pairing: weight of the divergence; the authors' 5 for training from scratch on CIFAR-10.
-        steps: of the usual attack, as in :class:`hauberk.train.RandomNorm`.
+        threat: Two threats, the key one first; or a union with a linf and an l1 ball, which are
+            attacked (``inner``), in that order.
+        pairing: Weight of the divergence; the authors' 5 for training from scratch on CIFAR-10.
 
     Raises:
         InputError: for one threat, or more than two without an linf and an l1 ball.
+
+    Example:
+        >>> import hauberk as hb
+        >>> hb.train.RAMP(hb.Linf(8 / 255) | hb.L1(12)).pairing
+        5.0
     """
 
     pairing: float = 5.0
-    steps: int | None = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,10 +53,7 @@ class RAMP(Several):
         parts = self.threat.parts
         return parts if len(parts) == 2 else extremes(self.threat, "RAMP")
 
-    def usual(self, threat: Threat) -> Attack:
-        return few_steps(threat, self.steps or 10)
-
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         points = [
             batch.attack(self.attack_on(named), threat, stream=stream).points
             for stream, (named, threat) in enumerate(zip(self.inner, threats, strict=True))

@@ -7,34 +7,33 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hauberk.attacks import APGD
-from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
-from hauberk.maths.rng import Draws
-from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat
-from hauberk.train.strategies.adversarial import Several, usual_attack
-from hauberk.train.strategies.base import Batch, Loss, Memory, cross_entropy
+from hauberk.train.strategies.base import Batch, Loss, Tables, cross_entropy
+from hauberk.train.strategies.few_steps import FewSteps, threat_draws
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomNorm(Several):
-    """Cross-entropy at the worst point of one threat that is drawn at random, uniformly.
+class RandomNorm(FewSteps):
+    """Cross-entropy at the worst point of one threat, drawn at random and uniformly.
 
     Source: Croce & Hein 2022, "Adversarial robustness against multiple and single lp-threat models
     via quick fine-tuning of robust classifiers" (SAT).
 
-    Per example and step: the passes of one attack, and one each way; 23 in balls with 10 steps,
-    however many threats there are.
+    An example costs, in each step, the passes of one attack and one forward and one backward pass:
+    23 in balls with 10 steps, however many threats there are.
 
     Args:
-        steps: of the usual attack: Auto-PGD in balls (the authors' choice in l1 as well), but in l1
-            the steps of :func:`hauberk.train.strategies.adversarial.usual_attack`, which did as
-            well.
-        per: draw for each ``batch``, as published, or for each ``example``.
+        threat: A union of threats.
+        per: Draw one threat for each ``batch``, as published, or for each ``example``.
+
+    Example:
+        >>> import hauberk as hb
+        >>> strategy = hb.train.RandomNorm(hb.Linf(0.3) | hb.L2(2) | hb.L1(10), per="example")
+        >>> [type(strategy.attack_on(threat)).__name__ for threat in strategy.threats]
+        ['APGD', 'APGD', 'MSD']
     """
 
-    steps: int | None = 10
     per: Literal["batch", "example"] = "batch"
 
     def __post_init__(self) -> None:
@@ -42,10 +41,7 @@ class RandomNorm(Several):
         if self.per not in ("batch", "example"):
             raise InputError(f"per is '{self.per}': choose batch or example")
 
-    def usual(self, threat: Threat) -> Attack:
-        return few_steps(threat, self.steps or 10)
-
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         which = self.drawn(batch)
         if self.per == "batch":
             k = int(which[0])
@@ -63,7 +59,7 @@ class RandomNorm(Several):
         It depends on the seed and the step, and per example on its id.
         """
         ids = batch.ids.cpu() if self.per == "example" else torch.zeros(len(batch.x)).long()
-        return choice(batch, ids).integers(0, (), len(self.threats))
+        return threat_draws(batch, ids).integers(0, (), len(self.threats))
 
     def _points(self, batch: Batch, threats: Sequence[Threat], which: Tensor) -> Tensor:
         points = batch.x.to(torch.promote_types(batch.x.dtype, torch.float32), copy=True)
@@ -76,18 +72,3 @@ class RandomNorm(Several):
                 )  # fmt: skip
                 points[rows] = found.points
         return points
-
-
-def few_steps(threat: Threat, steps: int) -> Attack:
-    """Auto-PGD on cross-entropy in balls of p > 1; elsewhere, l1 included, the usual attack."""
-    if isinstance(threat, Ball) and threat.p > 1:
-        return APGD(loss="ce", steps=steps)
-    return usual_attack(threat, steps)
-
-
-def choice(batch: Batch, ids: Tensor) -> Draws:
-    """Random numbers for the choice of a threat, apart from those of the attacks."""
-    return Draws.of(batch.seed, ids, _CHOICE, batch.step)
-
-
-_CHOICE = 0x6E6F726D

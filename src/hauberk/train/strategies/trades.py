@@ -14,9 +14,9 @@ from hauberk.maths.rows import Rows
 from hauberk.objectives.base import Evaluation, Objective
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
-from hauberk.train.strategies.adversarial import Growing, divergence, usual_attack
-from hauberk.train.strategies.base import Batch, Loss, Memory
-from hauberk.train.strategies.single import one_threat
+from hauberk.train.strategies.adversarial import Growing, one_threat
+from hauberk.train.strategies.base import Batch, Loss, Tables, divergence
+from hauberk.train.strategies.inner_attacks import usual_attack
 from hauberk.victims.victim import Victim
 
 
@@ -24,17 +24,24 @@ from hauberk.victims.victim import Victim
 class TRADES(Growing):
     """``CE(clean) + beta * KL(clean || attacked)`` (Zhang et al. 2019).
 
-    The attack maximises that divergence, whatever its own ``loss``. Per example and step: the
-    attack's passes, one forward for the clean output, and two each way.
+    The attack maximises that divergence, whatever its own ``loss``. An example costs, in each step,
+    the attack's passes, one forward for the clean output, and two forward and two backward passes.
 
     Args:
-        beta: weight of the divergence; 6 as published for CIFAR-10, 1 for more clean accuracy.
-        attack: the inner attack; :func:`hauberk.train.strategies.adversarial.usual_attack` with 10
-            steps from a random start if left out. It must not start from the clean input, where the
-            divergence has no slope.
+        threat: One threat.
+        beta: Weight of the divergence; 6 as published for CIFAR-10, 1 for more clean accuracy.
+        attack: The inner attack; if left out,
+            :func:`hauberk.train.strategies.inner_attacks.usual_attack` with 10 steps from a random
+            start. It must not start from the clean input, where the divergence has no slope.
 
     Raises:
         InputError: for a union, a negative beta, and attacks with targets or from the clean input.
+
+    Example:
+        >>> import hauberk as hb
+        >>> strategy = hb.train.TRADES(hb.Linf(8 / 255), beta=6.0)
+        >>> strategy.attack_on(strategy.threat).steps
+        10
     """
 
     beta: float = 6.0
@@ -62,7 +69,7 @@ class TRADES(Growing):
         attack = self.softened(usual_attack(threat, 10))
         return replace(attack, zero_start=False) if isinstance(attack, MSD) else attack
 
-    def attacked(self, batch: Batch, memory: Memory, threats: Sequence[Threat]) -> Loss:
+    def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         attack = replace(self.attack_on(self.threat), loss=Divergence(victim=batch.victim))
         found = batch.attack(attack, threats[0])
         clean = batch.model(batch.x)
