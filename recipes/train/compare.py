@@ -2,8 +2,8 @@
 
     python recipes/train/compare.py --data-dir DIR [--seeds 3] [--jobs 1] [--limit 1000]
 
-Every strategy costs the same number of passes. Runs are kept under runs/train/ and gone on with,
-so the script can be stopped at any moment and started again. ``--jobs`` runs go side by side, each
+Every strategy costs the same number of passes. Runs are kept under runs/train/ and resumed, so
+the script can be stopped at any moment and started again. ``--jobs`` runs go side by side, each
 on one thread.
 """
 
@@ -45,7 +45,8 @@ class Job:
 
     def commands(self, data: str, limit: int) -> list[tuple[Path, list[str]]]:
         """What each command leaves behind when it is done, and the command."""
-        recipe, judged = HERE / f"budget-mnist-{self.recipe}.yaml", self.out / "standard"
+        which = f"{self.recipe}-single" if self.recipe in SINGLE else f"union-{self.recipe}"
+        recipe, judged = HERE / "budget" / f"mnist-{which}.yaml", self.out / "standard"
         train = ["train", "--config", str(recipe), "--data-dir", data]
         train += ["--seed", str(self.seed), "--out", str(self.out)]
         evaluate = ["evaluate", "--model", str(self.out / "model.yaml"), "--data", "mnist:test"]
@@ -85,8 +86,8 @@ def jobs(seeds: int) -> list[Job]:
 
 def spread(values: list[float], scale: float = 100) -> str:
     """Mean and standard deviation over the seeds."""
-    told = f"{scale * statistics.mean(values):.1f}"
-    return told + (f" ± {scale * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    mean = f"{scale * statistics.mean(values):.1f}"
+    return mean + (f" ± {scale * statistics.stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def row(name: str, found: list[tuple[Summary, Summary]]) -> list[str]:

@@ -78,10 +78,10 @@ def trained(name: str, data_dir: str) -> tuple[Margins, dict[str, float]]:
         clean = (fitted.model(test.images).argmax(1) == test.labels).float().mean().item()
     held = margins(fitted.model, test.images[:500], test.labels[:500], "l2", steps=FINE).numpy()
     passes = fitted.summary["forwards"] + fitted.summary["backwards"]
-    told = {"clean": clean, "passes": passes, "small": float((held < SMALL).mean()),
+    tested = {"clean": clean, "passes": passes, "small": float((held < SMALL).mean()),
             "mean": float(held.mean())}  # fmt: skip
-    (out / "told.json").write_text(json.dumps(told), encoding="utf-8")
-    return found, told
+    (out / "tested.json").write_text(json.dumps(tested), encoding="utf-8")
+    return found, tested
 
 
 def read(file: Path) -> Margins:
@@ -92,15 +92,15 @@ def read(file: Path) -> Margins:
         return {int(epoch): stored[epoch] for epoch in stored.files}
 
 
-def row(name: str, found: Margins, told: dict[str, float]) -> list[str]:
+def row(name: str, found: Margins, tested: dict[str, float]) -> list[str]:
     """A training's row."""
     last = found[max(found)]
     # Where nothing fools the network, as a constant one, the margin is inf.
     quarters = np.quantile(last, [0.1, 0.25, 0.5, 0.75, 0.9], method="nearest")
     return [
-        NAMES[name], f"{told['passes'] / 1e6:.2f}", f"{100 * told['clean']:.1f}",
-        f"**{100 * (last < SMALL).mean():.1f}**", f"{100 * told['small']:.1f}",
-        *(f"{q:.2f}" for q in quarters), f"{last.mean():.2f}", f"{told['mean']:.2f}",
+        NAMES[name], f"{tested['passes'] / 1e6:.2f}", f"{100 * tested['clean']:.1f}",
+        f"**{100 * (last < SMALL).mean():.1f}**", f"{100 * tested['small']:.1f}",
+        *(f"{q:.2f}" for q in quarters), f"{last.mean():.2f}", f"{tested['mean']:.2f}",
     ]  # fmt: skip
 
 
@@ -116,8 +116,8 @@ def main() -> None:
             "10%", "25%", "median", "75%", "90%", "mean", "mean (test)"]  # fmt: skip
     rows, runs = [], {}
     for name in given.only:
-        found, told = trained(name, given.data_dir)
-        rows.append(row(name, found, told))
+        found, tested = trained(name, given.data_dir)
+        rows.append(row(name, found, tested))
         runs[NAMES[name]] = found
     pictures = Path(given.to).parent
     by_epoch(runs, pictures / "margins.png", small=SMALL)

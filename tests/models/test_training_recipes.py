@@ -1,6 +1,5 @@
 """The recipes of training: each is read as the console reads it; nothing is trained for long."""
 
-import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,19 +9,22 @@ import torch
 import yaml
 
 from hauberk import models
+from hauberk.attacks import PGD
 from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
 from hauberk.cli.train import Train
 from hauberk.models.loading import load_model
-from hauberk.threats import L1, L2, Box, Linf
-from hauberk.train import fit
+from hauberk.threats import L1, L2, Box, Linf, threat
+from hauberk.train import MMA, PGDLS, Single, fit
 from hauberk.train.settings import Options
 
 CIFAR = (3, 32, 32)
 FOLDER = Path(__file__).parents[2] / "recipes" / "train"
-RECIPES = sorted(FOLDER.glob("*.yaml"))
-# Those of Ding 2020 differ by the size at the end of their names alone.
-ONE_OF_EACH = {re.sub(r"-[0-9.]+$", "", path.stem): path.stem for path in RECIPES}
+RECIPES = sorted(
+    str(path.relative_to(FOLDER).with_suffix(""))
+    for path in FOLDER.glob("*/*.yaml")
+    if path.name != "model.yaml"
+)
 
 
 @pytest.fixture
@@ -33,16 +35,16 @@ def read(monkeypatch, tmp_path):
     """
     monkeypatch.chdir(tmp_path)
 
-    def read(name):
+    def read(name, *words):
         called = []
         monkeypatch.setattr(Train, "run", lambda self: called.append(self) or 0)
-        assert cli(["train", "--config", str(FOLDER / f"{name}.yaml")]) == 0
+        assert cli(["train", "--config", str(FOLDER / f"{name}.yaml"), *words]) == 0
         (options,) = called
-        strategy = strategy_of(options.strategy, options.threat)
+        strategy = strategy_of(options.strategy, options.threat, options.set)
         if options.model.endswith(".yaml"):  # a later stage: as if those before had been run
             model = options.model
             while model.endswith(".yaml"):
-                before = FOLDER / f"{Path(model).parent.name}.yaml"
+                before = FOLDER / f"{Path(model).parent.relative_to('runs/train')}.yaml"
                 model = yaml.safe_load(before.read_text())["model"]
             first = Path(options.model)
             first.parent.mkdir(parents=True, exist_ok=True)
@@ -54,20 +56,59 @@ def read(monkeypatch, tmp_path):
 
 
 def test_every_paper_has_its_recipes():
-    names = {path.stem for path in RECIPES}
     for data in ("mnist", "cifar10"):
-        maini = {f"maini-{data}-{s}" for s in ("msd", "max", "avg", "linf", "l2", "l1")}
-        tramer = {f"tramer-{data}-{s}" for s in ("natural", "linf", "l1", "avg", "max")}
-        tramer |= {f"tramer-{data}-{s}" for s in ("rt", "rt-avg", "rt-max")}
-        assert maini | tramer | {f"wang-{data}-ampgd"} <= names
-    sizes = {"mnist-linf": 5, "mnist-l2": 4, "cifar10-linf": 8, "cifar10-l2": 5}
-    hinges = {"mnist-linf": 1, "mnist-l2": 3, "cifar10-linf": 3, "cifar10-l2": 3}
-    for counts, kinds in ((sizes, ("pgd", "pgdls")), (hinges, ("mma", "omma"))):
-        for setting, many in counts.items():
-            for kind in kinds:
-                assert len(list(FOLDER.glob(f"ding-{setting}-{kind}-*.yaml"))) == many
-    budget = {f"budget-mnist-{s}" for s in ("avg", "max", "msd", "ampgd", "random-norm", "eat")}
-    assert budget <= names
+        maini = {f"maini2020/{data}-union-{s}" for s in ("msd", "max", "avg")}
+        maini |= {f"maini2020/{data}-{norm}-single" for norm in ("linf", "l2", "l1")}
+        tramer = {f"tramer2019/{data}-{s}" for s in ("standard", "linf-single", "l1-single")}
+        tramer |= {f"tramer2019/{data}-{s}" for s in ("union-avg", "union-max", "rt-single")}
+        tramer |= {f"tramer2019/{data}-{s}" for s in ("linf-rt-avg", "linf-rt-max")}
+        ding = {f"ding2020/{data}-{p}-{s}" for p in ("linf", "l2") for s in ("single", "mma")}
+        assert maini | tramer | ding | {f"wang2021/{data}-union-ampgd"} <= set(RECIPES)
+    budget = ("avg", "max", "msd", "ampgd", "random-norm", "eat")
+    assert {f"budget/mnist-union-{s}" for s in budget} <= set(RECIPES)
+
+
+def test_recipes_are_called_after_data_threats_and_strategy():
+    for name in RECIPES:
+        recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+        stem = name.partition("/")[2]
+        assert stem.startswith(recipe["data"].partition(":")[0])
+        assert stem.endswith(recipe["strategy"]["name"])
+
+
+SIZES = {
+    "mnist-linf-single": ["linf:0.1", "linf:0.2", "linf:0.3", "linf:0.4", "linf:0.45"],
+    "mnist-l2-single": ["l2:1", "l2:2", "l2:3", "l2:4"],
+    "cifar10-linf-single": [f"linf:{4 * k}/255" for k in range(1, 9)],
+    "cifar10-l2-single": ["l2:0.5", "l2:1", "l2:1.5", "l2:2", "l2:2.5"],
+    "mnist-linf-mma": ["linf:0.45"],
+    "mnist-l2-mma": ["l2:2", "l2:4", "l2:6"],
+    "cifar10-linf-mma": ["linf:12/255", "linf:20/255", "linf:32/255"],
+    "cifar10-l2-mma": ["l2:1", "l2:2", "l2:3"],
+}
+"""What Ding et al. 2020 train, for each of PGD and PGDLS, or of MMA and OMMA: 64 in all."""
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_of_ding_2020_are_options_of_one_recipe(read, name):
+    mma, mnist = name.endswith("mma"), name.startswith("mnist")
+    epochs, steps = (91, 40) if mnist else (142, 10)
+    other = "clean=0" if mma else f"grow=50/{epochs}"
+    eps_init = {"linf": 0.1 if mnist else 0.05, "l2": 0.5}[name.split("-")[1]]
+    for size in SIZES[name]:
+        _, one, settings = read(f"ding2020/{name}", "--threat", size)
+        _, two, same = read(f"ding2020/{name}", "--threat", size, "--set", other, "--out", "b")
+        ball = threat(size)
+        if mma:
+            numbers = {"steps": steps, "bisections": 10, "eps_init": eps_init}
+            assert (one, two) == (MMA(ball, **numbers), MMA(ball, clean=0.0, **numbers))
+        else:
+            attack = PGD(steps=steps)
+            grown = replace(PGDLS(ball, attack=attack), grow=50 / epochs)
+            assert one == Single(ball, attack=attack)
+            assert two == Single(ball, attack=attack, grow=grown.grow)
+        assert settings.epochs == epochs
+        assert replace(settings, out="b") == same
 
 
 @cache
@@ -79,13 +120,12 @@ def made(model):
     return shape
 
 
-@pytest.mark.parametrize("name", [path.stem for path in RECIPES])
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_names_what_there_is(read, name):
     options, strategy, _ = read(name)
     assert options.setting("out") == f"runs/train/{name}"
     x = torch.rand(2, *((1, 28, 28) if "mnist" in name else CIFAR))
-    if name in set(ONE_OF_EACH.values()):
-        strategy.check(x, torch.tensor([0, 9]), Box())
+    strategy.check(x, torch.tensor([0, 9]), Box())
     assert made(options.model) == x.shape[1:]
 
 
@@ -95,7 +135,7 @@ def rates(settings, examples):
 
 
 def test_msd_on_mnist_is_that_of_maini_2020(read):
-    options, strategy, settings = read("maini-mnist-msd")
+    options, strategy, settings = read("maini2020/mnist-union-msd")
     assert options.model == "hauberk.models:MadryCNN"
     assert strategy.threats == (Linf(0.3), L2(2), L1(10))
     msd = strategy.attack_on(strategy.threat)
@@ -109,7 +149,7 @@ def test_msd_on_mnist_is_that_of_maini_2020(read):
 
 
 def test_max_on_mnist_is_that_of_maini_2020(read):
-    _, strategy, settings = read("maini-mnist-max")
+    _, strategy, settings = read("maini2020/mnist-union-max")
     assert strategy.threats == (Linf(0.3), L2(2), L1(12))
     linf, l2, l1 = map(strategy.attack_on, strategy.threats)
     assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (50, 100, 100, 4)
@@ -117,7 +157,7 @@ def test_max_on_mnist_is_that_of_maini_2020(read):
 
 
 def test_avg_on_cifar_is_that_of_maini_2020(read):
-    _, strategy, settings = read("maini-cifar10-avg")
+    _, strategy, settings = read("maini2020/cifar10-union-avg")
     assert strategy.threats == (Linf(0.03), L2(0.3), L1(12))
     linf, l2, l1 = map(strategy.attack_on, strategy.threats)
     assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (40, 50, 50, 50)
@@ -129,18 +169,17 @@ def test_avg_on_cifar_is_that_of_maini_2020(read):
 
 
 def test_mma_on_mnist_is_that_of_ding_2020(read):
-    options, strategy, settings = read("ding-mnist-l2-mma-6")
+    options, strategy, settings = read("ding2020/mnist-l2-mma")
     assert strategy.threats == (L2(6),)
     assert strategy.clean == pytest.approx(1 / 3)
     assert (strategy.steps, strategy.bisections, strategy.eps_init) == (40, 10, 0.5)
     assert (settings.minibatch, settings.learning_rate) == (50, 1e-4)
     examples = 60_000 - options.setting("validation")
     assert settings.epochs * examples / 50 == pytest.approx(1e5, rel=0.01)
-    assert read("ding-mnist-l2-omma-6")[1].clean == 0
 
 
 def test_pgdls_on_cifar_is_that_of_ding_2020(read):
-    options, strategy, settings = read("ding-cifar10-linf-pgdls-8")
+    options, strategy, settings = read("ding2020/cifar10-linf-single", "--set", "grow=50/142")
     assert options.model == "hauberk.models:wrn_28_4"
     assert strategy.threats == (Linf(8 / 255),)
     assert strategy.grow * settings.epochs == pytest.approx(50)
@@ -152,7 +191,7 @@ def test_pgdls_on_cifar_is_that_of_ding_2020(read):
 
 
 def test_max_is_that_of_tramer_2019(read):
-    _, strategy, settings = read("tramer-mnist-max")
+    _, strategy, settings = read("tramer2019/mnist-union-max")
     linf, l1, l2 = map(strategy.attack_on, strategy.threats)
     assert strategy.threats == (Linf(0.3), L1(10), L2(2))
     assert (linf.steps, l1.steps, l2.steps) == (40, 100, 100)
@@ -163,7 +202,7 @@ def test_max_is_that_of_tramer_2019(read):
 
 @pytest.mark.parametrize(("name", "minibatch", "steps"), [("max", 128, 8e4), ("avg", 64, 1.6e5)])
 def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
-    options, strategy, settings = read(f"tramer-cifar10-{name}")
+    options, strategy, settings = read(f"tramer2019/cifar10-union-{name}")
     assert strategy.threats == (Linf(4 / 255), L1(2000 / 255))
     assert settings.minibatch == minibatch
     assert settings.augment == ["pad-crop:4", "flip"]
@@ -173,16 +212,16 @@ def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
     assert [rate(int(steps * share)) for share in (0.49, 0.5, 0.75)] == pytest.approx(
         [0.1, 0.01, 0.001]
     )
-    turned = read(f"tramer-cifar10-rt-{name}")
+    turned = read(f"tramer2019/cifar10-linf-rt-{name}")
     assert not turned[2].augment
     assert turned[1].attack_on(turned[1].threats[1]).samples == 10
 
 
-@pytest.mark.parametrize("name", sorted(n for n in ONE_OF_EACH if n.startswith("budget")))
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("budget")])
 def test_budget_recipes_cost_the_same(read, name):
     options, strategy, settings = read(name)
     balls = {"linf": Linf(0.3), "l2": L2(2), "l1": L1(10)}
-    one = balls.get(name.removeprefix("budget-mnist-"))
+    one = balls.get(name.split("-")[1])
     assert strategy.threats == ((one,) if one else tuple(balls.values()))
     assert (options.model, options.limit) == ("hauberk.models:kwsmall_mnist", 10_000)
     torch.manual_seed(0)
