@@ -16,7 +16,7 @@ from hauberk.models import SmallCNN
 from hauberk.threats import Linf
 from hauberk.threats.base import Box
 from hauberk.train.fit import fit
-from hauberk.train.strategies.base import Batch, Loss, Memory, Strategy, cross_entropy
+from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables, cross_entropy
 from hauberk.victims.victim import Victim
 
 
@@ -26,7 +26,7 @@ class Attacked(Strategy):
 
     steps: int
 
-    def loss(self, batch: Batch, memory: Memory) -> Loss:
+    def loss(self, batch: Batch, tables: Tables) -> Loss:
         return cross_entropy(batch, batch.attack(PGD(steps=self.steps), Linf(0.3)).points)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 import pytest
 import torch
-from toys import Clean, blobs, net
+from helpers.training import Clean, blobs, net
 
 from hauberk.cli.main import main
 from hauberk.train.fit import fit, with_keywords

@@ -1,9 +1,8 @@
 """A training strategy from words: a name or an import path, threats, and fields of its own."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from inspect import isabstract, isclass, signature
+from inspect import isclass, signature
 from typing import Any
 
 from hauberk import train
@@ -16,17 +15,7 @@ from hauberk.spec.numbers import as_number
 from hauberk.threats import Metric, Threat, Union, metric, threat
 from hauberk.train import Strategy
 
-
-def _names() -> dict[str, str]:
-    kinds = {name: getattr(train, name) for name in train.__all__}
-    return {
-        re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower(): name
-        for name, kind in kinds.items()
-        if isclass(kind) and issubclass(kind, Strategy) and not isabstract(kind)
-    }
-
-
-NAMES = _names()
+NAMES = {name: kind.__name__ for name, kind in train.named_strategies().items()}
 """What ``--strategy`` may say, and the class of that name in :mod:`hauberk.train`."""
 
 
@@ -113,11 +102,12 @@ def _setting(text: str) -> tuple[str, object]:
 
 def _kind(name: str) -> object:
     """What the name stands for: a class, a function or a strategy."""
-    if name in NAMES:
-        return getattr(train, NAMES[name])
-    known = f"one of {', '.join(NAMES)}, or package.module:name or file.py:name"
+    named = train.named_strategies()
+    if name in named:
+        return named[name]
+    known = f"one of {', '.join(named)}, or package.module:name or file.py:name"
     if ":" not in name:
-        raise InputError(f"unknown strategy '{name}': give {known}{did_you_mean(name, NAMES)}")
+        raise InputError(f"unknown strategy '{name}': give {known}{did_you_mean(name, named)}")
     return import_object(name, "strategy", known)
 
 

@@ -39,7 +39,7 @@ run(net(), sys.argv[1], every_minutes=1e-9, progress=die)
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted(Strategy):
-    """Attacked, and with a memory that the loss depends on: examples seen with a large loss."""
+    """Attacked, and with tables that the loss depends on: examples seen with a large loss."""
 
     threat: hb.Linf = hb.Linf(0.05)  # noqa: RUF009  # frozen
 
@@ -51,19 +51,19 @@ class Weighted(Strategy):
         seen = torch.zeros(examples, dtype=torch.bool, device=device)
         return {"last": torch.ones(examples, 2, device=device), "seen": seen}
 
-    def loss(self, batch, memory):
+    def loss(self, batch, tables):
         x = batch.attack(PGD(steps=2), self.threat).points
         losses = F.cross_entropy(batch.model(x), batch.y, reduction="none")
-        weight = memory["last"][batch.ids, 0]
-        memory["last"][batch.ids] = losses.detach().unsqueeze(1).expand(-1, 2)
-        memory["seen"][batch.ids] = True
+        weight = tables["last"][batch.ids, 0]
+        tables["last"][batch.ids] = losses.detach().unsqueeze(1).expand(-1, 2)
+        tables["seen"][batch.ids] = True
         n = len(x)
         return Loss((losses * weight).mean(), {"weight": weight.mean()}, forwards=n, backwards=n)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clean(Strategy):
-    def loss(self, batch, memory):
+    def loss(self, batch, tables):
         return cross_entropy(batch, batch.x)
 
 
@@ -138,7 +138,7 @@ def test_resumed_after_kill_9_it_ends_the_same(tmp_path, whole):
     assert killed.returncode == -signal.SIGKILL
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert 0 < state["step"] < 15
-    assert state["memory"]["seen"].any()
+    assert state["tables"]["seen"].any()
     compare(run(net(), tmp_path / "run", resume=True), whole)
 
 
@@ -163,7 +163,7 @@ def test_the_files_of_a_run(tmp_path):
     load_model("hauberk.models.mlp:MLP", found.paths["last"])
 
 
-def test_a_model_compiled_before_is_trained_and_loads_as_what_it_was_made_from(tmp_path):
+def test_a_compiled_model_loads_as_what_it_was_made_from(tmp_path):
     digits = load_data("digits:train", limit=40)
     model = MLP()
     compiled = torch.compile(model, backend="eager")
@@ -184,11 +184,11 @@ def test_other_settings_are_refused_and_shown(tmp_path):
     run(net(), tmp_path, epochs=1)
     with pytest.raises(InputError, match=r"clip is 2.0 here but 1.0 there.*out"):
         run(net(), tmp_path, epochs=1, clip=2.0, resume=True)
-    with pytest.raises(InputError, match="already holds a run"):
+    with pytest.raises(InputError, match="already holds another run"):
         run(net(), tmp_path, epochs=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="no training of hauberk"):
+    with pytest.raises(InputError, match="no run of hauberk"):
         run(net(), tmp_path / "other", resume=True)
     with pytest.raises(InputError, match="is a file"):
         run(net(), tmp_path / "other" / "thesis.txt")
@@ -197,7 +197,7 @@ def test_other_settings_are_refused_and_shown(tmp_path):
         run(net(), tmp_path, epochs=1, resume=True)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on(tmp_path, monkeypatch, whole):
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, whole):
     put, written = checkpoint.put, []
 
     def full(file, data):

@@ -50,7 +50,7 @@ def within(seconds, true):
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for processes")
 @pytest.mark.parametrize("victim", ["launcher", "torchrun"])
-def test_killed_without_notice_all_processes_end_and_the_training_goes_on(tmp_path, victim):
+def test_killed_processes_end_together_and_training_resumes(tmp_path, victim):
     words = [sys.executable, "-m", "hauberk", "train", *TRAIN, "--out", str(tmp_path / "run")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([*words, "--epochs", "1000"], env=env, stdout=subprocess.PIPE) as process:

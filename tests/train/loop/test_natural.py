@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers.training import Attacked, blobs, net, normalised
 from torch import nn
 from torch.nn import functional as F
-from toys import Attacked, blobs, net
 
 import hauberk as hb
 from hauberk.errors import InputError
@@ -12,11 +12,6 @@ from hauberk.train import RAMP, Standard, fit
 from hauberk.train.loop.natural import Natural
 
 SETTINGS = {"minibatch": 10, "optimiser": "sgd", "learning_rate": 0.1, "seed": 3}
-
-
-def normalised():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
 
 
 def mixed(old, a, n, share):
@@ -86,7 +81,7 @@ class Odd(nn.Module):
         return torch.cat([self.scale * z, z[:, :1]], 1) + self.mask
 
 
-def test_every_parameter_is_mixed_once_and_buffers_stay_what_they_are():
+def test_every_parameter_is_mixed_once_and_no_buffer():
     x, y = blobs(40, torch.float64)
     first = Odd().double()
     ends = [

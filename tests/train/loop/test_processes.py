@@ -3,11 +3,13 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from hauberk.train.loop.launch import launch
+from hauberk.train.loop.processes import Processes
 
 SCRIPT = """
 import json, os, sys
@@ -38,16 +40,16 @@ class Weighted(Strategy):
         seen = torch.zeros(examples, dtype=torch.bool)
         return {"last": torch.ones(examples, 2), "seen": seen}
 
-    def loss(self, batch, memory):
+    def loss(self, batch, tables):
         if batch.step == self.until:
             raise KeyboardInterrupt
         # The whole table decides, so every process must know all rows.
-        scale = memory["last"].mean() + memory["seen"].float().mean()
-        memory["seen"][batch.ids] = True
+        scale = tables["last"].mean() + tables["seen"].float().mean()
+        tables["seen"][batch.ids] = True
         x = batch.attack(PGD(steps=2), hb.Linf(0.05)).points
         losses = F.cross_entropy(batch.model(x), batch.y, reduction="none")
         clean = F.cross_entropy(batch.model(batch.x), batch.y)
-        memory["last"][batch.ids, 0] = losses.detach()
+        tables["last"][batch.ids, 0] = losses.detach()
         logs = {"worst": losses.detach().mean()}
         n = 2 * len(x)
         return Loss(scale * losses.mean() + clean, logs, forwards=n, backwards=n)
@@ -128,4 +130,14 @@ def test_broken_off_and_resumed_they_end_the_same(told):
 
 @pytest.mark.slow
 def test_an_error_of_the_first_process_reaches_all(told):
-    assert all("already holds a run" in t["refused"] for group in told for t in group)
+    assert all("already holds another run" in t["refused"] for group in told for t in group)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_no_share_of_a_process_is_of_one_example(world):
+    for n in range(1, 30):
+        shares = Processes.shares(SimpleNamespace(world=world), torch.arange(n))
+        assert len(shares) == world
+        assert torch.equal(torch.cat(shares), torch.arange(n))
+        assert 1 not in map(len, shares) or n == 1
+        assert max(map(len, shares)) == len(shares[0])

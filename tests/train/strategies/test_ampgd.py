@@ -84,22 +84,22 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
         random_start=False,
     )
     ids = torch.tensor([3, 9, 0, 5, 8, 2, 6])
-    memory = strategy.begin(11, CPU)
+    tables = strategy.begin(11, CPU)
     first = project_simplex(torch.rand(11, 3, generator=torch.Generator().manual_seed(4)))
-    memory["w"] = first.clone()
+    tables["w"] = first.clone()
     # Slots for fewer examples than the batch has: rows come in parts, and later than others.
-    found = strategy.loss(batch(model, x, y, ids=ids, size=2), memory)
+    found = strategy.loss(batch(model, x, y, ids=ids, size=2), tables)
     w0 = first[ids].double()
     w, each = by_hand(model, x, y, threats, w0, 5, shares, beta, gamma)
-    torch.testing.assert_close(memory["w"][ids].double(), w, rtol=0, atol=1e-6)
+    torch.testing.assert_close(tables["w"][ids].double(), w, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.value, (w * each).sum(1).mean(), rtol=1e-6, atol=0)
     others = torch.tensor([1, 4, 7, 10])
-    assert torch.equal(memory["w"][others], first[others])
+    assert torch.equal(tables["w"][others], first[others])
     for k, threat in enumerate(threats):
         assert float(found.logs[f"weight {threat}"]) == pytest.approx(float(w[:, k].mean()))
 
 
-def test_weights_lie_on_the_simplex_and_go_to_the_strongest_threat():
+def test_weights_go_to_the_strongest_threat():
     model, (x, y) = linear(), data()
     strategy = AMPGD(
         Union(hb.Linf(0.02), hb.Linf(0.3), hb.L2(0.05)),
@@ -108,28 +108,28 @@ def test_weights_lie_on_the_simplex_and_go_to_the_strongest_threat():
         gamma=0.0,
         random_start=False,
     )
-    memory = strategy.begin(len(x), CPU)
-    assert torch.equal(memory["w"], torch.full((7, 3), 1 / 3))
-    before = memory["w"][:, 1].clone()
+    tables = strategy.begin(len(x), CPU)
+    assert torch.equal(tables["w"], torch.full((7, 3), 1 / 3))
+    before = tables["w"][:, 1].clone()
     for step in range(40):
-        strategy.loss(batch(model, x, y, step=step), memory)
-        w = memory["w"]
+        strategy.loss(batch(model, x, y, step=step), tables)
+        w = tables["w"]
         assert bool((w >= 0).all())
         torch.testing.assert_close(w.sum(1), torch.ones(7))
         assert bool((w[:, 1] >= before - 1e-6).all())
         before = w[:, 1].clone()
-    torch.testing.assert_close(memory["w"][:, 1], torch.ones(7))
+    torch.testing.assert_close(tables["w"][:, 1], torch.ones(7))
 
 
 def test_weights_begin_where_the_last_visit_left_them():
     # Equal losses everywhere: each step takes the weights nearer to equal ones by beta gamma.
     model, (x, y) = Constant(), data()
     strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.2)), steps=3, beta=0.25, gamma=0.8)
-    memory = {"w": torch.tensor([[0.9, 0.1]]).repeat(7, 1)}
+    tables = {"w": torch.tensor([[0.9, 0.1]]).repeat(7, 1)}
     for visit in (1, 2):
-        strategy.loss(batch(model, x, y, step=visit), memory)
+        strategy.loss(batch(model, x, y, step=visit), tables)
         away = 0.4 * (1 - 0.25 * 0.8) ** (3 * visit)
-        torch.testing.assert_close(memory["w"][:, 0], torch.full((7,), 0.5 + away))
+        torch.testing.assert_close(tables["w"][:, 0], torch.full((7,), 0.5 + away))
 
 
 def test_a_threat_without_weight_still_moves():
@@ -161,24 +161,24 @@ def test_an_infinite_gamma_is_the_average_over_the_threats():
     model, (x, y) = linear(), data()
     threats = [hb.Linf(0.2), hb.L2(0.4), hb.L1(0.5)]
     strategy = AMPGD(Union(*threats), steps=6, gamma=inf, random_start=False)
-    memory = strategy.begin(7, CPU)
-    found = strategy.loss(batch(model, x, y), memory)
+    tables = strategy.begin(7, CPU)
+    found = strategy.loss(batch(model, x, y), tables)
     losses = []
     for part, share in zip(threats, strategy.shares, strict=True):
         pgd = PGD(steps=6, step_share=share, random_start=False, share=strategy.share_moved)
         points = pgd(model, x, y, part, box=BOX, stop=False).points
         losses.append(F.cross_entropy(model(points), y))
     torch.testing.assert_close(found.value, torch.stack(losses).mean())
-    torch.testing.assert_close(memory["w"], torch.full((7, 3), 1 / 3))
+    torch.testing.assert_close(tables["w"], torch.full((7, 3), 1 / 3))
 
 
-def test_the_gradient_is_that_of_the_weighted_loss_at_fixed_points():
+def test_the_gradient_is_that_of_the_weighted_loss():
     model, (x, y) = linear(), data()
     strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.4)), steps=3, beta=0.5)
-    memory = strategy.begin(7, CPU)
+    tables = strategy.begin(7, CPU)
     run = batch(model, x, y)
-    found = run.attack(strategy.attack(memory["w"]), Each(strategy.threat))
-    loss = strategy.loss(run, memory)
+    found = run.attack(strategy.attack(tables["w"]), Each(strategy.threat))
+    loss = strategy.loss(run, tables)
     got = torch.autograd.grad(loss.value, list(model.parameters()))
     by_threat = [F.cross_entropy(model(found.points[:, k]), y, reduction="none") for k in range(2)]
     want = (found.weights * torch.stack(by_threat, 1)).sum(1).mean()
@@ -189,8 +189,8 @@ def test_passes_are_those_that_are_told():
     model, (x, y) = linear(), data()
     strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)), steps=4)
     run = batch(model, x, y)
-    memory = strategy.begin(7, CPU)
-    loss = strategy.loss(run, memory)
+    tables = strategy.begin(7, CPU)
+    loss = strategy.loss(run, tables)
     assert (run.victim.forwards, run.victim.backwards) == (7 * 3 * 5, 7 * 3 * 4)
     assert (loss.forwards, loss.backwards) == (7 * 3, 7 * 3)
 
@@ -220,7 +220,7 @@ def test_threats_grow_and_a_clean_share_is_mixed_in():
     torch.testing.assert_close(loss(threats, replace(run, progress=0.0), grow=0.5), clean)
 
 
-def test_default_steps_are_the_papers_and_never_too_short_to_cross():
+def test_default_steps_are_the_papers_and_long_enough():
     threats = [hb.Linf(0.3), hb.L2(2.0), hb.L1(10.0)]
     assert AMPGD(Union(*threats)).shares == pytest.approx([1 / 30, 1 / 20, 0.08])
     assert AMPGD(Union(*threats), steps=10).shares == pytest.approx([0.125] * 3)
@@ -235,13 +235,13 @@ def test_training_lowers_the_loss_that_it_minimises():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
     strategy = AMPGD(Union(hb.Linf(0.1), hb.L2(0.15)), steps=3)
-    memory = strategy.begin(90, CPU)
+    tables = strategy.begin(90, CPU)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
     for step in range(40):
         ids = torch.randperm(90, generator=rng)[:30]
         loss = strategy.loss(
-            batch(model, x[ids], y[ids], ids=ids, box=Box(), step=step), memory
+            batch(model, x[ids], y[ids], ids=ids, box=Box(), step=step), tables
         ).value
         optimiser.zero_grad()
         loss.backward()

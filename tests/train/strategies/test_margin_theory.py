@@ -86,7 +86,7 @@ def solved(seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_gradient_of_the_margin_is_minus_that_of_the_loss_at_its_point(seed):
+def test_gradient_of_the_margin_is_minus_that_of_the_loss(seed):
     model, x, y, delta = solved(seed)
     parameters = list(model.parameters())
     size = delta.norm()
@@ -112,7 +112,7 @@ def test_the_gradient_of_the_margin_is_minus_that_of_the_loss_at_its_point(seed)
 
 
 @pytest.mark.parametrize("p", [1, 2, inf])
-def test_of_a_linear_score_margin_point_and_constant_have_closed_forms(p):
+def test_margins_of_a_linear_score_have_closed_forms(p):
     torch.manual_seed(0)
     model = nn.Linear(4, 2).double()
     x = torch.randn(6, 4, dtype=torch.float64)
@@ -167,7 +167,7 @@ def test_of_a_relu_network_less_loss_at_the_point_is_more_margin(metric, seed):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 9), scale=st.sampled_from([0.1, 1, 30]))
-def test_the_soft_margin_bounds_the_margin_from_above_and_nearly_from_below(seed, classes, scale):
+def test_the_soft_margin_bounds_the_margin(seed, classes, scale):
     rng = torch.Generator().manual_seed(seed)
     z = scale * torch.randn(5, classes, generator=rng, dtype=torch.float64)
     y = torch.randint(classes, (5,), generator=rng)
@@ -180,7 +180,7 @@ def test_the_soft_margin_bounds_the_margin_from_above_and_nearly_from_below(seed
 
 
 @pytest.mark.parametrize("classes", [2, 5])
-def test_cross_entropy_and_soft_margin_have_gradients_in_one_direction(classes):
+def test_cross_entropy_and_soft_margin_share_a_direction(classes):
     model = smooth(1, classes=classes)
     x = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
     y = torch.randint(classes, (4,))
@@ -302,7 +302,7 @@ def test_training_above_the_margin_may_lower_the_margin():
     right=st.lists(st.integers(-1, 1), min_size=1, max_size=25),
     rise=st.integers(0, 6),
 )
-def test_least_size_for_a_loss_and_largest_loss_for_a_size_are_one_curve(left, right, rise):
+def test_least_size_and_largest_loss_are_one_curve(left, right, rise):
     up, down = np.append(0, np.cumsum(right)), np.append(0, np.cumsum(left))
 
     def most(size):

@@ -4,6 +4,7 @@ from math import inf, log, sqrt
 
 import pytest
 import torch
+from helpers.training import blobs, net, normalised
 from torch import nn
 from torch.nn import functional as F
 
@@ -67,15 +68,15 @@ def test_the_loss_is_the_papers_with_margins_in_closed_form(p, clean):
     kept = right & (true < d_max)
     assert 0 < int(kept.sum()) < int(right.sum())
     strategy = fine(p, d_max, clean=clean)
-    memory = strategy.begin(len(x), CPU)
-    loss = strategy.loss(batch(model, x, y, size=2), memory)
+    tables = strategy.begin(len(x), CPU)
+    loss = strategy.loss(batch(model, x, y, size=2), tables)
     each = F.cross_entropy(model(x), y, reduction="none")
     # At the boundary of two classes the cross-entropy is log 2.
     want = each[~right].sum() + clean * each[right].sum() + (1 - clean) * log(2) * kept.sum()
     torch.testing.assert_close(loss.value, want / len(x), rtol=1e-6, atol=0)
     capped = true.clamp(max=1.05 * d_max)
-    torch.testing.assert_close(memory["eps"][right].double(), capped[right], rtol=1e-5, atol=0)
-    assert torch.equal(memory["eps"][~right], torch.full((int((~right).sum()),), 0.3))
+    torch.testing.assert_close(tables["eps"][right].double(), capped[right], rtol=1e-5, atol=0)
+    assert torch.equal(tables["eps"][~right], torch.full((int((~right).sum()),), 0.3))
     assert float(loss.logs["margin"]) == pytest.approx(float(capped.mean()), rel=1e-2)
     assert float(loss.logs["small"]) == pytest.approx(float((capped < 0.05).double().mean()))
     assert float(loss.logs["hinge"]) == pytest.approx(float(kept.double().mean()))
@@ -121,10 +122,10 @@ def test_ddn_finds_the_same_margins_in_l2_and_no_other():
     model, (x, y) = linear(), data()
     true = true_margins(model, x, y, 2)
     strategy = fine(2, 10.0, inner="ddn", steps=300)
-    memory = strategy.begin(len(x), CPU)
-    strategy.loss(batch(model, x, y), memory)
+    tables = strategy.begin(len(x), CPU)
+    strategy.loss(batch(model, x, y), tables)
     right = true > 0
-    torch.testing.assert_close(memory["eps"][right].double(), true[right], rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(tables["eps"][right].double(), true[right], rtol=1e-2, atol=1e-3)
     with pytest.raises(hb.InputError, match="DDN does not measure"):
         MMA(hb.Linf(0.1), inner="ddn")
 
@@ -135,11 +136,11 @@ def test_margins_that_are_kept_have_a_floor_and_rows_go_by_id():
     floor = float(true.max()) * 0.9
     strategy = fine(2, 100.0, eps_min=floor)
     ids = torch.arange(len(x)) * 2 + 1
-    memory = strategy.begin(2 * len(x) + 1, CPU)
-    strategy.loss(batch(model, x, y, ids=ids), memory)
-    assert torch.equal(memory["eps"][::2], torch.full((len(x) + 1,), 0.3))
+    tables = strategy.begin(2 * len(x) + 1, CPU)
+    strategy.loss(batch(model, x, y, ids=ids), tables)
+    assert torch.equal(tables["eps"][::2], torch.full((len(x) + 1,), 0.3))
     want = torch.where(true > 0, true.clamp_min(floor), 0.3)
-    torch.testing.assert_close(memory["eps"][1::2].double(), want, rtol=1e-3, atol=0)
+    torch.testing.assert_close(tables["eps"][1::2].double(), want, rtol=1e-3, atol=0)
 
 
 def test_the_search_begins_at_the_margin_of_the_last_visit():
@@ -189,14 +190,14 @@ def test_training_raises_the_margins_that_it_is_about():
         torch.manual_seed(0)
         model, rng = MLP((64, 16, 10)), torch.Generator().manual_seed(0)
         optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-        memory = {} if strategy is None else strategy.begin(len(x), CPU)
+        tables = {} if strategy is None else strategy.begin(len(x), CPU)
         for step in range(60):
             ids = torch.randperm(len(x), generator=rng)[:50]
             if strategy is None:
                 loss = F.cross_entropy(model(x[ids]), y[ids])
             else:
                 run = batch(model, x[ids], y[ids], ids=ids, box=Box(), step=step)
-                loss = strategy.loss(run, memory).value
+                loss = strategy.loss(run, tables).value
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -257,3 +258,38 @@ def test_pictures_tell_the_share_of_small_margins(tmp_path):
     assert small_shares(runs, tmp_path / "b.png").stat().st_size > 1000
     with pytest.raises(hb.InputError, match="no margins to draw"):
         by_epoch({"empty": {0: torch.zeros(0)}}, tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("strategy", [OMMA, MMA])
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_margins_of_one_example_pass_normalisation(strategy, wrong):
+    model = normalised()
+    x, _ = blobs(6)
+    y = model.eval()(x).argmax(1)
+    y[:wrong] = (y[:wrong] + 1) % 3
+    model.train()
+    batch = Batch(
+        model=model, victim=Victim(model), x=x, y=y, ids=torch.arange(6), step=0, epoch=0,
+        progress=0.0, seed=0, box=hb.threats.Box(),
+    )  # fmt: skip
+    # Either the one wrong example, or the point of the least margin, would be alone.
+    made = strategy(hb.L2(1e-6 if wrong else 50.0), objective="minimum", steps=5)
+    loss = made.loss(batch, made.begin(6, torch.device("cpu")))
+    assert loss.value.isfinite()
+    assert loss.forwards >= 2
+    loss.value.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_a_row_shown_beside_a_lone_one_counts_for_nothing():
+    model = net()
+    x, _ = blobs(5)
+    y = model(x).argmax(1)
+    y[4] = (y[4] + 1) % 3
+    batch = Batch(
+        model=model, victim=Victim(model), x=x, y=y, ids=torch.arange(5), step=0, epoch=0,
+        progress=0.0, seed=0, box=hb.threats.Box(),
+    )  # fmt: skip
+    made = OMMA(hb.L2(1e-6), steps=3)
+    loss = made.loss(batch, made.begin(5, torch.device("cpu")))
+    torch.testing.assert_close(loss.value, F.cross_entropy(model(x[4:]), y[4:]) / 5)

@@ -3,7 +3,7 @@
 ::
 
     out/config.json          what decides the numbers
-    out/checkpoint.pt        all that is needed to go on: model, optimiser, average, tables, history
+    out/checkpoint.pt        all that resuming needs: model, optimiser, average, tables, history
     out/best.safetensors     weights chosen by validation; out/last.safetensors: the latest
     out/model.yaml           how to load them
     out/history.csv          one line per epoch; out/summary.json: written last
@@ -11,10 +11,9 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,66 +21,36 @@ from torch import Tensor, nn
 from hauberk.errors import InputError
 from hauberk.models.saved import FILE, relative
 from hauberk.spec.imports import one_line
-from hauberk.store.files import (
-    LOCK,
-    TEMPORARY,
-    differences,
-    is_temporary,
-    lock,
-    plain,
-    put,
-    read_json,
-    short,
-    to_json,
-)
+from hauberk.store.files import put
+from hauberk.store.folder import Folder
 
 STATE = "checkpoint.pt"
 
 
-class Folder:
-    """One training on disk, written by one process."""
+class TrainingFolder(Folder):
+    """The folder of one training, taken with :meth:`at`."""
 
-    def __init__(self, out: str | Path, config: Mapping[str, Any], resume: bool) -> None:
-        """Make or reopen it.
+    @classmethod
+    def at(cls, out: str | Path, config: Mapping[str, Any], resume: bool) -> Self:
+        """Make the folder for a training, or take up the training in it.
+
+        Args:
+            out: The folder.
+            config: What decides the numbers, for ``config.json``.
+            resume: Whether a training that is there may be continued.
 
         Raises:
             InputError: if it holds another run or other files, the settings differ from those
                 there, it cannot be written, or another process writes to it.
         """
-        self.path, wanted = Path(out), plain(dict(config))
-        if os.path.exists(self.path) and not os.path.isdir(self.path):
-            raise InputError(f"{self.path} is a file: choose another out, a folder for the run")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            _require_free(self.path, resume)
-            self._lock = lock(self.path)
-            for left in self.path.glob(f".*{TEMPORARY}"):
-                left.unlink(missing_ok=True)
-            if (self.path / "config.json").exists():
-                try:
-                    _require_same(self.path, read_json(self.path / "config.json"), wanted)
-                except InputError:
-                    self.close()
-                    raise
-            else:
-                put(self.path / "config.json", to_json(wanted))
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {self.path} ({error.strerror or error}): choose another out"
-            ) from error
-
-    def close(self) -> None:
-        """Let other processes in."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        return cls.take(out, config, "config.json", resume=resume)
 
     def begin(self, model: nn.Module, spec: str | None) -> None:
         """Write down how to load the weights that will come."""
         import yaml
 
-        told = loading(model, None if spec is None else relative(spec, self.path))
-        self.write(FILE, yaml.safe_dump(told, sort_keys=False).encode())
+        how = loading(model, None if spec is None else relative(spec, self.path))
+        self.write(FILE, yaml.safe_dump(how, sort_keys=False).encode())
 
     def load(self) -> dict[str, Any] | None:
         """The state saved last, on the CPU; None without one.
@@ -135,7 +104,7 @@ class Folder:
 
 
 def loading(model: nn.Module, spec: str | None) -> dict[str, Any]:
-    """What ``model.yaml`` says: the import path of the model, if it is known, and the weights."""
+    """What ``model.yaml`` says: import path of the model, if there is one, class and weights."""
     model = getattr(model, "_orig_mod", model)  # what a compiled model was made from
     if spec is None and not type(model).__module__.startswith("__"):
         spec = _spec(model)
@@ -158,26 +127,3 @@ def _spec(model: nn.Module) -> str | None:
 
 def _shapes(model: nn.Module) -> dict[str, Any]:
     return {k: v.shape for k, v in model.state_dict().items()}
-
-
-def _require_free(path: Path, resume: bool) -> None:
-    if (path / "config.json").exists():
-        if not resume:
-            raise InputError(
-                f"{path} already holds a run: choose another out, or resume=True to continue it"
-            )
-    elif any(not is_temporary(entry) and entry.name != LOCK for entry in path.iterdir()):
-        raise InputError(
-            f"{path} holds files but no config.json, so it is no training of hauberk: "
-            "choose another out, or an empty folder"
-        )
-
-
-def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    if found := differences(there, here):
-        told = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:8]]
-        more = f"; and {len(found) - 8} more" if len(found) > 8 else ""
-        raise InputError(
-            f"{path} holds a training with other settings, so it cannot be resumed: "
-            f"{'; '.join(told)}{more}: use the same settings, or choose another out"
-        )

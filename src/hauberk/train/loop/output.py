@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hauberk.models.saved import FILE
 from hauberk.store.files import plain, to_json
-from hauberk.train.loop.checkpoint import Folder
+from hauberk.train.loop.checkpoint import TrainingFolder
 from hauberk.train.loop.logs import Board, TrainingProgress
 from hauberk.train.settings import Execution
 
@@ -32,7 +32,7 @@ class Output:
     def __init__(self, options: Execution, first: bool) -> None:
         self.options, self.first = options, first
         self.path = None if options.out is None else Path(options.out)
-        self.folder: Folder | None = None
+        self.folder: TrainingFolder | None = None
         self.board: Board | None = None
 
     def open(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -43,7 +43,7 @@ class Output:
         """
         if self.path is None or not self.first:
             return None
-        self.folder = Folder(self.path, config, self.options.resume)
+        self.folder = TrainingFolder.at(self.path, config, self.options.resume)
         return self.folder.load()
 
     def begin(self, model: nn.Module) -> None:

@@ -1,8 +1,10 @@
-"""What the tests of the trainer train: three blobs, a tiny network and two strategies."""
+"""What the tests of training train: three blobs, tiny networks and strategies."""
 
 from dataclasses import dataclass
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 import hauberk as hb
 from hauberk.attacks import PGD
@@ -17,7 +19,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class Clean(Strategy):
-    def loss(self, batch, memory):
+    def loss(self, batch, tables):
         return cross_entropy(batch, batch.x, seen=torch.tensor(float(len(batch.x))))
 
 
@@ -29,7 +31,7 @@ class Attacked(Strategy):
     def threats(self):
         return (self.threat,)
 
-    def loss(self, batch, memory):
+    def loss(self, batch, tables):
         return cross_entropy(batch, batch.attack(PGD(steps=3), self.threat).points)
 
 
@@ -52,3 +54,29 @@ def weights(model):
 
 def loader(x, y, minibatch, seed=0):
     return Loader(x, y, minibatch, Augmentation(), Box(), seed, CPU)
+
+
+def normalised():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Strategy):
+    """Returns what a function makes of the batch, and reports no passes."""
+
+    make: object = None
+
+    def loss(self, batch, tables):
+        return self.make(batch)
+
+    def describe(self):
+        return {"strategy": "Own"}
+
+
+def own(make):
+    return Own(make=make)
+
+
+def clean(batch):
+    return F.cross_entropy(batch.model(batch.x), batch.y)

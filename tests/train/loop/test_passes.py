@@ -1,0 +1,55 @@
+"""The passes of a strategy are counted, and what it returns is checked."""
+
+import pytest
+import torch
+from helpers.training import blobs, clean, net, own
+from torch.nn import functional as F
+
+import hauberk as hb
+from hauberk.attacks import PGD
+from hauberk.errors import InputError
+from hauberk.train import Loss, fit
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_passes_of_ones_own_strategy_are_counted_once(told):
+    def loss(batch):
+        points = batch.attack(PGD(steps=3), hb.Linf(0.05)).points
+        with torch.no_grad():
+            batch.model(batch.x)
+        value = clean(batch) + F.cross_entropy(batch.model(points), batch.y)
+        n = told * len(batch.x)
+        return Loss(value, forwards=3 * n, backwards=2 * n)
+
+    found = fit(net(), blobs(), own(loss), epochs=2, minibatch=20)
+    # The attack: four forwards and three backwards. Then three forwards, two with the gradient on.
+    assert found.summary["forwards"] == 2 * 50 * (4 + 3)
+    assert found.summary["backwards"] == 2 * 50 * (3 + 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda b: clean(b), r"Own.loss must return hauberk.train.Loss\(value\), not a Tensor"),
+        (lambda b: None, "not a NoneType"),
+        (lambda b: Loss(clean(b).item()), "not a float: do not call"),
+        (lambda b: Loss(b.model(b.x).sum(1)), r"shape \(50,\): take the mean"),
+        (lambda b: Loss(clean(b).detach()), "on the graph"),
+        (lambda b: Loss(clean(b), [1]), "logs of Own.loss are a list"),
+        (lambda b: Loss(clean(b), {"mean": b.x}), r"'mean' as a Tensor of shape \(50, 3\)"),
+        (lambda b: Loss(clean(b), {"word": "yes"}), "'word' as a str"),
+        (lambda b: Loss(clean(b), {3: clean(b)}), "logs 3"),
+        *[
+            (lambda b, name=name: Loss(clean(b), {name: clean(b)}), f"logs '{name}', which the")
+            for name in ("epoch", "step", "loss", "learning_rate", "valid_clean", "seconds_attack")
+        ],
+    ],
+)
+def test_what_is_no_loss_is_refused_saying_what_to_return(make, says):
+    with pytest.raises(InputError, match=says):
+        fit(net(), blobs(), own(make), epochs=1)
+
+
+def test_logs_may_be_plain_numbers():
+    found = fit(net(), blobs(), own(lambda b: Loss(clean(b), {"half": 0.5})), epochs=1)
+    assert found.history[0]["half"] == 0.5

@@ -1,0 +1,27 @@
+"""The attacks that strategies take where none is named."""
+
+from helpers.strategies import BALLS, FEW, L1, L2, LINF
+
+import hauberk as hb
+from hauberk.attacks import APGD
+from hauberk.threats import Affine
+from hauberk.train import (
+    AVG,
+    RAMP,
+)  # fmt: skip
+from hauberk.train.strategies.inner_attacks import usual_attack
+
+
+def test_usual_attacks():
+    assert usual_attack(LINF).steps == 50
+    assert usual_attack(L2).steps == 100
+    assert {usual_attack(t, 7).steps for t in (LINF, L2, L1, Affine(LINF, L1))} == {7}
+    assert usual_attack(hb.RotationTranslation(), 7).samples == 10
+    strategy = AVG(BALLS, attacks={"l2": FEW}, steps=4)
+    assert strategy.attack_on(L2) is FEW
+    assert strategy.attack_on(LINF).steps == 4
+    told = AVG(BALLS, attacks={"l2": FEW}).describe()
+    assert told["strategy"] == "AVG"
+    assert told["threat"] == "linf:0.1 | l2:0.5 | l1:1.5"
+    assert told["attacks"]["l2:0.5"]["steps"] == 3
+    assert RAMP(BALLS, attacks=APGD(loss="ce")).attack_on(L1) == APGD(loss="ce")
