@@ -29,6 +29,8 @@ from hauberk.exact import solve as exact
 from hauberk.models.loading import load_model
 from hauberk.solvers import SOLVERS, serving, solver_class
 from hauberk.solvers.base import Solver
+from hauberk.solvers.ddn import DDN
+from hauberk.solvers.pwcf import PWCFRadius
 from hauberk.threats import Measured, Perceptual, layers, metric
 
 Points = tuple[nn.Module, Tensor, Tensor]
@@ -227,12 +229,12 @@ def pwcf_table(args: argparse.Namespace) -> None:
     """PWCF's speed and accuracy on a small model."""
     model, x, y = digits((64, 32, 10), args.points or 64)
     true = exact.radius(model, x, y, "l2", time_limit=20.0)
-    ddn = radii(solver_class("ddn")(steps=1000)(model, x, y, "l2"))
+    ddn = radii(DDN(steps=1000)(model, x, y, "l2"))
     print(f"pwcf: digits 64-32-10, l2, {len(x)} examples, {int(true.proven.sum())} proven radii")
     print(f"  {'steps':>5} {'/ exact':>9} {'/ DDN':>9} lost   grads   s each   (medians of ratios)")
     for steps in (200, 500, 1000):
         begun = time.process_time()
-        outcome = solver_class("pwcf")(steps=steps)(model, x, y, "l2")
+        outcome = PWCFRadius(steps=steps)(model, x, y, "l2")
         seconds, found = (time.process_time() - begun) / len(x), radii(outcome)
         ratios = [float((found / other).median()) for other in (true.distance, ddn)]
         print(

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from hauberk.attacks import PGD
+from hauberk.engine.method import Job
 from hauberk.maths.rng import Draws
 from hauberk.models import SmallCNN
 from hauberk.threats import Linf
-from hauberk.threats.base import Box
 from hauberk.train.fit import fit
 from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables, cross_entropy
 from hauberk.victims.victim import Victim
@@ -37,9 +37,8 @@ def bare(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, steps: int, s
     model.train()
     ids = torch.arange(len(x), device=x.device)
     for rows in Draws.of(0, ids).key.argsort().split(size):
-        points = attack.run(
-            victim, Linf(0.3), x[rows], y[rows], box=Box(), seed=0, ids=rows, stop=False
-        ).points
+        job = Job(threat=Linf(0.3), x=x[rows], y=y[rows], ids=rows, stop=False)
+        points = attack.run(victim, job).points
         optimiser.zero_grad()
         F.cross_entropy(model(points), y[rows]).backward()
         optimiser.step()

@@ -222,7 +222,6 @@ def test_a_radius_in_the_methods_own_norm():
     ("make", "says"),
     [
         (lambda: FoolboxAttack("LinfPDG"), "foolbox.attacks has no 'LinfPDG'"),
-        (lambda: FoolboxAttack("LinfPGD", targets=3), "run untargeted"),
         (lambda: FoolboxAttack("LinfPGD", eps=-1), "eps is -1"),
         (lambda: FoolboxAttack("LinfPGD", slack=0.5), "slack is 0.5"),
     ],
@@ -255,5 +254,3 @@ def test_it_is_described_by_name_and_settings():
     described = FoolboxAttack("LinfPGD").describe()
     assert described["attack"] == "FoolboxAttack"
     assert described["method"].startswith("LinfProjectedGradientDescentAttack(")
-    with pytest.raises(NotImplementedError):
-        FoolboxAttack("LinfPGD").start(None)

@@ -6,8 +6,9 @@ from torch import nn
 
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD, SparseL1Descent
-from hauberk.engine.loop import attack as drive
-from hauberk.threats import L1, L2, Box, Linf, Union
+from hauberk.engine.loop import drive
+from hauberk.engine.method import Job
+from hauberk.threats import L1, L2, Linf, Union
 from hauberk.victims.victim import Victim
 
 
@@ -122,7 +123,8 @@ def test_streams_tell_attacks_apart():
     x, y = data(model=model)
     victim, found = Victim(model), []
     for stream in (0, 1):
-        out = drive(PGD(steps=1), victim, Linf(0.05), x, y, box=Box(), stream=stream, stop=False)
+        job = Job(threat=Linf(0.05), x=x, y=y, stream=stream, stop=False)
+        out = drive(PGD(steps=1), victim, job)
         found.append(out.points)
     assert not torch.equal(*found)
 
@@ -175,7 +177,8 @@ def test_targets_cost_one_look_at_the_clean_logits():
     out = attack(victim, x, y * 0, Linf(0.1))
     assert Costs.of(out) == Costs([2 * 6 + 1] * 4, [2 * 5] * 4)
     known = torch.tensor([[1.0, 0, 0]]).expand(4, 3)
-    out = drive(attack, Victim(victim.model), Linf(0.1), x, y * 0, box=Box(), clean_logits=known)
+    job = Job(threat=Linf(0.1), x=x, y=y * 0, clean_logits=known)
+    out = drive(attack, Victim(victim.model), job)
     assert Costs.of(out) == Costs([2 * 6] * 4, [2 * 5] * 4)
 
 
@@ -246,8 +249,8 @@ def test_progress_ends_at_the_end():
     seen = []
     x, y = data(10)
     drive(
-        PGD(steps=2, restarts=3), Victim(Constant(1.0, 0.0), 4), Linf(0.1), x, y * 0,
-        box=Box(), progress=lambda done, total: seen.append((done, total)),
+        PGD(steps=2, restarts=3), Victim(Constant(1.0, 0.0), 4),
+        Job(threat=Linf(0.1), x=x, y=y * 0, progress=lambda done, n: seen.append((done, n))),
     )  # fmt: skip
     assert seen[-1] == (30, 30)
     assert seen == sorted(seen)

@@ -1,26 +1,27 @@
 """What every attack is: hyper-parameters, and a state machine that the engine drives."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hauberk.engine.loop import attack as drive
+from hauberk.engine.loop import drive
+from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
+from hauberk.maths.rng import Draws
 from hauberk.objectives.base import Objective
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Threat
 from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attack(ABC):
+class Attack(Method):
     """Search for the point of largest loss inside a threat (problem 1).
 
     Args:
@@ -35,9 +36,6 @@ class Attack(ABC):
             standard deviations of a layer's units; 0 for the model's own gradients
             (:class:`hauberk.victims.softening.Softened`).
     """
-
-    kind: ClassVar[str] = "gradient"
-    """What it goes by: ``gradient``, ``free`` of gradients, or ``transfer`` from other models."""
 
     loss: Any = "margin"
     steps: int = 100
@@ -81,6 +79,10 @@ class Attack(ABC):
         """Whether the next ask needs a gradient; the last of ``steps + 1`` does not."""
         return state.t.least < self.steps
 
+    def spread_size(self, threat: Threat) -> int:
+        """Points asked for together on each example of a threat; 0 for one at a time."""
+        return self.rows
+
     @property
     def rows(self) -> int:
         """Most points of a spread; 0 for an attack that asks one point at a time."""
@@ -104,49 +106,14 @@ class Attack(ABC):
             return replace(self.loss, targeted=targeted, soften=soften)
         return Objective(self.loss, targeted=targeted, soften=self.soften)
 
-    def __call__(
-        self,
-        model: nn.Module | Victim,
-        x: Tensor,
-        y: Tensor,
-        threat: Threat,
-        *,
-        box: Box | Sequence[Any] = (0.0, 1.0),
-        seed: int = 0,
-        ids: Tensor | None = None,
-        stop: bool = True,
-        batch_size: int | None = None,
-        warm: Tensor | None = None,
-        has_warm: Tensor | None = None,
-    ) -> Outcome:
-        """Attack the examples ``x`` (B, ...) with labels ``y`` (B,).
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        return drive(self, victim, job)
 
-        Args:
-            ids: example ids ``(B,)`` that the random numbers hang on; 0..B-1 by default.
-            stop: leave an example as soon as the model is fooled; otherwise search on for the
-                largest loss (adversarial training wants that).
-            warm: inputs ``(B, W, ...)`` that restarts 0 to W - 1 start from, projected into the
-                threat; ``has_warm`` (B, W) bool says which of them count, all by default.
-
-        Raises:
-            InputError: for inputs outside the box, labels out of range and the like.
-        """
-        return self.run(
-            Victim.of(model, batch_size), threat, x, y,
-            box=Box.of(box), seed=seed, ids=ids, stop=stop, warm=warm, has_warm=has_warm,
-        )  # fmt: skip
-
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        """What the evaluator calls: the engine's loop, but for attacks that bring their own."""
-        return drive(self, victim, threat, x, y, **options)
-
-    def describe(self) -> dict[str, Any]:
-        """Name and hyper-parameters, as the manifest records them."""
-        return {
-            "attack": type(self).__name__,
-            "kind": self.kind,
-            **{f.name: getattr(self, f.name) for f in fields(self)},
-        }
+    def check(self, job: Job) -> None:
+        target = torch.zeros_like(job.y) if self.targets else None
+        region = job.threat.at(job.x.detach(), job.box)
+        draws = Draws.of(0, job.example_ids.to(job.x.device), 0, torch.zeros_like(job.y))
+        self.start(Problem(region=region, y=job.y, target=target, draws=draws))
 
 
 def pick(spread: Tensor, index: Tensor) -> Tensor:

@@ -2,31 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import inf
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.base import Attack
-from hauberk.engine.inputs import check
+from hauberk.engine.method import Job, Kind, Method
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.rng import mix
 from hauberk.maths.seeding import seeded
 from hauberk.maths.steps import per_example
-from hauberk.objectives.problem import Problem
+from hauberk.objectives.base import Objective
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Region, Threat
 from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoolboxAttack(Attack):
+class FoolboxAttack(Method):
     """An attack of Foolbox 3 (Rauber et al. 2020), on balls: ``FoolboxAttack("L2DeepFoolAttack")``.
 
     Attacks with a fixed radius get that of the threat. Those that minimise the distance get it to
@@ -43,25 +41,31 @@ class FoolboxAttack(Attack):
         method: a Foolbox attack, or the name of a class in ``foolbox.attacks``.
         eps: radius to tell Foolbox instead of the threat's, in the attack's own norm. An attack of
             fixed radius in another norm than the threat's needs it.
-        loss: what ranks the points found; Foolbox has its own.
-        steps: not used: set the steps of the Foolbox attack.
+        loss: what ranks the points found, as of any attack; Foolbox has its own.
+        restarts: runs per example; a failed one is tried again.
+        soften: width of softened gradients; 0 for the model's own.
         slack: how far outside, relative to the radius, a point may lie by rounding; it is moved
             inside by as much before the model is asked again.
-        planned: passes per attempt that progress is reckoned with. An estimate only: nobody but the
-            method knows its passes.
+        planned: passes per attempt to expect. An estimate only: nobody but the method knows its
+            passes.
     """
 
-    kind: ClassVar[str] = "foreign"
+    kind = Kind.FOREIGN
 
     method: Any = field(kw_only=False)
     eps: float | None = field(default=None, kw_only=False)
+    loss: Any = "margin"
+    restarts: int = 1
+    soften: float = 0.0
     slack: float = 1e-5
     planned: int = 200
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.targets:
-            raise InputError("targets is set, but Foolbox attacks run untargeted: leave it out")
+        if self.restarts < 1:
+            raise InputError(f"restarts is {self.restarts}: give 1 or more")
+        if not self.soften >= 0:
+            raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
+        _ = self._objective  # refuses an unknown loss now, not when it runs
         if self.eps is not None and not 0 <= self.eps < inf:
             raise InputError(f"eps is {self.eps}: give a finite radius, 0 or more, or leave it out")
         if not 0 <= self.slack < 1e-2:
@@ -72,47 +76,49 @@ class FoolboxAttack(Attack):
                 raise InputError(f"foolbox.attacks has no '{self.method}': see its documentation")
             object.__setattr__(self, "method", made())
 
-    def start(self, problem: Problem) -> State:
-        raise NotImplementedError("Foolbox brings its own loop")
-
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        raise NotImplementedError("Foolbox brings its own loop")
-
     @property
     def passes(self) -> int:
         return self.planned
 
+    def attempts(self, classes: int) -> int:
+        return self.restarts
+
+    @property
+    def _objective(self) -> Objective:
+        if isinstance(self.loss, Objective):
+            return replace(self.loss, soften=self.soften or self.loss.soften)
+        return Objective(self.loss, soften=self.soften)
+
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "method": repr(self.method)}
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        """Attack the examples ``x`` (B, ...), ``y`` (B,) in a ball.
+    def check(self, job: Job) -> None:
+        scalars(job.box)
+        self._eps(load(), job.threat)
+
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        """Attack the examples in a ball.
 
         Raises:
             InputError: if Foolbox is not installed, the threat is no ball, the box has no single
                 bounds, or a method of fixed radius measures another norm and ``eps`` is left out.
         """
         library = load()
-        box = Box.of(options["box"])
-        x, y = check(x, y, box)
-        bounds = scalars(box)
-        eps = self._eps(library, threat)
-        x, y = x.detach().to(victim.device), y.to(victim.device)
-        region = threat.at(x, box)
+        bounds = scalars(job.box)
+        eps = self._eps(library, job.threat)
+        job = job.on(victim.device)
+        x, y = job.x, job.y
+        region = job.threat.at(x, job.box)
         n, size = len(x), victim.batch_size(x[:1]) if len(x) else 1
-        tally = _Tally(region, n)
-        ids = options.get("ids")
-        first = ids if ids is not None else torch.arange(n)
+        tally = _Tally(region, n, self._objective)
         victim.top_label = int(y.max()) if n else 0
         try:
             with victim.held():
                 for rows in torch.arange(n, device=x.device).split(size) if n else ():
-                    key = _key(
-                        options.get("seed", 0), options.get("stream", 0), int(first[int(rows[0])])
-                    )
+                    key = _key(job.seed, job.stream, int(job.example_ids[int(rows[0])]))
                     self._batch(library, victim, region, tally, rows, y, bounds, eps, key)
-                    if options.get("progress") is not None:
-                        options["progress"](int(rows[-1]) + 1, n)
+                    if job.progress is not None:
+                        job.progress(int(rows[-1]) + 1, n)
         finally:
             victim.top_label = 0
         return tally.outcome()
@@ -147,7 +153,7 @@ class FoolboxAttack(Attack):
         around = region.take(rows)
         start = around.finalise(around.start())
         with tally.counted(victim, rows):
-            tally.look(self, victim, rows, start, y, 0)
+            tally.look(victim, rows, start, y, 0)
         for attempt in range(self.restarts):
             rows = rows[~tally.fooled[rows]]
             if not len(rows):
@@ -162,7 +168,7 @@ class FoolboxAttack(Attack):
                     found = self._craft(library, model, given, y[rows], eps)
                 # What Foolbox left as it was is the input itself, in its own dtype.
                 found = torch.where(found == given, around.x0, found.to(around.x0))
-                tally.look(self, victim, rows, self._inside(around, found), y, attempt)
+                tally.look(victim, rows, self._inside(around, found), y, attempt)
 
     def _craft(self, library: Any, model: Any, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         try:
@@ -205,20 +211,18 @@ class _Counted(nn.Module):
 class _Tally:
     """What was found and spent so far, one row per example."""
 
-    def __init__(self, region: Region, n: int) -> None:
-        self.region = region
+    def __init__(self, region: Region, n: int, objective: Objective) -> None:
+        self.region, self.objective = region, objective
         self.points = region.start()
         self.loss = torch.full((n,), -inf, dtype=self.points.dtype, device=self.points.device)
         self.fooled = torch.zeros(n, dtype=torch.bool, device=self.points.device)
         self.attempt = torch.zeros(n, dtype=torch.int64, device=self.points.device)
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
 
-    def look(
-        self, attack: Attack, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int
-    ) -> None:
+    def look(self, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int) -> None:
         """Run the model at points ``u`` of the examples ``rows``; keep those that are better."""
         with torch.no_grad():
-            found = attack.objective(victim, u, y[rows], None, None)
+            found = self.objective(victim, u, y[rows], None, None)
         loss = found.loss.to(self.loss.dtype)
         hit = found.fooled & ~self.fooled[rows]
         # NaN fools, and is worth keeping; a hit is never given up.

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, pick
-from hauberk.engine.inputs import check
-from hauberk.engine.loop import attack as drive
+from hauberk.engine.method import Job, WarmStart
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
@@ -52,8 +51,6 @@ class MSD(Attack):
             range is for images of 784 features: give a smaller one for few features.
         ranking: ``loss`` runs the candidates through the model; ``first_order`` compares the inner
             products of their moves with the gradient instead, at no cost.
-        parts: number of balls that ``passes`` and the size of batches are reckoned for; a run sets
-            it to that of its threat.
         zero_start: whether the first restart starts from the clean input; at random otherwise.
     """
 
@@ -65,7 +62,6 @@ class MSD(Attack):
     step_other: float = 0.1 / 2.0
     k: tuple[int, int] = (5, 20)
     ranking: Literal["loss", "first_order"] = "loss"
-    parts: int = 1
     zero_start: bool = True
 
     def __post_init__(self) -> None:
@@ -77,18 +73,19 @@ class MSD(Attack):
             raise InputError(f"k is {self.k}: give two numbers of coordinates, 1 <= k1 <= k2")
         if self.ranking not in ("loss", "first_order"):
             raise InputError(f"unknown ranking '{self.ranking}': choose loss or first_order")
-        if self.parts < 1:
-            raise InputError(f"parts is {self.parts}: give 1 or more, or leave it out")
 
-    @property
-    def rows(self) -> int:
-        return self.parts if self.parts > 1 and self.ranking == "loss" else 0
+    def passes_on(self, threat: Threat) -> int:
+        rows = self.spread_size(threat)
+        return (self.steps + 1) * (rows + 1) + self.steps
 
-    @property
-    def passes(self) -> int:
-        return (self.steps + 1) * (self.rows + 1) + self.steps
+    def spread_size(self, threat: Threat) -> int:
+        balls = len(threat.parts)
+        return balls if balls > 1 and self.ranking == "loss" else 0
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+    def check(self, job: Job) -> None:
+        super().check(self._whole(job))
+
+    def run(self, victim: Victim, job: Job) -> Outcome:
         """Attack a ball or a :class:`~hauberk.threats.Union` of balls as a whole.
 
         Distances of points in a union of several are relative: see
@@ -97,26 +94,17 @@ class MSD(Attack):
         Raises:
             InputError: if a part of the union is no ball.
         """
-        for part in threat.parts:
+        job = self._whole(job)
+        if self.zero_start:
+            job = replace(job, warm=_from_clean(job))
+        return super().run(victim, job)
+
+    def _whole(self, job: Job) -> Job:
+        parts = job.threat.parts
+        for part in parts:
             if not isinstance(part, Ball):
                 raise InputError(f"{part} is no ball: MSD wants a union of lp balls")
-        x, y = check(x, y, options["box"])
-        if self.zero_start:
-            self._from_zero(x, options)
-        many = len(threat.parts) > 1
-        attack = replace(self, parts=len(threat.parts))
-        return drive(attack, victim, Whole(threat) if many else threat.parts[0], x, y, **options)
-
-    def _from_zero(self, x: Tensor, options: dict[str, Any]) -> None:
-        """Let the clean inputs stand in as warm starts of the first restart where none is given."""
-        warm, has = options.get("warm"), options.get("has_warm")
-        if warm is None:
-            options["warm"], options["has_warm"] = x.detach().unsqueeze(1), None
-        elif has is not None:
-            first = has[:, :1].view(-1, 1, *[1] * (x.dim() - 1)).to(warm.device)
-            clean = x.detach().to(warm).unsqueeze(1)
-            options["warm"] = torch.cat((torch.where(first, warm[:, :1], clean), warm[:, 1:]), 1)
-            options["has_warm"] = torch.cat((torch.ones_like(has[:, :1]), has[:, 1:]), 1)
+        return replace(job, threat=Whole(job.threat) if len(parts) > 1 else parts[0])
 
     def start(self, problem: Problem) -> State:
         u = problem.begin()
@@ -125,8 +113,8 @@ class MSD(Attack):
         if held is None:
             held = torch.zeros(n, dtype=torch.bool, device=u.device)
         state = MSDState(u=u, t=Clock.zero(n), best=BestSoFar.none(u), held=held)
-        if self.rows:
-            regions = regions_of(problem.region)
+        regions = regions_of(problem.region)
+        if len(regions) > 1 and self.ranking == "loss":
             others = [region.random(problem.draws, 0) for region in regions[1:]]
             state.spread = torch.stack([u, *others], 1)
         return state
@@ -179,6 +167,19 @@ class MSD(Attack):
         draw = torch.from_numpy(count).to(region.x0.device)
         k = problem.draws.split(1).integers(draw, (), high - low + 1) + low
         return self.step_l1, k.to(region.x0.dtype) / max(1, region.x0[0].numel())
+
+
+def _from_clean(job: Job) -> WarmStart:
+    """Warm starts in which the clean inputs stand in for those of the first restart not given."""
+    warm, clean = job.warm, job.x.detach().unsqueeze(1)
+    if warm is None:
+        return WarmStart(clean)
+    if warm.given is None:
+        return warm
+    first = warm.given[:, :1].view(-1, 1, *[1] * (job.x.dim() - 1)).to(warm.points.device)
+    points = torch.where(first, warm.points[:, :1], clean.to(warm.points))
+    given = torch.cat((torch.ones_like(warm.given[:, :1]), warm.given[:, 1:]), 1)
+    return WarmStart(torch.cat((points, warm.points[:, 1:]), 1), given)
 
 
 def regions_of(region: Region) -> tuple[Region, ...]:

@@ -1,13 +1,14 @@
 """Random noise with a line search over its size, and what all attacks by decision share."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, pick
+from hauberk.engine.method import Kind
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
@@ -33,7 +34,7 @@ class Blind(Attack):
             ball, and mostly for a box without ends.
     """
 
-    kind: ClassVar[str] = "free"
+    kind = Kind.FREE
 
     steps: int = 100
 

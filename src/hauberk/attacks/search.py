@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from math import gcd, prod
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Kind
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
@@ -41,7 +41,7 @@ class Grid(Attack):
         InputError: for a threat that cannot be enumerated.
     """
 
-    kind: ClassVar[str] = "free"
+    kind = Kind.FREE
 
     steps: int = 1
     counts: tuple[int, ...] = (31, 5, 5)
@@ -127,7 +127,7 @@ class RandomSearch(Attack):
     ``steps`` has no effect.
     """
 
-    kind: ClassVar[str] = "free"
+    kind = Kind.FREE
 
     steps: int = 1
     samples: int = 10

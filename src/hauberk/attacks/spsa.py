@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Kind
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
@@ -52,7 +52,7 @@ class SPSA(Attack):
         lr: Adam's rate: about the length of a step in every feature, in units of the input.
     """
 
-    kind: ClassVar[str] = "free"
+    kind = Kind.FREE
 
     steps: int = 100
     samples: int = 2048

@@ -1,12 +1,12 @@
 """Square: random search with square-shaped updates; needs no gradient."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Kind
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.square_windows import image_shape, window
@@ -31,7 +31,7 @@ class Square(Attack):
         blind: start from the threat's own coarse pattern even where a warm start is at hand.
     """
 
-    kind: ClassVar[str] = "free"
+    kind = Kind.FREE
 
     steps: int = 1000
     share: float = 0.8

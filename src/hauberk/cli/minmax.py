@@ -1,7 +1,7 @@
 """``hauberk minmax``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,7 @@ class MinMaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
 
         balls = len(threat.parts)
         if isinstance(attack, MSD):
-            attack, balls = replace(attack, parts=balls), 1
+            balls = 1
         names = self.name or [type(model).__name__ for model in models]
         classes: list[int] = []
         passes, seconds, n = 0, 0.0, len(data.images)
@@ -171,7 +171,7 @@ class MinMaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
                 n = groups(trial.y, self.group, self.by_class).numel()
             domains = product([trial.victim], transforms, self.draws) if transforms else []
             samples = sum(domain.draws for domain in domains) or 1
-            own = samples * balls * attack.passes * trial.victim.draws
+            own = samples * balls * attack.passes_on(threat) * trial.victim.draws
             passes, seconds = passes + own, seconds + own * trial.seconds * n
             classes.append(trial.classes)
         if len(set(classes)) > 1:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hauberk import train
 from hauberk.attacks import Attack
+from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.suites import Stage, read_row
 from hauberk.spec.build import Reader, build, did_you_mean
@@ -165,7 +166,7 @@ def _threat_or_metric(given: Threat | str | Sequence[str]) -> Threat | Metric:
     return metric(text) if isinstance(text, str) and ":" not in text else _threat(given)
 
 
-def _attack(where: str, row: Mapping[str, object]) -> Attack:
+def _attack(where: str, row: Mapping[str, object]) -> Method:
     stage = read_row(where, row)
     if stage != Stage(attack=stage.attack):
         raise InputError(f"{where}: give settings of the attack alone, not those of a suite's row")

@@ -6,14 +6,13 @@ queue, so the batch stays full. Everything per step stays on the device; the hos
 every step on a CPU, where looking is free, and at every eighth elsewhere.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.inputs import check
+from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.results import Results, Slots
 from hauberk.engine.state import Response, keep_
@@ -23,84 +22,51 @@ from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.objectives.base import Objective
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
 
 if TYPE_CHECKING:
     from hauberk.attacks.base import Attack
 
-Progress = Callable[[int, int], None]
-"""Called with attempts settled and attempts in all."""
 
-
-def attack(
-    attack: "Attack",
-    victim: Victim,
-    threat: Threat,
-    x: Tensor,
-    y: Tensor,
-    *,
-    box: Box,
-    seed: int = 0,
-    ids: Tensor | None = None,
-    stop: bool = True,
-    stream: int = 0,
-    clean_logits: Tensor | None = None,
-    progress: Progress | None = None,
-    warm: Tensor | None = None,
-    has_warm: Tensor | None = None,
-    aims: Tensor | None = None,
-) -> Outcome:
-    """Run an attack on examples ``x`` (B, ...), ``y`` (B,); see ``Attack.__call__``.
-
-    ``aims`` (B, T): the target classes of each example, instead of its largest clean logits.
-    """
-    x, y = check(x, y, box, threat.grouped)
+def drive(attack: "Attack", victim: Victim, job: Job) -> Outcome:
+    """Run an attack on the examples of a job: what the loop is for."""
+    threat = job.threat
     if threat.grouped and attack.targets:
         raise InputError(f"{threat} is a threat to groups: an attack on it takes no targets")
-    x, y = x.detach().to(victim.device), y.to(victim.device)
-    ids = torch.arange(len(x)) if ids is None else ids
-    run = _Run(attack, victim, threat, x, y, ids.to(x.device), box, seed, stream, stop)
-    victim.top_label = int(y.max()) if len(y) else 0
+    run = _Run(attack, victim, job.on(victim.device))
+    victim.top_label = int(job.y.max()) if len(job) else 0
     try:
         # The run's own objective: an attack makes a new one at every look.
         with victim.held(), run.objective.held(victim), torch.no_grad():
-            if warm is not None:
-                run.warm = warm.to(x.device)
-                everywhere = torch.ones(warm.shape[:2], dtype=torch.bool)
-                run.has_warm = (everywhere if has_warm is None else has_warm).to(x.device)
-            run.aims = aims
-            return run(clean_logits, progress)
+            return run()
     finally:
         victim.top_label = 0
 
 
 class _Run:
-    def __init__(
-        self, attack: "Attack", victim: Victim, threat: Threat, x: Tensor, y: Tensor, ids: Tensor,
-        box: Box, seed: int, stream: int, stop: bool,
-    ) -> None:  # fmt: skip
-        self.attack, self.victim, self.threat, self.box = attack, victim, threat, box
+    def __init__(self, attack: "Attack", victim: Victim, job: Job) -> None:
+        self.attack, self.victim, self.job = attack, victim, job
+        self.threat, self.box, self.stop = job.threat, job.box, job.stop
         self.objective: Objective = attack.objective
-        self.x, self.y, self.ids, self.seed, self.stream = x, y, ids, seed, stream
-        self.stop = stop
+        self.x, self.y = x, _ = job.x, job.y
+        self.ids = job.example_ids.to(x.device)
         self.look_every = 1 if x.device.type == "cpu" else 8
         self.asked = (0, 0)
-        self.warm: Tensor | None = None
-        self.has_warm: Tensor | None = None
-        self.aims: Tensor | None = None
-        members = threat.at(x[:1], box).members if len(x) else None
+        self.warm = None if job.warm is None else job.warm.points.to(x.device)
+        self.has_warm = None if job.warm is None else job.warm.mask.to(x.device)
+        members = self.threat.at(x[:1], self.box).members if len(x) else None
         self.members = members or 1
-        self.results = Results(attack, x, None if threat.grouped else members)
+        self.results = Results(attack, x, None if self.threat.grouped else members)
 
-    def __call__(self, clean_logits: Tensor | None, progress: Progress | None) -> Outcome:
-        n = len(self.x)
+    def __call__(self) -> Outcome:
+        n, progress = len(self.x), self.job.progress
         if n == 0:
             return self.results.outcome(self.threat.at(self.x, self.box))
         size = self.victim.batch_size(self.x[:1])
         # Slots with several rows each: together they fill one batch.
-        size = max(1, size // max(1, self.attack.rows * self.objective.samples * self.members))
-        ranked = self.ranking(clean_logits)
+        rows = self.attack.spread_size(self.threat) * self.objective.samples * self.members
+        size = max(1, size // max(1, rows))
+        ranked = self.ranking()
         attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
         self.results.expect(attempts)
@@ -128,12 +94,13 @@ class _Run:
                 if progress is not None:
                     progress(queue - (len(slots.example) if slots else 0), total)
 
-    def ranking(self, clean_logits: Tensor | None) -> Tensor | None:
+    def ranking(self) -> Tensor | None:
         """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
         if not self.attack.targets:
             return None
-        if self.aims is not None:
-            return self.aims.to(self.x.device)
+        if self.job.targets is not None:
+            return self.job.targets.to(self.x.device)
+        clean_logits = self.job.clean_logits
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
             self.results.spent[:, 0] += self.victim.draws
@@ -150,7 +117,7 @@ class _Run:
         if ranked is not None:
             aims = min(self.attack.targets, ranked.shape[1])
             target = ranked[index, number % aims]
-        streams: tuple[int | Tensor, ...] = (self.stream, number)
+        streams: tuple[int | Tensor, ...] = (self.job.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
         y = self.y[index]
         region = self.threat.at(self.x[index], self.box).at_variant(variant)
@@ -160,7 +127,7 @@ class _Run:
             region=region,
             y=y,
             target=target,
-            draws=Draws.of(self.seed, self.ids[index], *streams),
+            draws=Draws.of(self.job.seed, self.ids[index], *streams),
             index=index,
         )
         if self.warm is not None and self.has_warm is not None:

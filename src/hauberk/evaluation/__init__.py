@@ -1,5 +1,6 @@
 """Suites, scheduler, judge, ledger and metrics: what turns attacks into numbers to believe."""
 
+from hauberk.attacks.transfer import Transfer
 from hauberk.evaluation.accuracy.catalogue import SUITES
 from hauberk.evaluation.accuracy.evaluate import evaluate
 from hauberk.evaluation.accuracy.evidence import Finding
@@ -8,7 +9,7 @@ from hauberk.evaluation.accuracy.suites import Stage, Suite
 from hauberk.evaluation.accuracy.walk import Progress
 from hauberk.evaluation.core.judge import Verdict, judge
 from hauberk.evaluation.core.verify import Verification, verify
-from hauberk.evaluation.transfer import Transfer, TransferReport, transfer
+from hauberk.evaluation.transfer import TransferReport, transfer
 from hauberk.store.ledger import Ledger
 
 __all__ = [

@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, gauge, meet
-from hauberk.threats.base import Region, Threat
+from hauberk.solvers.base import MinNormSolver, gauge, meet
+from hauberk.threats.base import Region
 from hauberk.victims.victim import Victim
 
 
@@ -31,7 +31,7 @@ class ANPGDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ANPGD(Solver):
+class ANPGD(MinNormSolver):
     """Adaptive-norm PGD (Ding et al. 2020, Algorithm 1), for any lp with p >= 1.
 
     PGD on the soft margin in the ball of radius ``eps``; its last perturbation is then scaled, in
@@ -82,10 +82,12 @@ class ANPGD(Solver):
         last = self.steps + self.bisections
         return state.t.count > last if state.t.most > last else None
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        if isinstance(self.eps, Tensor) and len(self.eps) != len(x):
-            raise InputError(f"{len(self.eps)} radii eps for {len(x)} examples: give one for each")
-        return super().run(victim, threat, x, y, **options)
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        if isinstance(self.eps, Tensor) and len(self.eps) != len(job):
+            raise InputError(
+                f"{len(self.eps)} radii eps for {len(job)} examples: give one for each"
+            )
+        return super().run(victim, job)
 
     def start(self, problem: Problem) -> State:
         region = gauge(problem)

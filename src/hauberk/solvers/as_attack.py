@@ -5,34 +5,38 @@ from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
-from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import Solver
 from hauberk.solvers.fab import FAB
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
 from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsAttack(Attack):
+class AsAttack(Method):
     """A minimum-norm method against a ball, as the published suites use them.
 
     Where the nearest point lies outside of the ball, the point is projected into it and counts as
     not fooling.
 
     Args:
-        solver: its loss, steps, targets and softening hold; those here have no effect.
+        solver: what looks for the nearest point.
 
     Raises:
         InputError: for threats that are no lp balls, or a norm that the solver does not serve.
+
+    Example:
+        >>> from hauberk.threats import L2
+        >>> model = torch.nn.Linear(2, 2)
+        >>> x, y = torch.full((3, 2), 0.5), torch.zeros(3, dtype=torch.long)
+        >>> outcome = AsAttack(solver=FAB(steps=2))(model, x, y, L2(0.1))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     solver: Solver = field(default_factory=FAB)
@@ -44,11 +48,12 @@ class AsAttack(Attack):
     def attempts(self, classes: int) -> int:
         return self.solver.attempts(classes)
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        if not isinstance(threat, Ball):
-            raise InputError(f"{type(self.solver).__name__} needs an lp ball, not {threat}")
-        found = self.solver.run(victim, self.solver.serve(Metric(threat.p)), x, y, **options)
-        region = threat.at(x.detach().to(found.points.device), Box.of(options["box"]))
+    def check(self, job: Job) -> None:
+        self.solver.check(self._unbounded(job))
+
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        found = self.solver.run(victim, self._unbounded(job))
+        region = job.threat.at(job.x.detach().to(found.points.device), job.box)
         points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)
         near = region.finalise(region.project_(points.clone()))
@@ -63,8 +68,8 @@ class AsAttack(Attack):
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"solver": self.solver.describe()}
 
-    def start(self, problem: Problem) -> State:
-        raise NotImplementedError("AsAttack brings its own run")
-
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        raise NotImplementedError("AsAttack brings its own run")
+    def _unbounded(self, job: Job) -> Job:
+        """The job of the solver: the whole box, measured in the ball's norm."""
+        if not isinstance(job.threat, Ball):
+            raise InputError(f"{type(self.solver).__name__} needs an lp ball, not {job.threat}")
+        return replace(job, threat=self.solver.serve(Metric(job.threat.p)))

@@ -1,5 +1,7 @@
-"""What every radius solver is: an attack on the whole box that keeps the nearest point."""
+"""What every radius solver is: a search of the whole box that keeps the nearest point."""
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import cos, inf, pi
 from typing import Any, ClassVar, Self
@@ -8,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Threat
+from hauberk.threats.base import Box, Threat
 from hauberk.threats.distances import LpDistanceRegion
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
@@ -21,12 +24,16 @@ from hauberk.victims.victim import Victim
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solver(Attack):
+class Solver(Method):
     """Search for the nearest input that fools the model (problem 2).
 
-    Called as ``solver(model, x, y, "l2")``. In the outcome ``distance`` is the radius found; where
-    ``fooled`` is False nothing was found, and ``loss`` is -inf. ``warm`` points are adversarial
-    ones to start from.
+    Called as ``solver(model, images, labels, "l2")``. In the outcome ``distance`` is the radius
+    found; where ``fooled`` is False nothing was found, and ``loss`` is -inf. ``warm`` points are
+    adversarial ones to start from.
+
+    Args:
+        soften: width of the sigmoids that stand in for kinks and steps in the backward pass; 0 for
+            the model's own gradients.
 
     Raises:
         InputError: for a metric that the solver cannot measure in.
@@ -38,12 +45,44 @@ class Solver(Attack):
     measured: ClassVar[bool] = False
     """Whether it serves distances that are known as differentiable functions only."""
 
-    loss: Any = "margin"
+    soften: float = 0.0
 
-    def __call__(  # type: ignore[override]
-        self, model: nn.Module | Victim, x: Tensor, y: Tensor, metric: str | Threat, **options: Any
+    def __call__(
+        self,
+        model: nn.Module | Victim,
+        images: Tensor,
+        labels: Tensor,
+        metric: str | Threat,
+        *,
+        box: Box | Sequence[Any] = (0.0, 1.0),
+        seed: int = 0,
+        ids: Tensor | None = None,
+        stop: bool = False,
+        batch_size: int | None = None,
+        warm: Tensor | None = None,
+        has_warm: Tensor | None = None,
     ) -> Outcome:
-        return super().__call__(model, x, y, self.serve(metric), **options)
+        """Look for the nearest points to images ``(B, ...)`` that are not labelled ``(B,)``.
+
+        Args:
+            model: a classifier that returns logits, or a victim.
+            images: floats in the box; labels: integer class ids.
+            metric: what to measure in: ``l0``, ``l1``, ``l2``, ``linf`` or another distance.
+            box: the valid input range, ``(lo, hi)``.
+            seed: of all random numbers.
+            ids: example ids ``(B,)`` that the random numbers are made from; 0 to B - 1 if left out.
+            stop: no effect: solvers search to their end.
+            batch_size: most rows in one forward pass; found by trying if left out.
+            warm: adversarial inputs ``(B, W, ...)`` to start from.
+            has_warm: which of them count, ``(B, W)`` bool; all if left out.
+
+        Raises:
+            InputError: for bad input, and a metric that the solver cannot measure in.
+        """
+        return super().__call__(
+            model, images, labels, self.serve(metric), box=box, seed=seed, ids=ids, stop=False,
+            batch_size=batch_size, warm=warm, has_warm=has_warm,
+        )  # fmt: skip
 
     def serve(self, metric: str | Threat) -> Threat:
         """The metric, if this solver serves it."""
@@ -59,12 +98,22 @@ class Solver(Attack):
             f"{type(self).__name__} does not measure in {metric}: it serves {served}{more}"
         )
 
+    @abstractmethod
     def within(self, budget: int, classes: int) -> Self:
         """The same solver with as many steps as ``budget`` passes per example allow.
 
         Raises:
-            InputError: if one step of every attempt costs more.
+            InputError: if even the fewest cost more.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinNormSolver(Solver, Attack):
+    """A solver that the engine drives step by step: it keeps the nearest point that fools."""
+
+    loss: Any = "margin"
+
+    def within(self, budget: int, classes: int) -> Self:
         low, high = 1, max(2, budget)
         if (least := _cost(replace(self, steps=1), classes)) > budget:
             raise InputError(
@@ -76,11 +125,11 @@ class Solver(Attack):
             low, high = (middle, high) if fits else (low, middle)
         return replace(self, steps=low)
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
-        return super().run(victim, threat, x, y, **{**options, "stop": False})
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        return super().run(victim, replace(job, stop=False))
 
 
-def _cost(solver: Solver, classes: int) -> int:
+def _cost(solver: MinNormSolver, classes: int) -> int:
     """Most passes per example; ranking the targets takes one."""
     return solver.attempts(classes) * solver.passes + bool(solver.targets)
 

@@ -14,7 +14,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, gauge, known, meet
 
 
 @dataclass(kw_only=True)
@@ -28,7 +28,7 @@ class BisectionState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bisection(Solver):
+class Bisection(MinNormSolver):
     """Search balls whose radius is bisected between a miss and the nearest find.
 
     Each level runs the attack once, from the nearest point found so far, projected into the smaller

@@ -12,7 +12,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, gauge, known, meet
 from hauberk.threats.distances import LpDistanceRegion
 
 INNER = 1 - 1e-6  # where tanh still has a slope to leave by
@@ -31,7 +31,7 @@ class PenaltyState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PenaltySolver(Solver):
+class PenaltySolver(MinNormSolver):
     """Minimise ``distance + c max(confidence - margin, 0)``, c found by rounds of bisection.
 
     Args:

@@ -9,7 +9,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, annealed, known, meet
+from hauberk.solvers.base import MinNormSolver, annealed, known, meet
 
 
 @dataclass(kw_only=True)
@@ -19,7 +19,7 @@ class DDNState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(Solver):
+class DDN(MinNormSolver):
     """Decoupled direction and norm (Rony et al. 2019, Algorithm 1), l2.
 
     Steps along the normalised gradient, then the perturbation is given a length that shrinks by

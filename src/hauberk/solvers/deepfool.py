@@ -10,7 +10,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, gauge, meet
+from hauberk.solvers.base import MinNormSolver, gauge, meet
 
 
 @dataclass(kw_only=True)
@@ -20,7 +20,7 @@ class DeepFoolState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(Solver):
+class DeepFool(MinNormSolver):
     """DeepFool (Moosavi-Dezfooli et al. 2016, Algorithm 2), for any lp, within the box.
 
     The paper steps to the nearest of all linearised boundaries, which needs one gradient per class

@@ -8,12 +8,12 @@ from torch import Tensor
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, gauge, known, meet
 from hauberk.threats.distances import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class FAB(Solver):
+class FAB(MinNormSolver):
     """Fast adaptive boundary attack in its targeted form (Croce & Hein 2020), for any lp.
 
     Each step projects both the present point and the clean one, exactly and within the box, on the

@@ -10,7 +10,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, annealed, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class FMNState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(Solver):
+class FMN(MinNormSolver):
     """Fast minimum-norm attack (Pintor et al. 2021, Algorithm 1), for any lp.
 
     Gradient steps of fixed l2 length are projected on a ball that shrinks while the model is fooled

@@ -10,12 +10,12 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, annealed, known, meet
+from hauberk.solvers.base import MinNormSolver, annealed, known, meet
 from hauberk.solvers.fmn import FMNState
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelSetFMN(Solver):
+class LevelSetFMN(MinNormSolver):
     """Fast minimum-norm search with projections on level sets of a linearised distance.
 
     Where the model is not fooled, a step along the margin's gradient; then the shortest change in

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from hauberk.engine.method import Kind
 from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, known, meet
+from hauberk.solvers.base import MinNormSolver, known, meet
 from hauberk.threats.distances import LpDistanceRegion
 
 
@@ -22,7 +23,7 @@ class RefineState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineSearch(Solver):
+class LineSearch(MinNormSolver):
     """Bisection on the segment from the clean input to a warm start; forwards only.
 
     In l0, on the number of changes, the largest of which are kept. Wants ``warm``.
@@ -30,7 +31,7 @@ class LineSearch(Solver):
 
     general = True
     measured = True
-    kind = "free"
+    kind = Kind.FREE
 
     steps: int = 10
 

@@ -11,7 +11,7 @@ from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, annealed, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
 
 
 @dataclass(kw_only=True)
@@ -25,7 +25,7 @@ class PDPGDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDPGD(Solver):
+class PDPGD(MinNormSolver):
     """Primal-dual proximal gradient attack after Matyasko & Chau 2021, in l0, l1, l2 and linf.
 
     Saddle point of ``|d|_p - mu r(d)``, r the margin in units of the dual norm of its own gradient,

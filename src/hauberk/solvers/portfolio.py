@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from hauberk.engine.method import Job, WarmStart
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Response, State
-from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
-from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver
-from hauberk.threats.base import Box, Threat
+from hauberk.solvers.base import MinNormSolver, Solver
+from hauberk.threats.base import Threat
 from hauberk.threats.distances import LpDistanceRegion
 from hauberk.victims.victim import Victim
 
@@ -36,7 +34,7 @@ class Phase:
         either: whether gradients are softened where softened ones have found the nearer points.
     """
 
-    solver: Solver
+    solver: MinNormSolver
     aims: int = 0
     start: str = "clean"
     radius: float = 0.5
@@ -84,39 +82,30 @@ class Portfolio(Solver):
     def within(self, budget: int, classes: int) -> Self:
         return replace(self, budget=budget)
 
-    def start(self, problem: Problem) -> State:
-        raise InputError("Portfolio is run as a whole: call it, or its run")
-
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        raise InputError("Portfolio is run as a whole: call it, or its run")
-
     @property
     def passes(self) -> int:
         return self.budget
 
-    def run(self, victim: Victim, threat: Threat, x: Tensor, y: Tensor, **options: Any) -> Outcome:
+    def check(self, job: Job) -> None:
+        self.serve(job.threat)
+
+    def run(self, victim: Victim, job: Job) -> Outcome:
         from hauberk.solvers.plans import plan
 
-        for extra in ("stop", "warm", "has_warm", "stream", "clean_logits"):
-            options.pop(extra, None)
-        run = _Run(self, victim, threat, x.detach().to(victim.device), y.to(victim.device), options)
+        run = _Run(self, victim, job.on(victim.device))
         phases: Sequence[Phase] = self.plan or plan(
-            self.budget, run.classes, threat, self.soften or SOFTEN
+            self.budget, run.classes, job.threat, self.soften or SOFTEN
         )
         return run(phases)
 
 
 class _Run:
-    def __init__(
-        self, best: Portfolio, victim: Victim, threat: Threat, x: Tensor, y: Tensor,
-        options: dict[str, Any],
-    ) -> None:  # fmt: skip
-        self.best, self.victim, self.threat, self.x, self.y = best, victim, threat, x, y
-        self.options = options
-        self.box = Box.of(options.get("box", Box()))
-        self.progress = options.pop("progress", None)
-        ids = options.pop("ids", None)
-        self.ids = torch.arange(len(x)) if ids is None else ids
+    def __init__(self, best: Portfolio, victim: Victim, job: Job) -> None:
+        self.best, self.victim, self.threat, self.box = best, victim, job.threat, job.box
+        self.x, self.y, self.progress = job.x, job.y, job.progress
+        self.ids, self.seed, x = job.example_ids, job.seed, job.x
+        # What every phase is run on; each has a stream and a beginning of its own.
+        self.job = replace(job, stop=True, warm=None, clean_logits=None, progress=None)
         with victim.held():
             self.logits = victim.predict(x).to(x.device)
         self.classes = self.logits.shape[1] or 2
@@ -179,19 +168,20 @@ class _Run:
             rows = rows[found.distance[rows] == inf]
         if not len(rows):
             return
-        options = {**self.options, "ids": self.ids.to(rows.device)[rows], "stream": number + 1}
+        job = replace(self.job.take(rows), stream=number + 1)
         aims = None
         if solver.targets:
             ranked = self.ranked(rows)
             aims = ranked[:, : min(phase.aims or solver.targets, ranked.shape[1])]
             solver = replace(solver, targets=aims.shape[1])
-            options["aims"] = aims
+            job = replace(job, targets=aims)
         if phase.start == "best":
-            options["warm"] = found.points[rows].unsqueeze(1)
+            job = replace(job, warm=WarmStart(found.points[rows].unsqueeze(1)))
         elif phase.start == "near":
-            options["warm"] = self.near(number, phase, rows).unsqueeze(1)
-        threat = self.threat if phase.metric is None else phase.metric
-        outcome = solver.run(self.victim, threat, self.x[rows], self.y[rows], **options)
+            job = replace(job, warm=WarmStart(self.near(number, phase, rows).unsqueeze(1)))
+        if phase.metric is not None:
+            job = replace(job, threat=phase.metric)
+        outcome = solver.run(self.victim, job)
         if phase.metric is not None:
             distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
             outcome = replace(outcome, distance=distance)
@@ -204,7 +194,7 @@ class _Run:
         assert isinstance(region, LpDistanceRegion)
         radius = self.found.distance[rows] * phase.radius
         radius = torch.where(radius < inf, radius, 1.0)
-        draws = Draws.of(self.options.get("seed", 0), self.ids.to(rows.device)[rows], 7, number)
+        draws = Draws.of(self.seed, self.ids.to(rows.device)[rows], 7, number)
         return region.random_within(draws, 0, radius.to(region.x0.dtype))
 
     def ranked(self, rows: Tensor) -> Tensor:
@@ -221,8 +211,9 @@ class _Run:
         return by_logit
 
     def keep(
-        self, outcome: Outcome, rows: Tensor, solver: Solver, aims: Tensor | None, known: Tensor
-    ) -> None:
+        self, outcome: Outcome, rows: Tensor, solver: MinNormSolver,
+        aims: Tensor | None, known: Tensor,
+    ) -> None:  # fmt: skip
         found = self.found
         self.spent[rows.cpu(), 0] += outcome.forwards
         self.spent[rows.cpu(), 1] += outcome.backwards

@@ -11,12 +11,12 @@ from hauberk.attacks.sqp_records import Values, length
 from hauberk.engine.state import Response
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, meet
+from hauberk.solvers.base import MinNormSolver, meet
 from hauberk.threats.distances import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class PWCFRadius(SQP, Solver):
+class PWCFRadius(SQP, MinNormSolver):
     """Least distance at which the margin is gone, any almost everywhere differentiable distance.
 
     Minimises d(x, x0) subject to a logit margin of at most 0 and to the box, which is folded into

@@ -9,7 +9,7 @@ from hauberk.engine.state import BestSoFar, Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import Solver, annealed, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
 from hauberk.solvers.cw import mean_width
 
 
@@ -20,7 +20,7 @@ class SigmaZeroState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SigmaZero(Solver):
+class SigmaZero(MinNormSolver):
     """Sigma-zero (Cinà et al. 2025, Algorithm 1), l0; lengths in units of the box's mean width.
 
     Where the model is not fooled the margin counts as well as ``sum d^2 / (d^2 + sigma)`` over the

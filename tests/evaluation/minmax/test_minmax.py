@@ -305,10 +305,10 @@ def test_msd_walks_one_perturbation_through_the_union():
 class Cheat(PGD):
     """Returns points outside the threat for every second example, and calls all of them fooled."""
 
-    def run(self, victim, threat, x, y, **options):
-        found = super().run(victim, threat, x, y, **options)
+    def run(self, victim, job):
+        found = super().run(victim, job)
         points = found.points.clone()
-        points[::2] = 1 - x[::2]
+        points[::2] = 1 - job.x[::2]
         return replace(found, points=points, fooled=torch.ones_like(found.fooled))
 
 

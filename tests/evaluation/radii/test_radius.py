@@ -96,9 +96,9 @@ def test_the_solver_sees_only_what_the_model_gets_right():
     seen = []
 
     class Spy(FMN):
-        def run(self, victim, threat, x, y, **options):
-            seen.append((x.clone(), options["ids"].tolist()))
-            return super().run(victim, threat, x, y, **options)
+        def run(self, victim, job):
+            seen.append((job.x.clone(), job.ids.tolist()))
+            return super().run(victim, job)
 
     ids = torch.arange(100, 112)
     hb.radius(net, x, y, "l2", solver=Spy(steps=5), box=WIDE, ids=ids)
@@ -237,16 +237,15 @@ class Fixed(Solver):
     def serve(self, metric):
         return metric
 
-    def start(self, problem):
-        raise NotImplementedError
+    passes = 5
 
-    def step(self, problem, state, told):
-        raise NotImplementedError
+    def within(self, budget, classes):
+        return self
 
-    def run(self, victim, threat, x, y, **options):
-        n = len(x)
+    def run(self, victim, job):
+        n = len(job)
         outcome = Outcome(
-            points=self.make(x), loss=torch.zeros(n), fooled=torch.ones(n, dtype=torch.bool),
+            points=self.make(job.x), loss=torch.zeros(n), fooled=torch.ones(n, dtype=torch.bool),
             distance=torch.full((n,), 1e-6, dtype=torch.float64), attempt=torch.zeros(n),
             forwards=torch.full((n,), 3), backwards=torch.full((n,), 2),
         )  # fmt: skip

@@ -7,7 +7,6 @@ from hauberk.attacks import (
     FGSM,
     LPA,
     PGD,
-    Attack,
     Boundary,
     Grid,
     HopSkipJump,
@@ -19,6 +18,7 @@ from hauberk.attacks import (
     Square,
 )  # fmt: skip
 from hauberk.attacks.unbounded import Unbounded
+from hauberk.engine.method import Method
 from hauberk.evaluation.accuracy.suites import Stage, Suite
 from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.base import Solver
@@ -33,12 +33,12 @@ SETS = ("rt", "swaps", "finite")
 BALLS = ("-affine", "-rt", "-swaps", "-finite", "-measured")
 
 
-def only(attack: Attack, *threats: str, **options: Any) -> Stage:
+def only(attack: Method, *threats: str, **options: Any) -> Stage:
     """A stage for some kinds of threat."""
     return Stage(attack=attack, threats=threats, **options)
 
 
-def masked(attack: Attack, **options: Any) -> Stage:
+def masked(attack: Method, **options: Any) -> Stage:
     """A stage that is run if there is evidence of masked gradients."""
     return Stage(attack=attack, when="masked", **options)
 

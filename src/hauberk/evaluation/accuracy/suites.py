@@ -7,14 +7,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job, Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import NEAREST
-from hauberk.maths.rng import Draws
-from hauberk.objectives.problem import Problem
 from hauberk.spec.build import build, require_known
 from hauberk.threats.base import Box, Threat
 
@@ -36,14 +34,14 @@ class Stage:
             ``("-l1",)``; all by default.
     """
 
-    attack: Attack
+    attack: Method
     when: Literal["always", "masked", "unmasked"] = "always"
     share: float = 1.0
     carry: bool = False
     threats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attack, Attack):
+        if not isinstance(self.attack, Method):
             raise InputError(f"attack is {self.attack!r}: give an attack such as hauberk.APGD()")
         if isinstance(self.threats, str):  # one word; as a tuple it would be read letter by letter
             object.__setattr__(self, "threats", (self.threats,))
@@ -113,7 +111,7 @@ class Suite:
     name: str
     version: int
     about: str
-    attacks: Mapping[str, Attack | Stage]
+    attacks: Mapping[str, Method | Stage]
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -159,19 +157,13 @@ def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: B
     Raises:
         InputError: if the attack is not for such a threat.
     """
-    region = threat.at(x.detach().cpu(), box)
-    ids = torch.zeros(1, dtype=torch.int64)
-    target = ids if stage.attack.targets else None
-    draws = Draws.of(0, ids, 0, ids)
     try:
-        stage.attack.start(Problem(region=region, y=y.cpu(), target=target, draws=draws))
+        stage.attack.check(Job(threat=threat, x=x.detach().cpu(), y=y.cpu(), box=box))
     except InputError as error:
         raise InputError(f"{name} under {threat}: {error}") from error
-    except NotImplementedError:
-        return  # an attack with a run of its own
 
 
-def suite_of(suite: "str | Path | Suite | Mapping[str, Attack | Stage] | Attack | Stage") -> Suite:
+def suite_of(suite: "str | Path | Suite | Mapping[str, Method | Stage] | Method | Stage") -> Suite:
     """A suite by name, from a YAML file, as it is, or one made of the given attacks.
 
     Raises:
@@ -188,11 +180,11 @@ def suite_of(suite: "str | Path | Suite | Mapping[str, Attack | Stage] | Attack 
             known = ", ".join(SUITES)
             raise InputError(f"unknown suite '{suite}': choose one of {known}, or a .yaml file")
         return SUITES[str(suite)]
-    if isinstance(suite, Attack | Stage):
-        attack = suite if isinstance(suite, Attack) else suite.attack
+    if isinstance(suite, Method | Stage):
+        attack = suite if isinstance(suite, Method) else suite.attack
         suite = {type(attack).__name__.lower(): suite}
     fine = isinstance(suite, Mapping) and len(suite) > 0
-    if not fine or not all(isinstance(row, Attack | Stage) for row in suite.values()):
+    if not fine or not all(isinstance(row, Method | Stage) for row in suite.values()):
         raise InputError("a suite is a name, an attack, or a dictionary of names and attacks")
     return Suite(name="custom", version=0, about="the caller's own", attacks=dict(suite))
 

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job, Method, WarmStart
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
@@ -178,27 +179,29 @@ class _Block:
             portions = self.by_nearness(threat, index, stage.share)
         done: list[tuple[Tensor, Outcome, Verdict]] = []
         for rows in portions:
-            attack, more = stage.attack, {}
+            attack, start = stage.attack, None
             if warm is not None:
                 most = int(has_warm[rows].sum(1).max()) if len(rows) else 1
-                attack = replace(attack, restarts=max(attack.restarts, most))
-                more = {"warm": warm[rows], "has_warm": has_warm[rows]}
-            done.append(self.attack(attack, threat, name, index[rows], tell, more))
+                if isinstance(attack, Attack):
+                    attack = replace(attack, restarts=max(attack.restarts, most))
+                start = WarmStart(warm[rows], has_warm[rows])
+            done.append(self.attack(attack, threat, name, index[rows], tell, start))
             if not bool(done[-1][2].broken.any()):
                 break
         self.write(key, threat, name, done, time.perf_counter() - begun)
 
     def attack(
-        self, attack: Any, threat: Threat, name: str, index: Tensor,
-        tell: Callable[[int, int], None], more: dict[str, Any],
+        self, attack: Method, threat: Threat, name: str, index: Tensor,
+        tell: Callable[[int, int], None], warm: WarmStart | None,
     ) -> tuple[Tensor, Outcome, Verdict]:  # fmt: skip
         walk, logits = self.walk, self.logits
         x, y = self.x[index], self.y[index]
-        found = attack.run(
-            walk.victim, threat, x, y, box=walk.box, seed=walk.seed, ids=self.ids[index],
-            stream=crc32(f"{threat} {name}".encode()), progress=tell,
-            clean_logits=logits[index.to(logits.device)], **more,
+        job = Job(
+            threat=threat, x=x, y=y, ids=self.ids[index], box=walk.box, seed=walk.seed,
+            stream=crc32(f"{threat} {name}".encode()), progress=tell, warm=warm,
+            clean_logits=logits[index.to(logits.device)],
         )  # fmt: skip
+        found = attack.run(walk.victim, job)
         verdict = judge(walk.victim, threat, x, found.points, y, walk.box, found.witness)
         return index, found, verdict
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job
 from hauberk.evaluation.core.judge import decide, measure
 from hauberk.evaluation.core.same import require_same_domains
 from hauberk.maths.rng import Draws
@@ -50,9 +51,11 @@ class Run:
         victim = self.domains[0].model
         assert isinstance(victim, Victim)
         with seeded(self.seed, victim.device):  # for transforms that draw from torch's generators
-            found = attack.run(
-                victim, self.threat, x, y, box=self.box, seed=self.seed, ids=first, stop=self.stop
-            )
+            job = Job(
+                threat=self.threat, x=x, y=y, ids=first, box=self.box, seed=self.seed,
+                stop=self.stop,
+            )  # fmt: skip
+            found = attack.run(victim, job)
         seconds = time.monotonic() - begun
         allowed, distance = measure(
             self.threat, x.to(victim.device), found.points, self.box, found.witness

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
 from hauberk.evaluation.accuracy.walk import BLOCK, Progress, Walk, _Block
 from hauberk.evaluation.core.judge import Verdict, judge
@@ -91,10 +92,11 @@ class _Rows(_Block):
         }
         points = kept[:0]
         if m:
-            outcome = search.solver.run(
-                walk.victim, search.metric, x, y, box=walk.box, seed=walk.seed,
-                ids=self.ids[index], progress=tell,
+            job = Job(
+                threat=search.metric, x=x, y=y, ids=self.ids[index], box=walk.box, seed=walk.seed,
+                progress=tell,
             )  # fmt: skip
+            outcome = search.solver.run(walk.victim, job)
             outcome, verdict, found = _judged(walk, search, x, y, outcome)
             columns |= _columns(search.solver, outcome, verdict, found)
             points = outcome.points[found.to(outcome.points.device)]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.apgd import APGD
-from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
+from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.solvers.anpgd import ANPGD
@@ -65,7 +65,7 @@ class ValidationSet:
         found, union = {"clean": self.right}, self.right.clone()
         for name, threat in _parts(self.threats).items():
             found[name] = self.right.clone()
-            attacks: list[Attack] = [PGD(steps=self.steps)]
+            attacks: list[Method] = [PGD(steps=self.steps)]
             if isinstance(threat, Ball):
                 attacks.append(APGD(loss="ce", steps=self.steps, soften=SOFTEN))
             for attack in attacks:
@@ -97,12 +97,11 @@ class ValidationSet:
         """Rows of the examples that the model gets right."""
         return self.right.nonzero().flatten()
 
-    def attack(self, attack: Attack, threat: Threat, rows: Tensor) -> Outcome:
+    def attack(self, attack: Method, threat: Threat, rows: Tensor) -> Outcome:
         """An attack on some of the examples."""
         at = rows.to(self.x.device)
-        return attack.run(
-            self.victim, threat, self.x[at], self.y[at], box=self.box, ids=self.ids[at]
-        )
+        job = Job(threat=threat, x=self.x[at], y=self.y[at], ids=self.ids[at], box=self.box)
+        return attack.run(self.victim, job)
 
 
 class Validation:

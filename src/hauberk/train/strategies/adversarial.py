@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job
 from hauberk.errors import InputError
 from hauberk.threats.base import Box, Threat
 from hauberk.train.strategies.base import (
@@ -199,4 +200,4 @@ class _Mean(nn.Module):
 def _try(attack: Attack, threat: Threat, x: Tensor, y: Tensor, box: Box) -> None:
     victim = Victim(_Mean(int(y.max()) + 1))
     victim.device = x.device
-    attack.run(victim, threat, x, y, box=box, stop=False)
+    attack.run(victim, Job(threat=threat, x=x, y=y, box=box, stop=False))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hauberk.attacks.base import Attack
+from hauberk.engine.method import Job, Method, WarmStart
 from hauberk.engine.outcome import Outcome
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
@@ -60,18 +61,20 @@ class Batch:
     box: Box
 
     def attack(
-        self, attack: Attack, threat: Threat, *, x: Tensor | None = None, y: Tensor | None = None,
-        ids: Tensor | None = None, stream: int = 0, stop: bool = False, **options: Any,
+        self, attack: Method, threat: Threat, *, x: Tensor | None = None, y: Tensor | None = None,
+        ids: Tensor | None = None, stream: int = 0, stop: bool = False,
+        warm: WarmStart | None = None,
     ) -> Outcome:  # fmt: skip
         """An attack on the batch, or on other inputs; its draws change from step to step.
 
         ``stop=False``: every example is attacked to the end, for the largest loss.
         """
-        return attack.run(
-            self.victim, threat, self.x if x is None else x, self.y if y is None else y,
-            box=self.box, seed=self.seed + 1_000_003 * self.step,
-            ids=self.ids if ids is None else ids, stop=stop, stream=stream, **options,
+        job = Job(
+            threat=threat, x=self.x if x is None else x, y=self.y if y is None else y,
+            ids=self.ids if ids is None else ids, box=self.box,
+            seed=self.seed + 1_000_003 * self.step, stream=stream, stop=stop, warm=warm,
         )  # fmt: skip
+        return attack.run(self.victim, job)
 
 
 @dataclass
