@@ -1,0 +1,137 @@
+"""The code of README, CONTRIBUTING and docs runs, and says what the pages say."""
+
+import contextlib
+import importlib.util
+import io
+import re
+import shlex
+import shutil
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hauberk.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "regenerate.py")
+pages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(pages)
+
+PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages.PAGES}
+BLOCKS = {name: pages.blocks(page) for name, page in PAGES.items()}
+CONSOLE = [
+    pytest.param(name, command, block.skipped, id=f"{name}:{block.line}-{number}")
+    for name, found in BLOCKS.items()
+    for block in found
+    if block.language == "console"
+    for number, command in enumerate(pages.commands(block))
+    if command.argv[0] == "hauberk"
+]
+pytestmark = pytest.mark.filterwarnings("default::hauberk.errors.HauberkWarning")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with the files that the examples name."""
+    folder = tmp_path_factory.mktemp("pages")
+    pages.prepare(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(files, tmp_path_factory):
+    """By page, a copy of that folder with the files that the page writes."""
+
+    @cache
+    def folder(name):
+        made = tmp_path_factory.mktemp("page") / "work"
+        shutil.copytree(files, made)
+        for block in BLOCKS[name]:
+            if block.file:
+                (made / block.file).write_text(block.text)
+        return made
+
+    return folder
+
+
+@cache
+def options(command):
+    """The long options that `hauberk COMMAND --help` lists."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    return frozenset(re.findall(r"--[a-z][a-z0-9-]*", printed.getvalue()))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in PAGES if any(b.language == "python" for b in BLOCKS[n])]
+)
+def test_python_blocks_run(name, folders):
+    namespace = {"__name__": "__page__"}
+    with pages.inside(folders(name)):
+        for block in BLOCKS[name]:
+            if block.language == "python" and not block.skipped and not block.file:
+                code = "\n" * (block.line - 1) + block.text
+                with contextlib.redirect_stdout(io.StringIO()):
+                    exec(compile(code, PAGES[name], "exec"), namespace)
+
+
+@pytest.mark.parametrize(("name", "command", "skipped"), CONSOLE)
+def test_commands_run_or_are_understood(name, command, skipped, folders):
+    argv = command.argv
+    used = {word.partition("=")[0] for word in argv[2:] if word.startswith("--")}
+    assert used <= options(argv[1]), "no such option"
+    if skipped:
+        return
+    with pages.inside(folders(name)):
+        if command.shown:
+            got = pages.abridged(pages.output(argv), command.shown)
+            assert pages.alike(got, command.shown), "\n".join(["python docs/regenerate.py:", *got])
+        elif "--dry-run" in options(argv[1]):
+            pages.output([*argv, "--dry-run"])
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for name, page in PAGES.items():
+        used = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M))
+        assert used <= targets, name
+
+
+def test_links_lead_somewhere():
+    for name, page in PAGES.items():
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{name} links to {link}"
+
+
+def test_readme_is_short():
+    assert len(PAGES["README.md"].read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    ("got", "shown", "same"),
+    [
+        ("l2  0.7053  51.0%", "l2 0.71 49%", True),
+        ("l2  0.7053  51.0%", "l2 0.9 51%", False),
+        ("l2  0.7053", "l1 0.7053", False),
+        ("1,234 passes", "1,235 passes", True),
+        ("a ─── b", "a ───── b", True),
+    ],
+)
+def test_numbers_may_differ_by_rounding(got, shown, same):
+    assert pages.alike([got], [shown]) is same
+
+
+def test_left_out_lines_are_matched():
+    got = ["a 1", "b 2", "c 3", "d 4", "e 5"]
+    assert pages.abridged(got, ["a 0", "...", "d 0"]) == ["a 1", "...", "d 4", "e 5"]
+    assert pages.abridged(got, ["a 0", "..."]) == ["a 1", "..."]
+
+
+def test_commands_and_their_output_are_told_apart():
+    block = pages.Block(1, "console", "$ hauberk a \\\n   --b 1\n\nx\n\n$ ls # list\n", "")
+    assert [(c.argv, c.shown) for c in pages.commands(block)] == [
+        (shlex.split("hauberk a --b 1"), ["x"]),
+        (["ls"], []),
+    ]
