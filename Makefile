@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-all lint demo bench build clean
+.PHONY: help test test-all lint demo bench docs build clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ bench: $(READY)  ## the tables of benchmarks/; with DATA_DIR=... that of strengt
 	$(BIN)/python benchmarks/projections.py
 	$(BIN)/python benchmarks/overhead.py
 	test -z "$(DATA_DIR)" || $(BIN)/python benchmarks/strength.py --data-dir "$(DATA_DIR)"
+
+docs: $(READY)  ## rewrite the outputs that README and docs show
+	OMP_NUM_THREADS=1 $(BIN)/python docs/regenerate.py
 
 build: $(READY)  ## wheel and source distribution in dist/
 	$(BIN)/python -m build --outdir dist

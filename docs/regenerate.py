@@ -67,6 +67,8 @@ def blocks(page: Path) -> list[Block]:
 def commands(block: Block) -> list[Command]:
     """The commands of a console block, each after a `$`; a backslash continues a line."""
     found: list[Command] = []
+    if block.language != "console":
+        return found
     lines = iter(block.text.splitlines())
     for line in lines:
         if line.startswith("$ "):

@@ -1,8 +1,10 @@
 """The code of README, CONTRIBUTING and docs runs, and says what the pages say."""
 
 import contextlib
+import gc
 import importlib.util
 import io
+import itertools
 import re
 import shlex
 import shutil
@@ -11,20 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from hauberk.cli.main import main
+from hauberk.cli.main import COMMANDS, main
+from hauberk.data.sources import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "regenerate.py")
 pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
+TABLES = (SOURCES,)  # by which the package finds what is added to it
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages.PAGES}
 BLOCKS = {name: pages.blocks(page) for name, page in PAGES.items()}
 CONSOLE = [
     pytest.param(name, command, block.skipped, id=f"{name}:{block.line}-{number}")
     for name, found in BLOCKS.items()
     for block in found
-    if block.language == "console"
     for number, command in enumerate(pages.commands(block))
     if command.argv[0] == "hauberk"
 ]
@@ -55,6 +58,13 @@ def folders(files, tmp_path_factory):
     return folder
 
 
+def entries(help_text):
+    """The options of a help text, with what it says of each."""
+    parts = re.split(r"^  (?=-)", "\n".join(help_text), flags=re.M)[1:]
+    texts = [" ".join(part.split()) for part in parts]
+    return {text.split()[0]: text for text in texts if "--print_config" not in text}
+
+
 @cache
 def options(command):
     """The long options that `hauberk COMMAND --help` lists."""
@@ -64,6 +74,18 @@ def options(command):
     return frozenset(re.findall(r"--[a-z][a-z0-9-]*", printed.getvalue()))
 
 
+@pytest.fixture
+def _tables():
+    """What a page adds to a table of the package is gone after it."""
+    before = [dict(table) for table in TABLES]
+    yield
+    for table, entries in zip(TABLES, before, strict=True):
+        table.clear()
+        table.update(entries)
+    gc.collect()  # and classes, which their parents list
+
+
+@pytest.mark.usefixtures("_tables")
 @pytest.mark.parametrize(
     "name", [n for n in PAGES if any(b.language == "python" for b in BLOCKS[n])]
 )
@@ -85,9 +107,12 @@ def test_commands_run_or_are_understood(name, command, skipped, folders):
     if skipped:
         return
     with pages.inside(folders(name)):
-        if command.shown:
+        if "--help" in argv:
+            got = pages.output(argv)
+            assert entries(command.shown) == entries(got), "run make docs"
+        elif command.shown:
             got = pages.abridged(pages.output(argv), command.shown)
-            assert pages.alike(got, command.shown), "\n".join(["python docs/regenerate.py:", *got])
+            assert pages.alike(got, command.shown), "\n".join(["run make docs:", *got])
         elif "--dry-run" in options(argv[1]):
             pages.output([*argv, "--dry-run"])
 
@@ -107,6 +132,36 @@ def test_links_lead_somewhere():
 
 def test_readme_is_short():
     assert len(PAGES["README.md"].read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_command_is_listed():
+    shown = {
+        c.argv[1] for b in BLOCKS["docs/cli.md"] for c in pages.commands(b) if "--help" in c.argv
+    }
+    assert shown == set(COMMANDS)
+
+
+def rows(page, heading):
+    """The cells of the table of a page whose head starts with ``heading``."""
+    lines = PAGES[page].read_text(encoding="utf-8").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table]
+
+
+def test_data_sources_are_all_listed():
+    shown = {usage.replace("\\|", "|"): about for usage, about in rows("docs/index.md", "source")}
+    assert shown == {f"`{source.usage}`": source.about for source in SOURCES.values()}
+
+
+def test_suites_are_listed_with_their_cost():
+    listed = "\n".join(pages.output(["hauberk", "evaluate", "--list-suites"]))
+    costs = dict(re.findall(r"^(\S+) \(version \d+\): (.*?);", listed, re.M))
+    shown = {}
+    for names, cost, _ in rows("docs/suites.md", "suite"):
+        for name, numbers in zip(names.split(", "), re.split("; (?=[0-9,]+$)", cost), strict=False):
+            shown[name.strip("`")] = re.findall(r"\d+", numbers.replace(",", ""))
+    assert shown == {name: re.findall(r"\d+", numbers) for name, numbers in costs.items()}
 
 
 @pytest.mark.parametrize(
