@@ -12,7 +12,7 @@ from hauberk import models
 from hauberk.attacks import PGD
 from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
-from hauberk.cli.train import Train
+from hauberk.cli.train import TrainCommand
 from hauberk.models.loading import load_model
 from hauberk.threats import L1, L2, Box, Linf, threat
 from hauberk.train import MMA, PGDLS, Single, fit
@@ -37,7 +37,7 @@ def read(monkeypatch, tmp_path):
 
     def read(name, *words):
         called = []
-        monkeypatch.setattr(Train, "run", lambda self: called.append(self) or 0)
+        monkeypatch.setattr(TrainCommand, "run", lambda self: called.append(self) or 0)
         assert cli(["train", "--config", str(FOLDER / f"{name}.yaml"), *words]) == 0
         (options,) = called
         strategy = strategy_of(options.strategy, options.threat, options.set)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hauberk.cli.options import OutOption, SeedOption
+from hauberk.cli.options import OutOptions
 
 OUT = "runs/demo"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demo(OutOption, SeedOption):
+class DemoCommand(OutOptions):
     """Train and compare two small models on embedded data, in ``runs/demo`` if not told where."""
 
     def run(self) -> int:

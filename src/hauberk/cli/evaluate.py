@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
+class EvaluateCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
     """Attack a model under every threat."""
 
     threat: list[str] = option(

@@ -9,38 +9,17 @@ from hauberk.errors import HauberkWarning, InputError, TrainingError
 from hauberk.spec.build import did_you_mean
 
 COMMANDS = {
-    "evaluate": (
-        "hauberk.cli.evaluate:Evaluate",
-        "attack a model under several threats and report what stands",
-    ),
-    "radius": (
-        "hauberk.cli.radius:Radius",
-        "find the least perturbation of every example that fools the model",
-    ),
-    "patterns": (
-        "hauberk.cli.patterns:Patterns",
-        "draw what the perturbations of several solvers look like",
-    ),
-    "minmax": (
-        "hauberk.cli.minmax:MinMaxCommand",
-        "fool several models or transformations by one perturbation: which is hardest?",
-    ),
-    "verify": (
-        "hauberk.cli.verify:Verify",
-        "judge the points of a finished run again, from disk",
-    ),
-    "train": (
-        "hauberk.cli.train:Train",
-        "train a model that resists several threats at once",
-    ),
-    "demo": (
-        "hauberk.cli.demo:Demo",
-        "train and compare two small models on embedded data (a minute or two)",
-    ),
+    "evaluate": "attack a model under several threats and report what stands",
+    "radius": "find the least perturbation of every example that fools the model",
+    "patterns": "draw what the perturbations of several solvers look like",
+    "minmax": "fool several models or transformations by one perturbation: which is hardest?",
+    "verify": "judge the points of a finished run again, from disk",
+    "train": "train a model that resists several threats at once",
+    "demo": "train and compare two small models on embedded data (a minute or two)",
 }
-"""Each command: the class of its options, loaded when it is called, and what it does."""
+"""What each command does; ``NAME`` is the class ``NameCommand`` of ``hauberk.cli.NAME``."""
 
-_LISTED = "\n".join(f"  {name:10} {about}" for name, (_, about) in COMMANDS.items())
+_LISTED = "\n".join(f"  {name:10} {about}" for name, about in COMMANDS.items())
 
 ABOUT = f"""\
 How robust is a PyTorch classifier against many kinds of perturbation at once?
@@ -139,9 +118,8 @@ def _run(argv: Sequence[str]) -> int:
     from hauberk.cli.options import Command
     from hauberk.cli.parsing import parse
 
-    path, about = COMMANDS[name]
-    module, _, kind = path.partition(":")
-    command: Command = parse(getattr(import_module(module), kind), name, about, words)
+    module = import_module(f"hauberk.cli.{name}")
+    command: Command = parse(getattr(module, f"{name.title()}Command"), name, COMMANDS[name], words)
     return command.run()
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinMaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
+class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
     """Fool several models or transformations by one perturbation."""
 
     threat: list[str] = option([], "linf:8/255, l2:0.5, ...; repeat for one point in each")

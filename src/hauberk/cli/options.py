@@ -108,17 +108,11 @@ class DeviceOptions(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeedOption(Command):
-    """Random numbers."""
-
-    seed: int = option(0, "seed of all random numbers")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutOption(Command):
-    """Where results go."""
+class OutOptions(Command):
+    """Where results go, and what they depend on beside models and data."""
 
     out: str | None = option(None, "folder for all that the command writes")
+    seed: int = option(0, "seed of all random numbers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +130,7 @@ class DryRunOption(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerOptions(DryRunOption, OutOption, BoxOption, SeedOption):
+class LedgerOptions(DryRunOption, OutOptions, BoxOption):
     """A run whose ledger may lie on disk."""
 
     resume: bool = option(False, "continue the run in --out")

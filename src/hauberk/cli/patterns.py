@@ -12,8 +12,7 @@ from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
     ModelOptions,
-    OutOption,
-    SeedOption,
+    OutOptions,
     option,
 )
 from hauberk.errors import InputError
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patterns(OutOption, BoxOption, SeedOption, DeviceOptions, DataOptions, ModelOptions):
+class PatternsCommand(OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOptions):
     """Draw what the perturbations of several solvers look like."""
 
     solver: list[str] = option([], "a radius solver, such as fab; repeat; else a ladder of PGD")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Radius(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
+class RadiusCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
     """Find the least perturbation of every example that fools the model."""
 
     metric: list[str] = option([], "linf, l2, l1, l0 or lP; repeat")

@@ -29,7 +29,7 @@ PROCESSES = ("devices", "nodes", "out", "resume", "every_minutes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(DryRunOption, DataOptions, ModelOptions):
+class TrainCommand(DryRunOption, DataOptions, ModelOptions):
     """Train a model; the options beside those below are the fields of ``train.settings.Options``.
 
     Attributes:

@@ -7,7 +7,7 @@ from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, optio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify(DeviceOptions, DataOptions, ModelsOptions):
+class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
     """Judge the points of a finished run again; exit code 1 if not everything was confirmed."""
 
     folder: str = option("", "the run's folder", positional=True)

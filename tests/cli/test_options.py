@@ -1,0 +1,148 @@
+"""Options are fields: what the parser, YAML files and help make of them, and a new command."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+
+from hauberk.cli import main as console
+from hauberk.cli.main import COMMANDS, main
+from hauberk.cli.options import Command, option
+from hauberk.cli.parsing import parse
+from hauberk.errors import InputError
+from hauberk.train.settings import command_line_fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyCommand(Command):
+    """All kinds of options."""
+
+    name: str = option("", "whom to greet", positional=True)
+    times: int = option(1, "how often")
+    limit: int | None = option(None, "at most so many")
+    scale: float | str = option("1/2", "a number")
+    loud: bool = option(False, "in capitals")
+    maybe: bool | None = option(None, "true or false")
+    word: list[str] = option([], "a word; repeat")
+    box: tuple[float, float] = option((0.0, 1.0), "LO HI")
+
+    def run(self):
+        for _ in range(self.times):
+            print(f"hello {self.name}".upper() if self.loud else f"hello {self.name}")
+        return 0
+
+
+def toy(*argv):
+    return parse(ToyCommand, "toy", "greet", argv)
+
+
+def test_defaults_are_those_of_the_fields():
+    assert toy("you") == ToyCommand(name="you", argv=("toy", "you"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "name", "value"),
+    [
+        (["--times", "3"], "times", 3),
+        (["--limit=5"], "limit", 5),
+        (["--scale", "8/255"], "scale", "8/255"),
+        (["--loud"], "loud", True),
+        (["--maybe", "false"], "maybe", False),
+        (["--word", "a", "--word", "b"], "word", ["a", "b"]),
+        (["--box", "-1", "2"], "box", (-1.0, 2.0)),
+    ],
+)
+def test_every_kind_of_option(argv, name, value):
+    assert getattr(toy("you", *argv), name) == value
+
+
+def test_a_yaml_file_has_the_same_options(tmp_path):
+    file = tmp_path / "toy.yaml"
+    file.write_text(
+        "times: 2\nscale: 0.25\nloud: true\nmaybe: true\nword: one\nbox: [0, 255]\nlimit: null\n"
+    )
+    made = toy("you", "--config", str(file))
+    assert (made.times, made.scale, made.loud, made.maybe) == (2, 0.25, True, True)
+    assert (made.word, made.box, made.limit) == (["one"], (0.0, 255.0), None)
+    assert toy("you", "--config", str(file), "--times", "4").times == 4
+
+
+@pytest.mark.parametrize("words", ["word: [a, b]", "word: [1, b]"])
+def test_a_list_on_the_command_line_replaces_the_files(tmp_path, words):
+    file = tmp_path / "toy.yaml"
+    file.write_text(words)
+    assert len(toy("you", "--config", str(file)).word) == 2
+    assert toy("you", "--config", str(file), "--word", "c", "--word=d").word == ["c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "name"),
+        (["you", "--times", "many"], "times"),
+        (["you", "--maybe", "perhaps"], "maybe"),
+        (["you", "--box", "1"], "box"),
+        (["you", "--tmies", "1"], "--tmies"),
+        (["you", "--config", "gone.yaml"], "gone.yaml"),
+    ],
+)
+def test_refusals_are_one_line_and_name_the_option(argv, message):
+    with pytest.raises(InputError, match="'hauberk toy --help' shows the options") as caught:
+        toy(*argv)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_new_command_is_a_file_and_a_row(monkeypatch, capsys):
+    module = ModuleType("hauberk.cli.toy")
+    module.ToyCommand = ToyCommand
+    monkeypatch.setitem(sys.modules, "hauberk.cli.toy", module)
+    monkeypatch.setitem(console.COMMANDS, "toy", "greet somebody")
+    assert main(["toy", "you", "--times", "2", "--loud"]) == 0
+    assert capsys.readouterr().out == "HELLO YOU\n" * 2
+    with pytest.raises(SystemExit) as ended:
+        main(["toy", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "Greet somebody." in shown
+    for line in ("--times TIMES", "how often (default: 1)", "--loud", "in capitals", "--box BOX"):
+        assert line in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_every_option(name, capsys):
+    assert f"  {name} " in console.ABOUT
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: hauberk {name}")
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_a_misspelt_command_is_found(capsys):
+    assert main(["evalute"]) == 2
+    assert "did you mean evaluate?" in capsys.readouterr().err
+
+
+def test_the_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hauberk ")
+
+
+def test_every_setting_of_training_is_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    for field in command_line_fields():
+        assert f"--{field.replace('_', '-')}" in shown
+
+
+def test_help_does_not_load_torch():
+    script = "import sys\nfrom hauberk.cli.main import main\nmain(['--help'])\n"
+    script += "try:\n    main(['evaluate', '--help'])\nexcept SystemExit:\n    pass\n"
+    script += "sys.exit('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert run.returncode == 0
