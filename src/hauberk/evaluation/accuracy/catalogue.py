@@ -28,10 +28,6 @@ from hauberk.solvers.deepfool import DeepFool
 from hauberk.solvers.ead import EAD
 from hauberk.solvers.fab import FAB
 
-SETS = ("rt", "swaps", "finite")
-"""Threats that can be gone through, or almost."""
-BALLS = ("-affine", "-rt", "-swaps", "-finite", "-measured")
-
 
 def only(attack: Method, *threats: str, **options: Any) -> Stage:
     """A stage for some kinds of threat."""
@@ -62,7 +58,7 @@ SUITES = {
                 "apgd-soft-l1": only(
                     APGD(steps=39, soften=0.2, loss="ce", enlarge=(10, 4, 2, 1)), "l1"
                 ),
-                "random": only(RandomSearch(samples=25), *SETS),
+                "random": only(RandomSearch(samples=25), "enumerable"),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
             },
         ),
@@ -73,7 +69,7 @@ SUITES = {
             attacks={
                 "apgd": only(APGD(steps=20), "-l1"),
                 "apgd-ce": only(APGD(steps=30, loss="ce"), "l1"),
-                "unbounded": only(Unbounded(), *BALLS, share=0.05),
+                "unbounded": only(Unbounded(), "ball", share=0.05),
                 "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
                 "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
@@ -85,14 +81,14 @@ SUITES = {
                 "apgd-t-wide": only(APGD(steps=40, targets=3, enlarge=(6, 3, 1)), "l1"),
                 "pointwise-l0": only(Pointwise(steps=60), "l0"),
                 "lpa": only(LPA(steps=60), "measured"),
-                "grid": only(Grid(), *SETS),
-                "square": only(Square(steps=200), *BALLS, share=0.1),
+                "grid": only(Grid(), "enumerable"),
+                "square": only(Square(steps=200), "ball", share=0.1),
                 "deep": Stage(attack=APGD(steps=100, targets=9), share=0.02, when="unmasked"),
                 "carried-on": Stage(attack=APGD(steps=50), carry=True),
                 "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
                 "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),
                 "soft-targets": masked(APGD(steps=40, targets=9, soften=0.2)),
-                "square-long": masked(Square(steps=1200), threats=BALLS),
+                "square-long": masked(Square(steps=1200), threats=("ball",)),
                 "pointwise": masked(Pointwise(steps=60), threats=("l1",)),
                 "carried-last": masked(APGD(steps=50, soften=0.3), carry=True),
             },
@@ -102,14 +98,14 @@ SUITES = {
             version=1,
             about="decisions and losses only, for models whose gradients mislead",
             attacks={
-                "noise": only(Noise(steps=10), *BALLS),
-                "square": only(Square(steps=2000, restarts=2), *BALLS),
+                "noise": only(Noise(steps=10), "ball"),
+                "square": only(Square(steps=2000, restarts=2), "ball"),
                 "pointwise": only(Pointwise(steps=100, restarts=3), "l1", "l0"),
                 "boundary": only(Boundary(steps=100), "l2"),
                 "hopskipjump": only(HopSkipJump(steps=150), "l2", "linf"),
                 "random": RandomSearch(samples=100),
-                "grid": only(Grid(), *SETS),
-                "carried": only(Square(steps=500), *BALLS, carry=True),
+                "grid": only(Grid(), "enumerable"),
+                "carried": only(Square(steps=500), "ball", carry=True),
             },
         ),
         Suite(
@@ -158,7 +154,7 @@ SUITES = {
                 "ead": nearest(EAD(), "l1"),
                 "boundary": only(Boundary(steps=500), "l2"),
                 "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
-                "grid": only(Grid(), *SETS),
+                "grid": only(Grid(), "enumerable"),
                 "mixture": only(PGD(steps=100, restarts=10), "affine"),
             },
         ),

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hauberk.threats.base import Trait
+from hauberk.threats.notation import traits_of
+
 Columns = Mapping[str, npt.NDArray[Any]]
 
 NEAREST = "nearest"
 """What manifests and files call a stage's ``share``."""
-RUGGED = ("rt", "swaps", "finite")
-"""Threats under which the loss has many maxima whatever the model: there, that another search finds
-what one by gradients missed says nothing about the gradients."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class _Threat:
         self.stands = ~np.isin(rows["id"], lost)
 
     def findings(self) -> list[Finding]:
-        smooth = self.notation.partition(":")[0] not in RUGGED
+        # Where the loss has many maxima whatever the model, that another search finds what one by
+        # gradients missed says nothing about the gradients.
+        smooth = Trait.RUGGED not in traits_of(self.notation)
         checks = (
             *[self.free] * smooth, self.transfer, *[self.softened] * smooth, self.zero, self.huge,
             self.headway, self.unbounded, *[self.restarts] * smooth, self.deep,

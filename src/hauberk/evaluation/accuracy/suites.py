@@ -1,6 +1,5 @@
 """Suites: named, versioned schedules of attacks, and how to write one's own."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
@@ -15,8 +14,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import NEAREST
 from hauberk.spec.build import build, require_known
 from hauberk.threats.base import Box, Threat
-
-_KIND = re.compile(r"-?(l(inf|\d+(\.\d+)?)|affine|finite|rt|swaps)")
+from hauberk.threats.notation import is_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +28,9 @@ class Stage:
         share: below 1, go through the standing points from the one nearest to the decision boundary
             on, in portions of this share of them, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
-        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or all but some,
-            ``("-l1",)``; all by default.
+        threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or traits,
+            ``("ball",)`` (:class:`hauberk.threats.Trait`), or all but some, ``("-l1",)``; all by
+            default.
     """
 
     attack: Method
@@ -57,9 +56,9 @@ class Stage:
 
     def fits(self, threat: Threat) -> bool:
         """Whether the stage is for such a threat."""
-        kind = threat.kind
-        return f"-{kind}" not in self.threats and (
-            kind in self.threats or all(word.startswith("-") for word in self.threats)
+        words = {threat.kind, *(trait.value for trait in threat.traits)}
+        return not any(f"-{word}" in self.threats for word in words) and (
+            not words.isdisjoint(self.threats) or all(w.startswith("-") for w in self.threats)
         )
 
     def passes(self, classes: int = 10) -> float:
@@ -278,10 +277,10 @@ def _kinds(where: str, given: object) -> object:
     """Kinds of threat, of which one may stand for a list of one."""
     kinds = given if isinstance(given, list | dict) else [given]
     for kind in kinds if isinstance(kinds, list) else []:
-        if not _KIND.fullmatch(str(kind)):
+        if not is_kind(str(kind).removeprefix("-")):
             raise InputError(
                 f"{where}: threats has '{kind}': name kinds of threat such as l1, linf or rt, "
-                "or with a minus those that the stage is not for"
+                "or traits such as ball, or with a minus those that the stage is not for"
             )
     return kinds
 

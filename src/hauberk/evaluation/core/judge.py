@@ -14,9 +14,7 @@ from torch import Tensor
 
 from hauberk.maths.losses import margin
 from hauberk.maths.rows import Rows
-from hauberk.threats.affine import Affine
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.finite import FiniteSet
 from hauberk.victims.victim import Victim
 
 NUMBERS = 2**21
@@ -71,8 +69,7 @@ def measure(
     threat: Threat, x0: Tensor, x: Tensor, box: Box, witness: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Who is allowed, and how far away, ``(B,)`` each, in parts of bounded memory."""
-    inner = threat.a if isinstance(threat, Affine) else threat
-    each = x0[:1].numel() * (inner.members if isinstance(inner, FiniteSet) else 1)
+    each = x0[:1].numel() * threat.copies
     parts = max(1, min(len(x), -(-len(x) * each // NUMBERS)))
     own: Sequence[Tensor | None] = [None] * parts
     if witness is not None:
