@@ -1,7 +1,7 @@
 """AMPGD: train on a weighted mixture of several threats, the weights learnt for each example."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 
 import torch
@@ -17,7 +17,8 @@ from hauberk.objectives.combined import Weighing
 from hauberk.objectives.minmax import MinMax
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.each import Each, EachRegion
+from hauberk.threats.each import Each
+from hauberk.threats.region import CompoundRegion
 from hauberk.train.strategies.adversarial import Adversarial
 from hauberk.train.strategies.base import Batch, Loss, Tables
 
@@ -175,9 +176,6 @@ class SideBySide(PGD):
     shares: tuple[float, ...] = ()
 
     def start(self, problem: Problem) -> State:
-        region = problem.region
-        assert isinstance(region, EachRegion)
-        # Steps are given in the parts' sizes: those are what to scale.
-        units = region.sizes * region.sizes.new_tensor(self.shares)
-        problem.region = replace(region, sizes=units)
+        region = CompoundRegion.require(problem.region, self)
+        problem.region = region.with_step_shares(self.shares)
         return super().start(problem)

@@ -1,12 +1,9 @@
 """The attacks inside a training, where a strategy is not given its own."""
 
-from math import inf
-
 from hauberk.attacks import APGD, MSD, PGD, RandomSearch
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
-from hauberk.threats.ball import Ball
-from hauberk.threats.base import Threat
+from hauberk.threats.base import Threat, Trait
 
 
 def usual_attack(threat: Threat, steps: int | None = None) -> Attack:
@@ -35,16 +32,14 @@ def usual_attack(threat: Threat, steps: int | None = None) -> Attack:
         >>> type(attack).__name__, attack.steps
         ('PGD', 10)
     """
-    if threat.kind in ("rt", "swaps", "finite"):
+    if Trait.ENUMERABLE in threat.traits:
         return RandomSearch(loss="ce", samples=10)
-    if not isinstance(threat, Ball) and threat.kind != "affine":
+    if threat.traits & {Trait.EVALUATED, Trait.DISTANCE, Trait.SEVERAL}:
         raise InputError(f"no attack is usual on {threat}: name one, e.g. FastLPA(loss='ce')")
-    p = threat.p if isinstance(threat, Ball) else None
-    if p == 1:
+    if Trait.SPARSE in threat.traits:
         return MSD(steps=steps or 50, step_l1=min(1.0, 5 / steps) if steps else 1 / 12)
-    if p in (2, inf) and not steps:
-        return PGD(steps=100, step_share=1 / 20) if p == 2 else PGD(steps=50, step_share=1 / 30)
-    return PGD(steps=steps or 40)
+    published = {"l2": PGD(steps=100, step_share=1 / 20), "linf": PGD(steps=50, step_share=1 / 30)}
+    return PGD(steps=steps) if steps else published.get(threat.kind, PGD(steps=40))
 
 
 def apgd_or_usual(threat: Threat, steps: int) -> Attack:
@@ -55,7 +50,7 @@ def apgd_or_usual(threat: Threat, steps: int) -> Attack:
         >>> [type(apgd_or_usual(t, 10)).__name__ for t in (hb.L2(1), hb.L1(5))]
         ['APGD', 'MSD']
     """
-    if isinstance(threat, Ball) and threat.p > 1:
+    if Trait.BALL in threat.traits and not threat.traits & {Trait.SPARSE, Trait.DISCRETE}:
         return APGD(loss="ce", steps=steps)
     return usual_attack(threat, steps)
 
