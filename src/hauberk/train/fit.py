@@ -33,15 +33,15 @@ def with_keywords(
 ) -> Callable[[Callable[[nn.Module, Data, Strategy, Options], Trained]], Fit[P]]:
     """Give a function the fields of ``options`` as keywords, checked and documented."""
     kind: Any = options
-    known = {entry.name: entry for entry in fields(kind)}
+    entries = {entry.name: entry for entry in fields(kind)}
 
     def decorate(train: Callable[[nn.Module, Data, Strategy, Options], Trained]) -> Fit[P]:
         @wraps(train)
         def fit(
             model: nn.Module, data: Data, strategy: Strategy, *args: P.args, **kwargs: P.kwargs
         ) -> Trained:
-            for name in kwargs.keys() - known.keys():
-                near = difflib.get_close_matches(name, known, n=1) or ["help(hauberk.train.fit)"]
+            for name in kwargs.keys() - entries.keys():
+                near = difflib.get_close_matches(name, entries, n=1) or ["help(hauberk.train.fit)"]
                 raise TypeError(f"fit() has no keyword {name!r}: see {near[0]}")
             return train(model, data, strategy, options(*args, **kwargs))
 
@@ -52,7 +52,7 @@ def with_keywords(
         )
         bullets = [
             fill(f"{k}: {described(v)}.", 100, initial_indent=4 * " ", subsequent_indent=8 * " ")
-            for k, v in known.items()
+            for k, v in entries.items()
         ]
         head, _, raises = inspect.cleandoc(train.__doc__ or "").partition("\n\nRaises:")
         head += "" if "\nArgs:" in head else "\n\nArgs:"

@@ -1,4 +1,4 @@
-"""Random crops and flips that hang on (seed, epoch, example) alone."""
+"""Random crops and flips that depend on (seed, epoch, example) alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,15 @@ _STREAM = 31
 class Augmentation:
     """How training images (B, C, H, W) are varied.
 
-    Attributes:
-        pad: a random window of the image padded with zeros by so many pixels; 0 for none.
-        flip: mirror left and right with probability one half.
+    Args:
+        pad: A random window of the image padded with zeros by so many pixels; 0 for none.
+        flip: Mirror left and right with probability one half.
+
+    Example:
+        >>> augmentation = Augmentation.of(["pad-crop:2", "flip"])
+        >>> x, ids = torch.rand(3, 1, 8, 8), torch.arange(3)
+        >>> augmentation(x, ids, seed=0, epoch=1, box=Box()).shape
+        torch.Size([3, 1, 8, 8])
     """
 
     pad: int = 0

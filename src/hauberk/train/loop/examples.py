@@ -20,8 +20,14 @@ Data = Dataset | tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples on the CPU, ``x`` (N, ...) in the model's dtype, ``y`` (N,), ``ids`` (N,) for the
-    user."""
+    """Examples on the CPU.
+
+    Args:
+        x: Inputs ``(N, ...)`` in the model's dtype.
+        y: Labels ``(N,)``.
+        ids: Ids ``(N,)`` by which the user names them.
+        name: That of the data set.
+    """
 
     x: Tensor
     y: Tensor

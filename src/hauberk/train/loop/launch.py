@@ -26,7 +26,7 @@ except BaseException as error:
         sys.exit(1)
     raise
 """
-"""torchrun without its own report of a process that ends with an error: it has told already."""
+"""torchrun without its own report of a process that failed, which has printed its error."""
 
 
 def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
@@ -45,7 +45,7 @@ def launch(arguments: Sequence[str], devices: int, nodes: int = 1) -> int:
         env = {**os.environ, ERRORS: folder}
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
         command = [sys.executable, "-c", _TORCHRUN, "--standalone", f"--nproc-per-node={devices}"]
-        # Nothing is ever written to this pipe: its end tells that this process has ended.
+        # Nothing is ever written to this pipe: it ends when this process does.
         process = subprocess.Popen([*command, *arguments], env=env, stdin=subprocess.PIPE)
         try:
             code = process.wait()

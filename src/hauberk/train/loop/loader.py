@@ -1,4 +1,4 @@
-"""Minibatches from tensors: on the device if they fit, in an order that hangs on the epoch."""
+"""Minibatches from tensors: on the device if they fit, in an order of each epoch's own."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,26 @@ _STREAM = 37
 
 
 class Loader:
-    """Training examples ``images`` (N, ...), ``labels`` (N,), dealt out in minibatches.
+    """Training examples in minibatches, in an order that depends on the seed and the epoch alone.
 
     Nothing is dropped: the last minibatch of an epoch may be smaller. If one example is left over,
     the last minibatch takes it in, for batch normalisation has no statistics of one example.
+
+    Args:
+        images: Inputs ``(N, ...)``.
+        labels: ``(N,)``.
+        minibatch: Examples per minibatch.
+        augmentation: How the inputs are varied.
+        box: Valid range of the inputs.
+        seed: Seed of the order and of the augmentation.
+        device: Where minibatches are needed; the examples are kept there if they fit.
+        channels_last: Whether images are laid out in that memory format.
+
+    Example:
+        >>> x, y = torch.rand(7, 4), torch.zeros(7, dtype=torch.int64)
+        >>> loader = Loader(x, y, 3, Augmentation(), Box(), 0, torch.device("cpu"))
+        >>> [len(loader.rows(epoch=0, index=i)) for i in range(loader.steps)]
+        [3, 4]
     """
 
     def __init__(

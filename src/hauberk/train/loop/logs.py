@@ -1,4 +1,4 @@
-"""What a training adds up over an epoch, and tells while it runs."""
+"""What a training adds up over an epoch, and reports while it runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,24 @@ class TrainingProgress:
 
 
 class Tally:
-    """Sums over the minibatches of an epoch; tensors stay on the device until they are read."""
+    """Sums over the minibatches of an epoch; tensors stay on the device until they are read.
+
+    Args:
+        device: Where the sums are kept.
+
+    Attributes:
+        forwards: Forward passes of the epoch so far.
+        backwards: Backward passes, likewise.
+        seconds: Time of its optimiser steps so far.
+        attacking: Time of their attacks.
+
+    Example:
+        >>> tally = Tally(torch.device("cpu"))
+        >>> tally.add("loss", 1.0, count=3)
+        >>> tally.add("loss", 2.0, count=1)
+        >>> means([tally.state()])
+        {'loss': 1.25}
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -49,7 +66,7 @@ class Tally:
         self._counts[name] = self._counts.get(name, 0) + count
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain numbers; one look at the device."""
+        """Everything as plain numbers; waits once for the device."""
         sums = torch.stack(list(self._sums.values())).tolist() if self._sums else []
         return {
             "sums": dict(zip(self._sums, sums, strict=True)),
@@ -61,7 +78,7 @@ class Tally:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` told."""
+        """Continue from what :meth:`state` gave."""
         self._sums = {
             k: torch.tensor(v, dtype=self._dtype, device=self._device)
             for k, v in state["sums"].items()

@@ -17,7 +17,7 @@ class Natural:
     """A twin of the model that trains on the clean minibatches, from the same weights each epoch.
 
     At the end of an epoch every parameter has moved by ``a`` in adversarial training and by ``n``
-    in natural training, and goes where it was, plus::
+    in natural training, and is set to where it was, plus::
 
         (1 - share) a + share max(0, cos(a, n)) n
 
@@ -25,8 +25,14 @@ class Natural:
 
     Source: Jiang & Singh 2024 (RAMP), gradient projection; their share is 0.5.
 
+    Args:
+        model: The model in adversarial training.
+        share: That of natural training, in (0, 1].
+        make: Makes the optimiser of a model.
+
     Attributes:
-        twin: the model in natural training; optimiser: its own.
+        twin: The model in natural training.
+        optimiser: That of the twin.
 
     Raises:
         InputError: for a model that cannot be copied.
@@ -62,7 +68,7 @@ class Natural:
 
     @torch.no_grad()
     def mix(self, model: nn.Module) -> None:
-        """End an epoch: both models go on from the mixture."""
+        """End an epoch: both models continue from the mixture."""
         clean = _mixed(self.twin)
         for name, value in _mixed(model).items():
             old = self._before[name]
@@ -81,7 +87,7 @@ class Natural:
         }
 
     def restore(self, found: dict[str, Any]) -> None:
-        """Go on from what a checkpoint kept."""
+        """Continue from what :meth:`state` gave."""
         self.twin.load_state_dict(found["twin"])
         self.optimiser.load_state_dict(found["optimiser"])
         for name, value in found["before"].items():

@@ -20,7 +20,24 @@ def make_optimiser(
     weight_decay: float = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """``adam``, ``sgd``, or what a function of the parameters returns; `InputError` otherwise."""
+    """An optimiser by name, or what a function of the parameters returns.
+
+    Args:
+        which: ``adam``, ``sgd``, or a function of the list of parameters.
+        parameters: Those of the model; the ones that need a gradient are trained.
+        learning_rate: That of the first step.
+        momentum: Of sgd.
+        weight_decay: Of adam and sgd.
+        nesterov: Nesterov's momentum, of sgd.
+
+    Raises:
+        InputError: for an unknown name, for a function that returns something else, and if there is
+            nothing to train.
+
+    Example:
+        >>> type(make_optimiser("sgd", nn.Linear(2, 1).parameters(), 0.1)).__name__
+        'SGD'
+    """
     trained = [p for p in parameters if p.requires_grad]
     if not trained:
         raise InputError(

@@ -21,9 +21,19 @@ PREFIXES = ("valid_", "seconds_")
 class PassCounter:
     """Counts the examples that go through the model a strategy is given.
 
+    Args:
+        model: Its passes are counted.
+
     Attributes:
-        forwards: examples so far; backwards: those with the gradient on, which a loss goes back
-            through.
+        forwards: Examples so far.
+        backwards: Those of them with the gradient on, which a loss is differentiated through.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> passes = PassCounter(layer)
+        >>> _ = layer(torch.rand(3, 2))
+        >>> passes.forwards, passes.backwards
+        (3, 3)
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,8 +44,8 @@ class PassCounter:
         """Begin a batch."""
         self.forwards = self.backwards = 0
 
-    def _count(self, model: nn.Module, args: tuple[Any, ...], words: dict[str, Any]) -> None:
-        inputs = (a for a in (*args, *words.values()) if isinstance(a, Tensor) and a.dim())
+    def _count(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        inputs = (a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.dim())
         many = next(map(len, inputs), 0)
         self.forwards += many
         self.backwards += many if torch.is_grad_enabled() else 0

@@ -2,7 +2,7 @@
 
 Every process holds a share of each global minibatch. Gradients, running statistics and losses are
 averaged by one sum over the processes after the backward pass, weighted by their counts, so that
-several processes walk the path of one.
+several processes train as one would.
 """
 
 import hashlib
@@ -24,9 +24,17 @@ from hauberk.train.loop.victim import TrainVictim
 class Processes:
     """The processes that train together; one alone unless torchrun began them.
 
+    Args:
+        device: Where to train; None for the model's own device.
+        devices: Processes on each machine.
+        nodes: Machines.
+        precision: ``32-true`` or ``bf16-mixed``.
+        home: The device of the model.
+
     Attributes:
-        rank, world: number of this process, and how many there are.
-        device: where this process computes.
+        rank: Number of this process, from 0.
+        world: How many there are.
+        device: Where this process computes.
     """
 
     def __init__(
@@ -43,10 +51,10 @@ class Processes:
         else:
             from lightning_fabric.strategies.ddp import DDPStrategy
 
-            # Its own averaging is kept off: it knows no uneven shares, no second forward pass and
-            # no process without examples. Nor may a forward pass wait for other processes.
-            known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-            newer = "forward_sync_buffers" in known
+            # Its own averaging is kept off: it cannot take uneven shares, a second forward pass
+            # or a process without examples. Nor may a forward pass wait for other processes.
+            parameters = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+            newer = "forward_sync_buffers" in parameters
             quiet: Any = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
             self.fabric = Fabric(
                 accelerator=wanted.type, devices=world // nodes, num_nodes=nodes,
@@ -145,8 +153,8 @@ class Processes:
 
 def seed_step(seed: int, step: int, rank: int) -> None:
     """Random numbers of the model itself (dropout) depend on seed, step and process alone."""
-    told = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=7).digest()
-    torch.manual_seed(int.from_bytes(told, "little"))
+    digest = hashlib.blake2b(f"{seed} {step} {rank}".encode(), digest_size=7).digest()
+    torch.manual_seed(int.from_bytes(digest, "little"))
 
 
 def _device(name: str | torch.device) -> torch.device:

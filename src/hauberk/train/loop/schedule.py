@@ -15,11 +15,18 @@ Schedule: TypeAlias = Points | tuple[str, Points] | None
 
 @dataclass(frozen=True)
 class Rates:
-    """The rate of every step.
+    """The learning rate of every step.
 
-    Attributes:
+    Args:
+        base: The rate before any factor.
         kind: ``constant``; ``linear``, pieces between ``(epoch, rate)``; ``steps`` or ``epochs``,
             a factor from each of those on, all of them multiplied.
+        points: The pairs.
+
+    Example:
+        >>> rates = Rates.of(("epochs", [(2, 0.1)]), base=0.5)
+        >>> rates.at(step=10, steps_per_epoch=10), rates.at(step=20, steps_per_epoch=10)
+        (0.5, 0.05)
     """
 
     base: float

@@ -228,7 +228,7 @@ class Trainer:
         weight = len(mine) / len(rows)
         value = self.processes.average(self.model, value, weight)
         self.nonfinite.note(self.step, value)
-        if self.processes.rank == 0:  # the mean over all is known to each
+        if self.processes.rank == 0:  # every process has the mean over all
             self.tally.add("loss", value, len(rows))
         self.move(self.model, self.optimiser)
         self.ema.update()
@@ -312,7 +312,7 @@ class Trainer:
 def examples_of(
     model: nn.Module, data: Data, strategy: Strategy, options: Options
 ) -> tuple[Examples, Examples]:
-    """The examples to train and to validate on, once nothing speaks against training on them.
+    """The examples to train and to validate on, once they can be trained on.
 
     Raises:
         InputError: for model, data, strategy or options that do not go together.

@@ -30,12 +30,16 @@ FARTHEST = 1.05
 
 @dataclass
 class ValidationSet:
-    """Held-out examples ``x`` (B, ...), ``y`` (B,), numbered ``ids``, before a model in training.
+    """Held-out examples and the model in training; attacks start at the same points each time.
 
-    Attacks begin at the same random points each time.
-
-    Attributes:
-        steps: of the attacks.
+    Args:
+        victim: The model.
+        x: Inputs ``(B, ...)``.
+        y: Labels ``(B,)``.
+        ids: Numbers of the examples ``(B,)``.
+        threats: Those of the strategy.
+        steps: Of the attacks.
+        box: Valid range of the inputs.
     """
 
     victim: Victim
@@ -78,9 +82,9 @@ class ValidationSet:
     def margins(self) -> Tensor:
         """Least margin over the threats, each in units of its radius, (B,) float64.
 
-        0 where the model is wrong; ``FARTHEST`` where AN-PGD found nothing so near. Of one threat,
-        what Ding et al. 2020, appendix C, choose checkpoints by. Upper bounds, within 2% on linear
-        models in a wide box and 4% in l1 where the box binds.
+        0 where the model is wrong; ``FARTHEST`` where AN-PGD found nothing so near. With one threat
+        it is the measure by which Ding et al. 2020, appendix C, choose checkpoints. Upper bounds,
+        within 2% on linear models in a wide box and 4% in l1 where the box binds.
         """
         found = torch.where(self.right, FARTHEST, 0.0).double()
         for threat in _parts(self.threats).values() if len(self.alive) else ():
@@ -170,7 +174,7 @@ def most_passes(threats: Sequence[Threat], steps: int, select: str) -> int:
 
 
 def count(flags: dict[str, Tensor]) -> dict[str, int]:
-    """How many are true under each name; one look at the device."""
+    """How many are true under each name; waits once for the device."""
     if not flags:
         return {}
     sums = torch.stack([f.sum() for f in flags.values()]).tolist()

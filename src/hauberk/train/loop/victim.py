@@ -14,9 +14,21 @@ from hauberk.victims.victim import Victim
 class TrainVictim(Victim):
     """A victim that adds up the seconds that attacks hold it.
 
+    Args:
+        model: The model in training.
+        batch_size: Most examples of one pass; None for as many as fit.
+        autocast: Device type to run in bfloat16 on; None for the model's own precision.
+
     Attributes:
-        seconds: time inside :meth:`held` so far; on a GPU work still queued at the end is missed.
-        autocast: device type to run in bfloat16 on; None for the model's own precision.
+        seconds: Time inside :meth:`held` so far; on a GPU work still queued at the end is missed.
+
+    Example:
+        >>> from hauberk.models import MLP
+        >>> victim = TrainVictim(MLP((4, 2)))
+        >>> with victim.held():
+        ...     shape = victim.predict(torch.rand(3, 4)).shape
+        >>> shape, victim.seconds > 0
+        (torch.Size([3, 2]), True)
     """
 
     def __init__(

@@ -38,8 +38,8 @@ class AMPGD(Adversarial):
         maximise over w, delta_1 .. delta_K   sum_i w_i CE(x + delta_i) - gamma / 2 |w - 1/K|^2
 
     Then the model trains on ``sum_i w_i CE(x + delta_i)`` at the last weights and the perturbations
-    of largest mean loss. An example costs R K passes each way, K forwards more, and K each way of
-    the training loss. Table: ``w`` (N, K).
+    of largest mean loss. An example costs R K forward and R K backward passes, K forwards
+    more, and K forwards and K backwards of the training loss. Table: ``w`` (N, K).
 
     The paper gives neither R, beta and gamma nor the steps. Here: R and the step shares are near
     those of Maini et al. on MNIST, beta is that of the paper's attacks, and at ``gamma=1`` a threat

@@ -154,7 +154,7 @@ class Strategy(ABC):
 
 
 def cross_entropy(batch: Batch, x: Tensor, **logs: Tensor) -> Loss:
-    """Mean cross-entropy of the model in train mode at ``x``, one pass each way per example."""
+    """Mean cross-entropy in train mode at ``x``: one forward and one backward pass an example."""
     value = F.cross_entropy(batch.model(x), batch.y)
     return Loss(value, logs, forwards=len(x), backwards=len(x))
 
