@@ -25,7 +25,6 @@ TO_DO = (
     "hauberk.maths",
     "hauberk.solvers",
     "hauberk.threats",
-    "hauberk.train",
 )  # fmt: skip
 
 

@@ -27,7 +27,35 @@ class MSDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MSD(Attack):
+class MSDSteps:
+    """The steps of multi steepest descent, for the attack and for training with it.
+
+    Args:
+        step_linf: Step size in linf balls, relative to the radius; as published for MNIST.
+        step_l2: The same in l2 balls.
+        step_l1: The same in l1 balls.
+        step_other: The same in other balls.
+        k: In l1, a step moves a random number of coordinates from this range (ends included), the
+            same amount each, anew at every step; those at the edge of the box are left out. The
+            range is for images of 784 features: give a smaller one for few features.
+        ranking: ``loss`` runs the candidates through the model; ``first_order`` compares the inner
+            products of their moves with the gradient instead, at no cost.
+
+    Example:
+        >>> MSDSteps(step_linf=0.1, k=(1, 3)).k
+        (1, 3)
+    """
+
+    step_linf: float = 0.01 / 0.3
+    step_l2: float = 0.1 / 2.0
+    step_l1: float = 0.8 / 10.0
+    step_other: float = 0.1 / 2.0
+    k: tuple[int, int] = (5, 20)
+    ranking: Literal["loss", "first_order"] = "loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSD(MSDSteps, Attack):
     """Multi steepest descent (Maini, Wong & Kolter 2020, Algorithm 1) over any union of balls.
 
     Every step makes one candidate for each ball, the projected steepest step of that ball from the
@@ -45,23 +73,11 @@ class MSD(Attack):
 
     Args:
         loss: cross-entropy by default, as published.
-        step_linf, step_l2, step_l1, step_other: step sizes relative to the radius.
-        k: in l1, a step moves a random number of coordinates from this range (ends included), the
-            same amount each, anew at every step; those at the edge of the box are left out. The
-            range is for images of 784 features: give a smaller one for few features.
-        ranking: ``loss`` runs the candidates through the model; ``first_order`` compares the inner
-            products of their moves with the gradient instead, at no cost.
         zero_start: whether the first restart starts from the clean input; at random otherwise.
     """
 
     loss: object = "ce"
     steps: int = 100
-    step_linf: float = 0.01 / 0.3
-    step_l2: float = 0.1 / 2.0
-    step_l1: float = 0.8 / 10.0
-    step_other: float = 0.1 / 2.0
-    k: tuple[int, int] = (5, 20)
-    ranking: Literal["loss", "first_order"] = "loss"
     zero_start: bool = True
 
     def __post_init__(self) -> None:
