@@ -1,4 +1,4 @@
-"""``hauberk radius`` and ``hauberk patterns`` as a user meets them: words, files, exit codes."""
+"""``hauberk radius`` as a user meets it: words, files, exit codes."""
 
 import csv
 import json
@@ -8,48 +8,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import hauberk as hb
 from hauberk.cli.main import ABOUT, main
 from hauberk.data import load_data
 
-NET = """
-from torch import nn
-
-def make():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-"""
-
-
-@pytest.fixture(scope="module")
-def trained():
-    """A linear model of the embedded digits."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    data = load_data("digits:train")
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
-    for _ in range(60):
-        loss = nn.functional.cross_entropy(model(data.images), data.labels)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return model.requires_grad_(False)
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch, trained):
-    """An empty directory with a model of the user's own."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.py").write_text(NET)
-    save_file(trained.state_dict(), tmp_path / "net.safetensors")
-    return tmp_path
-
-
 MODEL = ["--model", "net.py:make", "--weights", "net.safetensors"]
 DATA = ["--data", "digits:test", "--limit", "12"]
 RADIUS = ["radius", *MODEL, *DATA, "--solver", "fab", "--budget", "120"]
-PATTERNS = ["patterns", *MODEL, *DATA]
 
 
 def rows_of(path):
@@ -188,38 +154,6 @@ def test_bad_input_is_one_line_and_exit_code_2(place, capsys, words, message):
     assert message in error
     assert error.count("\n") == 1
     assert "Traceback" not in error
-
-
-def test_patterns_draw_and_compare(place, capsys):
-    words = ["--solver", "fab", "--solver", "ddn", "--budget", "60"]
-    words += ["--eps", "l2:4", "--eps", "linf:0.6", "--out", "runs/p"]
-    assert main([*PATTERNS, *words]) == 0
-    shown = capsys.readouterr().out
-    for word in ("sparsity", "fab l2", "fab linf", "ddn l2", "apgd margin l2", "least distance"):
-        assert word in shown
-    assert "ddn linf" not in shown
-    assert max(map(len, shown.splitlines())) <= 80
-    for name in ("radii.png", "sparsity_loss.png", "patterns.json"):
-        assert (place / "runs/p" / name).exists()
-        assert f"runs/p/{name}" in shown
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "--out"),
-        (["--out", "p", "--solver", "magic"], "choose one of"),
-        (["--out", "p", "--solver", "ddn", "--eps", "linf:0.3"], "measures in none of linf"),
-        (["--out", "p", "--eps", "l0:3"], "one size each"),
-        (["--out", "p", "--eps", "l2:1", "--eps", "l2:2"], "one size each"),
-        (["--out", "p", "--solver", "fab", "--budget", "1"], "too small"),
-    ],
-)
-def test_bad_patterns_are_one_line_and_exit_code_2(place, capsys, words, message):
-    assert main([*PATTERNS, *words]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
 
 
 def test_help_names_the_commands(capsys):

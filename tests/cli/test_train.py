@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 import hauberk as hb
 from hauberk import train as strategies
-from hauberk.attacks import APGD, PGD
 from hauberk.cli.main import ABOUT, main
 from hauberk.cli.strategy import NAMES, strategy_of
 from hauberk.cli.train import schedule_of
@@ -257,23 +256,6 @@ def test_strategies_and_optimisers_of_the_users_own(place):
     assert isinstance(strategy_of("net.py:plain"), strategies.Standard)
     assert str(strategy_of("net.py:ours", ["l2:1"]).threat) == "l2:1"
     assert strategy_of({"name": "net.py:ours", "steps": 7}, (), ["steps=5"]).steps == 5
-
-
-def test_fields_are_read_as_their_types():
-    balls = ["linf:0.1", "l2:1"]
-    one = strategy_of("MAX", balls, ["attacks={attack: APGD, steps: 3, loss: ce}"])
-    assert one.attacks == APGD(steps=3, loss="ce")
-    each = strategy_of({"name": "avg", "attacks": {"l2": {"attack": "PGD", "steps": 3}}}, balls)
-    assert each.attacks == {"l2": PGD(steps=3)}
-    assert strategy_of("random_norm", balls, ["per=example"]).per == "example"
-    assert strategy_of("msd", balls, ["k=[2, 3]"]).k == (2, 3)
-    assert strategy_of("ampgd", balls, ["gamma=inf", "random_start=false"]).gamma == float("inf")
-    assert strategy_of("ampgd", balls, ["beta=1/40"]).beta == 1 / 40
-    assert strategy_of("ampgd", balls, ["share_moved=0.5"]).share_moved == 0.5
-    assert strategy_of("ampgd", balls, ["share_moved=[1e-2, 1/2]"]).share_moved == (0.01, 0.5)
-    assert strategy_of("eat", ["linf:0.1|l1:1"], ["steps=3"]).steps == 3
-    assert strategy_of({"name": "single", "threat": "l2:1"}).threat == hb.L2(1)
-    assert strategy_of("mma", ["l2:6"]) == strategy_of("mma", d_max="l2:6")
 
 
 def test_schedules():

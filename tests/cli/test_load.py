@@ -1,0 +1,54 @@
+"""Models and data that the options name."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pytest
+
+from hauberk.cli.load import NamedModel, named_models, recorded, require_out
+from hauberk.cli.options import DataOptions, ModelsOptions
+from hauberk.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both(ModelsOptions, DataOptions):
+    def run(self):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no model"),
+        ({"model": ["a.py:f", "b.py:f"], "weights": ["a.pt"]}, "2 models but 1 weights"),
+        ({"model": ["a.py:f"], "name": ["a", "b"]}, "1 models but 2 names"),
+        ({"model": ["a.py:f", "b.py:f"], "name": ["a", "a"]}, "of its own"),
+        ({"model": ["a.py:f"], "weights": ["gone.pt"]}, "no such file"),
+    ],
+)
+def test_models_weights_and_names_belong_together(options, message):
+    with pytest.raises(InputError, match=message):
+        named_models(Both(**options))
+
+
+def test_what_a_manifest_records(tmp_path):
+    file = tmp_path / "a.pt"
+    file.write_bytes(b"weights")
+    options = Both(
+        model=["a.py:f", "b.py:f"], weights=[str(file), "none"], data="digits:test", limit=3,
+        argv=("minmax", "--limit", "3"),
+    )  # fmt: skip
+    named = named_models(options)
+    assert named == [NamedModel("a.py:f", str(file)), NamedModel("b.py:f", None)]
+    facts = recorded(named, options)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert facts["weights_sha256"] == [digest, None]
+    assert (facts["data"], facts["limit"], facts["offset"]) == ("digits:test", 3, 0)
+    assert facts["command"] == ["hauberk", "minmax", "--limit", "3"]
+    assert recorded(named[0], options)["model"] == "a.py:f"
+
+
+def test_resume_needs_a_folder():
+    require_out(resume=True, out="runs/a")
+    with pytest.raises(InputError, match="--out"):
+        require_out(resume=True, out=None)
