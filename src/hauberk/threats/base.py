@@ -106,6 +106,9 @@ class Threat(ABC):
     def __str__(self) -> str:
         """The threat's notation, e.g. ``linf:8/255``; :func:`hauberk.threat` reads it back."""
 
+    def __repr__(self) -> str:
+        return f"threat({str(self)!r})"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Threat) and str(self) == str(other)
 
