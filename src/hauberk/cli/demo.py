@@ -10,7 +10,7 @@ OUT = "runs/demo"
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand(OutOptions):
-    """Train and compare two small models on embedded data, in ``runs/demo`` if not told where."""
+    """Train and compare two small models on embedded data, in ``runs/demo`` without ``--out``."""
 
     def run(self) -> int:
         from hauberk.demo import run

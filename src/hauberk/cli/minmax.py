@@ -175,9 +175,9 @@ class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
             passes, seconds = passes + own, seconds + own * trial.seconds * n
             classes.append(trial.classes)
         if len(set(classes)) > 1:
-            told = ", ".join(f"{name} {count}" for name, count in zip(names, classes, strict=True))
+            each = ", ".join(f"{name} {count}" for name, count in zip(names, classes, strict=True))
             raise InputError(
-                f"the models differ in their number of classes ({told}): choose others"
+                f"the models differ in their number of classes ({each}): choose others"
             )
         many = len(models) * max(1, len(transforms)) * balls
         whole = self.all_steps or any(transform.random for transform in transforms)

@@ -103,7 +103,7 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         if self.dry_run:
             return self.print_cost(model, data, held, strategy, keywords)
         facts = recorded(named, self)
-        # Lines for people go where the progress is not in the way, and into a pipe if there is one.
+        # Lines for people must not disturb the progress; a pipe gets them.
         stream = None if sys.stdout.isatty() else sys.stdout
         with shown() as progress:
             found = _fit(
@@ -319,7 +319,7 @@ def _passes(record: Mapping[str, Any]) -> int:
 
 
 def _hush() -> None:
-    """Keep fabric from telling on stderr how it starts."""
+    """Keep fabric from writing to stderr how it starts."""
     import logging
 
     import lightning_fabric  # noqa: F401  # it sets the level when it is imported

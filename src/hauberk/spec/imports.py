@@ -15,12 +15,22 @@ from hauberk.errors import InputError
 
 
 def import_object(spec: str, what: str, known: str = "") -> object:
-    """The object that `spec` names; `what` ("model", "data") and `known` go into the messages.
+    """The object that a text names.
 
-    The current directory is importable, as it is under `python -m`, and so is the folder of a
-    file; both stay so, for imports that the code puts off.
+    The current directory is importable, as it is under ``python -m``, and so is the folder of a
+    file; both stay so, for imports that the code makes later.
 
-    Raises `InputError` if the module or the attribute is missing, or if importing fails.
+    Args:
+        spec: ``pkg.module:attr`` or ``path/to/file.py:attr``; the attribute may have dots.
+        what: what the object is for error messages, such as ``model``.
+        known: what else could have been written, for error messages.
+
+    Raises:
+        InputError: if the module or the attribute is missing, or if importing fails.
+
+    Example:
+        >>> import_object("math:floor", "function")
+        <built-in function floor>
     """
     target, _, attribute = spec.rpartition(":")
     if not target or not attribute:
@@ -46,7 +56,20 @@ def import_object(spec: str, what: str, known: str = "") -> object:
 
 
 def call(factory: object, spec: str, what: str) -> object:
-    """`factory()`; `InputError` if it is not callable, needs arguments or fails."""
+    """What a function without arguments returns.
+
+    Args:
+        factory: the function.
+        spec: the text that named it, for error messages.
+        what: what it returns for error messages, such as ``model``.
+
+    Raises:
+        InputError: if it cannot be called, needs arguments or fails.
+
+    Example:
+        >>> call(dict, "builtins:dict", "data")
+        {}
+    """
     if not callable(factory):
         raise InputError(
             f"{what} {spec!r} is a {type(factory).__name__}, which cannot be called: "
@@ -59,7 +82,7 @@ def call(factory: object, spec: str, what: str) -> object:
             f"{what} {spec!r} cannot be called without arguments ({error}): "
             f"name a function without arguments that returns the {what}"
         ) from error
-    except ValueError:  # a builtin without a signature: calling it will tell
+    except ValueError:  # a builtin without a signature
         pass
     try:
         return factory()
@@ -68,7 +91,16 @@ def call(factory: object, spec: str, what: str) -> object:
 
 
 def one_line(error: BaseException, place: bool = False) -> str:
-    """The error as one short line, with the place where it was raised if asked for."""
+    """An error as one line of at most some 200 characters.
+
+    Args:
+        error: the error.
+        place: add the file and line where it was raised.
+
+    Example:
+        >>> one_line(ValueError("two\\nlines"))
+        'ValueError: two lines'
+    """
     text = " ".join(str(error).split())
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if len(text) > 200:
