@@ -207,7 +207,7 @@ STRATEGIES: dict[str, Any] = {
     "ampgd": lambda: train.AMPGD(THREE, steps=3, gamma=1.0, random_start=False),
     "mma": lambda: train.MMA(hb.L2(0.6), steps=3, bisections=3),
     "mma-linf": lambda: train.MMA(hb.Linf(0.1), steps=3, bisections=3, objective="minimum"),
-    "mma-ddn": lambda: train.MMA(hb.L2(0.6), steps=3, inner="ddn"),
+    "mma-ddn": lambda: train.MMA(hb.L2(0.6), solver=solver_class("DDN")(steps=3, eps=0.15)),
     "omma": lambda: train.OMMA(hb.L1(2.0), steps=3, bisections=3),
     "trades": lambda: train.TRADES(hb.Linf(0.1), attack=SEEING),
     "trades-usual": lambda: train.TRADES(hb.L2(0.6), beta=1.0, grow=0.5),

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+import pytest
 import torch
 
+import hauberk as hb
 from hauberk import train
 from hauberk.cli.main import main
+from hauberk.cli.strategy import strategy_of
+from hauberk.solvers.ddn import DDN
 from hauberk.train import Loss, Strategy, named_strategies
 
 
@@ -38,3 +42,13 @@ def test_a_new_strategy_is_one_export(monkeypatch, tmp_path):
     assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
     config = (tmp_path / "run" / "config.json").read_text()
     assert '"LabelNoise"' in config
+
+
+def test_a_solver_is_read_from_words():
+    words = "solver={solver: ddn, steps: 5, eps: 1/4}"
+    strategy = strategy_of("mma", ["l2:1"], [words])
+    assert strategy == train.MMA(hb.L2(1), solver=DDN(steps=5, eps=0.25))
+    assert strategy.describe()["solver"]["steps"] == 5
+    for wrong in ("solver=ddn", "solver={steps: 5}", "solver={solver: dnn}"):
+        with pytest.raises(hb.InputError, match="solver"):
+            strategy_of("mma", ["l2:1"], [wrong])

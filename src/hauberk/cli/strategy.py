@@ -10,6 +10,8 @@ from hauberk.attacks import Attack
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.suites import Stage, read_row
+from hauberk.solvers import solver_class
+from hauberk.solvers.base import Solver
 from hauberk.spec.build import Reader, build, did_you_mean
 from hauberk.spec.imports import import_object, one_line
 from hauberk.spec.numbers import as_number
@@ -127,7 +129,8 @@ def _built(name: str, kind: type, values: dict[str, Any]) -> object:
             _attack,
             one="an attack, such as {attack: PGD, steps: 10}",
             several="attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}}",
-        )
+        ),
+        Solver: Reader(_solver, one="a solver, such as {solver: ddn, steps: 10}"),
     }
     return build(kind, values, f"strategy {name}", readers=readers)
 
@@ -171,3 +174,11 @@ def _attack(where: str, row: Mapping[str, object]) -> Method:
     if stage != Stage(attack=stage.attack):
         raise InputError(f"{where}: give settings of the attack alone, not those of a suite's row")
     return stage.attack
+
+
+def _solver(where: str, row: Mapping[str, object]) -> Solver:
+    name = row.get("solver")
+    if not isinstance(name, str):
+        raise InputError(f"{where}: name the solver, e.g. {{solver: ddn, steps: 10}}")
+    values = {word: value for word, value in row.items() if word != "solver"}
+    return build(solver_class(name), values, where)

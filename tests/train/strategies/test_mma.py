@@ -13,6 +13,7 @@ from hauberk.analysis.margins import margins, share_below
 from hauberk.models import MLP
 from hauberk.report.plots.margins import by_epoch, small_shares
 from hauberk.solvers.anpgd import ANPGD
+from hauberk.solvers.ddn import DDN
 from hauberk.threats import Box, Metric
 from hauberk.train.strategies.base import Batch
 from hauberk.train.strategies.mma import MMA, OMMA
@@ -121,13 +122,13 @@ def test_only_the_least_margin_counts_if_that_is_asked_for():
 def test_ddn_finds_the_same_margins_in_l2_and_no_other():
     model, (x, y) = linear(), data()
     true = true_margins(model, x, y, 2)
-    strategy = fine(2, 10.0, inner="ddn", steps=300)
+    strategy = fine(2, 10.0, solver=DDN(steps=300, eps=0.3))
     tables = strategy.begin(len(x), CPU)
     strategy.loss(batch(model, x, y), tables)
     right = true > 0
     torch.testing.assert_close(tables["eps"][right].double(), true[right], rtol=1e-2, atol=1e-3)
     with pytest.raises(hb.InputError, match="DDN does not measure"):
-        MMA(hb.Linf(0.1), inner="ddn")
+        MMA(hb.Linf(0.1), solver=DDN())
 
 
 def test_margins_that_are_kept_have_a_floor_and_rows_go_by_id():
@@ -218,7 +219,6 @@ def test_training_raises_the_margins_that_it_is_about():
         (lambda: MMA(hb.L2(1.0), eps_min=0.0), "eps_min"),
         (lambda: MMA(hb.L2(1.0), eps_max=0.5), "eps_max"),
         (lambda: MMA(hb.L2(1.0), clean=2.0), "clean"),
-        (lambda: MMA(hb.L2(1.0), inner="pgd"), "inner"),
         (lambda: MMA(hb.L2(1.0), objective="mean"), "objective"),
         (lambda: MMA(hb.L2(1.0), steps=0), "steps"),
         (lambda: MMA(hb.L2(1.0), bisections=-1), "bisections"),

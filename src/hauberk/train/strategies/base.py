@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hauberk.attacks.base import Attack
 from hauberk.engine.method import Job, Method, WarmStart
 from hauberk.engine.outcome import Outcome
 from hauberk.threats.base import Box, Threat
@@ -192,7 +191,7 @@ def grown(threat: Threat, share: float) -> Threat:
 def _plain(value: Any) -> Any:
     if isinstance(value, Threat):
         return str(value)
-    if isinstance(value, Attack):
+    if isinstance(value, Method):
         return value.describe()
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]

@@ -13,7 +13,6 @@ from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.base import Solver
-from hauberk.solvers.ddn import DDN
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
@@ -39,11 +38,12 @@ class MMA(Strategy):
         threat: A ball of radius d_max in lp, p >= 1, or the metric, with ``d_max``.
         d_max: Hinge threshold: margins beyond it are not raised further.
         clean: Weight of the clean cross-entropy of examples that the model gets right.
-        inner: ``anpgd``, or ``ddn`` (l2 only), which does not start from the last margin.
+        solver: The search for margins, such as ``hauberk.solvers.DDN(steps=10, eps=0.5)``; AN-PGD
+            with the numbers below if left out. AN-PGD alone starts from the last margins.
         objective: ``sum`` over the examples; ``minimum``: only the least margin of the batch (of
             each process's share of it) is raised, its term not divided by the size of the batch, in
             place of the others'.
-        steps: Of PGD or DDN: 10 as published for CIFAR-10; for MNIST 40.
+        steps: Of PGD: 10 as published for CIFAR-10; for MNIST 40.
         bisections: Of AN-PGD.
         eps_init: Margins assumed in the first epoch; None: d_max / 4, about as published.
         eps_min: Least margin that is written into the table, since PGD in a ball of radius 0 cannot
@@ -66,7 +66,7 @@ class MMA(Strategy):
     threat: Threat = field(kw_only=False)
     d_max: float | None = None
     clean: float = 1 / 3
-    inner: Literal["anpgd", "ddn"] = "anpgd"
+    solver: Solver | None = None
     objective: Literal["sum", "minimum"] = "sum"
     steps: int = 10
     bisections: int = 10
@@ -94,10 +94,9 @@ class MMA(Strategy):
             raise InputError(f"clean is {self.clean}: give a weight from 0 to 1")
         if not 1 <= self.eps_max < inf:
             raise InputError(f"eps_max is {self.eps_max}: give 1 or more, in units of d_max")
-        for name, choices in (("inner", ("anpgd", "ddn")), ("objective", ("sum", "minimum"))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"unknown {name}: choose {' or '.join(choices)}")
-        self.solver().serve(self.metric)
+        if self.objective not in ("sum", "minimum"):
+            raise InputError("unknown objective: choose sum or minimum")
+        self.search.serve(self.metric)
 
     @property
     def hinge(self) -> float:
@@ -170,16 +169,17 @@ class MMA(Strategy):
 
     def find(self, batch: Batch, rows: Tensor, eps: Tensor) -> Outcome:
         """The nearest adversarial points of some rows of the batch, from margins ``eps`` (R,)."""
-        solver = self.solver()
+        solver = self.search
         if isinstance(solver, ANPGD):
             solver = replace(solver, eps=eps.double())
         own = batch.ids[rows.to(batch.ids.device)]
         return batch.attack(solver, self.metric, x=batch.x[rows], y=batch.y[rows], ids=own)
 
-    def solver(self) -> Solver:
+    @property
+    def search(self) -> Solver:
         """The search for margins, before it is given where to begin."""
-        if self.inner == "ddn":
-            return DDN(steps=self.steps, eps=self.eps_init or self.hinge / 4)
+        if self.solver is not None:
+            return self.solver
         return ANPGD(
             steps=self.steps, bisections=self.bisections, eps=self.hinge, eps_max=self.farthest,
             random_start=self.random_start, share=self.share,
