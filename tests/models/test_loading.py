@@ -10,7 +10,6 @@ from torch import nn
 
 from hauberk.errors import InputError
 from hauberk.models import MLP, ResNet20A, load_model, load_weights
-from hauberk.models.saved import relative
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +42,6 @@ def save(state, path):
         save_file(state, path)
     else:
         torch.save(state, path)
-
-
-# --- weights that load
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt", ".pth", ".ckpt", ".bin"])
@@ -108,9 +104,6 @@ def test_mixed_dtypes_take_the_models_own(tmp_path):
     state["layers.0.weight"] = state["layers.0.weight"].half()
     save(state, tmp_path / "w.pt")
     assert load_weights(small(), tmp_path / "w.pt").layers[0].weight.dtype == torch.float32
-
-
-# --- weights that do not
 
 
 def test_misfit_names_keys_and_leaves_the_model(tmp_path):
@@ -244,8 +237,6 @@ def test_other_paths_and_contents(tmp_path):
     assert "no weights" in refused(small(), tmp_path / "none.pt")
 
 
-# --- models
-
 CODE = """
 import torch
 from torch import nn
@@ -316,86 +307,6 @@ def test_what_is_no_model(tmp_path, spec, says):
     message = refused(spec, call=load_model)
     assert says in message
     assert spec in message
-
-
-# --- what a training leaves
-
-
-def trained(folder, model="../net.py:make", weights="best.safetensors", ended=True):
-    """A folder like that of a training, of a model in the folder above."""
-    folder.mkdir()
-    (folder.parent / "net.py").write_text(
-        "from hauberk.models import MLP\n\ndef make():\n    return MLP((4, 3, 2))\n"
-    )
-    source = small()
-    save(source.state_dict(), folder / ("best.safetensors" if ended else "last.safetensors"))
-    (folder / "config.json").write_text("{}")
-    if ended:
-        (folder / "summary.json").write_text("{}")
-    (folder / "model.yaml").write_text(f"model: {model}\nclass: MLP\nweights: {weights}\n")
-    return source
-
-
-@pytest.mark.parametrize("spec", ["run/model.yaml", "run"])
-def test_a_training_is_a_model(tmp_path, spec):
-    source = trained(tmp_path / "run")
-    assert same(load_model(spec), source)
-    assert not load_model(spec).training
-
-
-def test_other_weights_outdo_those_of_the_file(tmp_path):
-    trained(tmp_path / "run")
-    other = small()
-    save(other.state_dict(), tmp_path / "other.npz")
-    assert same(load_model("run/model.yaml", "other.npz"), other)
-
-
-def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
-    source = trained(tmp_path / "run", relative("net.py:make", tmp_path / "run"))
-    (tmp_path / "link").symlink_to(tmp_path / "run")
-    assert relative("net.py:make", tmp_path / "link") == "../net.py:make"
-    assert same(load_model("link"), source)
-    elsewhere = tmp_path / "else" / "where"
-    elsewhere.mkdir(parents=True)
-    monkeypatch.chdir(elsewhere)
-    assert same(load_model("../../run/model.yaml"), source)
-    assert relative("hauberk.models:MLP", tmp_path) == "hauberk.models:MLP"
-
-
-def test_a_training_that_has_not_ended_says_what_there_is(tmp_path):
-    trained(tmp_path / "run", ended=False)
-    told = refused("run", call=load_model)
-    assert "has not ended" in told
-    assert "--weights run/last.safetensors" in told
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("model: [", "no readable YAML"),
-        ("just words", "give 'model:"),
-        ("model: null\nweights: best.safetensors", "names no model that can be imported"),
-    ],
-)
-def test_a_file_that_says_nothing_is_refused(tmp_path, text, says):
-    trained(tmp_path / "run")
-    (tmp_path / "run" / "model.yaml").write_text(text)
-    assert says in refused("run/model.yaml", call=load_model)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    assert "nowhere.yaml" in refused("nowhere.yaml", call=load_model)
-    trained(tmp_path / "run", "../gone.py:make")
-    (tmp_path / "gone").mkdir()
-    told = refused("run", call=load_model)
-    assert f"{tmp_path / 'gone.py'} does not exist" in told
-
-
-@pytest.mark.parametrize("spec", ["gone", "run/best.safetensors"])
-def test_what_is_no_training_says_what_to_give(tmp_path, spec):
-    trained(tmp_path / "run")
-    (tmp_path / "gone").mkdir()
-    assert "or the folder of a training" in refused(spec, call=load_model)
 
 
 def test_infinities_that_the_model_has_itself_are_weights():

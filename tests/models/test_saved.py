@@ -1,0 +1,121 @@
+"""Models named by the folder of a training."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hauberk.errors import InputError
+from hauberk.models import MLP, load_model, load_weights
+from hauberk.models.saved import relative
+
+
+@pytest.fixture(autouse=True)
+def _own_import_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.chdir(tmp_path)
+
+
+def small():
+    return MLP((4, 3, 2))
+
+
+def refused(*args, call=load_weights):
+    with pytest.raises(InputError) as caught:
+        call(*args)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def same(model, other):
+    a, b = model.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def save(state, path):
+    if path.suffix == ".npz":
+        np.savez(path, **{k: v.numpy() for k, v in state.items()})
+    elif path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+
+
+def trained(folder, model="../net.py:make", weights="best.safetensors", ended=True):
+    """A folder like that of a training, of a model in the folder above."""
+    folder.mkdir()
+    (folder.parent / "net.py").write_text(
+        "from hauberk.models import MLP\n\ndef make():\n    return MLP((4, 3, 2))\n"
+    )
+    source = small()
+    save(source.state_dict(), folder / ("best.safetensors" if ended else "last.safetensors"))
+    (folder / "config.json").write_text("{}")
+    if ended:
+        (folder / "summary.json").write_text("{}")
+    (folder / "model.yaml").write_text(f"model: {model}\nclass: MLP\nweights: {weights}\n")
+    return source
+
+
+@pytest.mark.parametrize("spec", ["run/model.yaml", "run"])
+def test_a_training_is_a_model(tmp_path, spec):
+    source = trained(tmp_path / "run")
+    assert same(load_model(spec), source)
+    assert not load_model(spec).training
+
+
+def test_other_weights_outdo_those_of_the_file(tmp_path):
+    trained(tmp_path / "run")
+    other = small()
+    save(other.state_dict(), tmp_path / "other.npz")
+    assert same(load_model("run/model.yaml", "other.npz"), other)
+
+
+def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
+    source = trained(tmp_path / "run", relative("net.py:make", tmp_path / "run"))
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert relative("net.py:make", tmp_path / "link") == "../net.py:make"
+    assert same(load_model("link"), source)
+    elsewhere = tmp_path / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    assert same(load_model("../../run/model.yaml"), source)
+    assert relative("hauberk.models:MLP", tmp_path) == "hauberk.models:MLP"
+
+
+def test_a_training_that_has_not_ended_says_what_there_is(tmp_path):
+    trained(tmp_path / "run", ended=False)
+    told = refused("run", call=load_model)
+    assert "has not ended" in told
+    assert "--weights run/last.safetensors" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("model: [", "no readable YAML"),
+        ("just words", "give 'model:"),
+        ("model: null\nweights: best.safetensors", "names no model that can be imported"),
+    ],
+)
+def test_a_file_that_says_nothing_is_refused(tmp_path, text, says):
+    trained(tmp_path / "run")
+    (tmp_path / "run" / "model.yaml").write_text(text)
+    assert says in refused("run/model.yaml", call=load_model)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "nowhere.yaml" in refused("nowhere.yaml", call=load_model)
+    trained(tmp_path / "run", "../gone.py:make")
+    (tmp_path / "gone").mkdir()
+    told = refused("run", call=load_model)
+    assert f"{tmp_path / 'gone.py'} does not exist" in told
+
+
+@pytest.mark.parametrize("spec", ["gone", "run/best.safetensors"])
+def test_what_is_no_training_says_what_to_give(tmp_path, spec):
+    trained(tmp_path / "run")
+    (tmp_path / "gone").mkdir()
+    assert "or the folder of a training" in refused(spec, call=load_model)
