@@ -5,6 +5,9 @@ from math import inf
 
 import pytest
 import torch
+from helpers.data import inputs
+from helpers.models import Constant, Linear, above
+from helpers.oracles import judged, queries
 from torch import nn
 
 from hauberk import InputError, attacks
@@ -31,9 +34,8 @@ from hauberk.attacks import (
 )
 from hauberk.attacks.apgd import checkpoints
 from hauberk.attacks.apgd_l1 import schedule
-from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
-from hauberk.threats import L0, L1, L2, Box, Linf, Lp
+from hauberk.threats import L0, L1, L2, Linf, Lp
 from hauberk.victims.victim import Victim
 
 BOXES = Linf(0.1), Linf(8 / 255)
@@ -86,6 +88,14 @@ NAMES = [f"{type(attack).__name__}-{threat}" for attack, threat, _ in ROWS]
 table = pytest.mark.parametrize(("attack", "threat", "share"), ROWS, ids=NAMES)
 
 
+def asked_by(*args, **options):
+    return torch.stack(queries(*args, **options))
+
+
+def data(n=12, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
+    return inputs(n, shape, seed=2, box=box, dtype=dtype, corners=n // 3)
+
+
 def test_the_table_lists_every_attack():
     exported = {getattr(attacks, name) for name in attacks.__all__} - {Attack}
     assert {type(attack) for attack, _, _ in TABLE} | {Grid, LPA, FastLPA, PPGD} == exported
@@ -95,30 +105,6 @@ def short(attack):
     if isinstance(attack, RandomSearch):
         return replace(attack, samples=5)
     return replace(attack, steps=min(attack.steps, 5))
-
-
-class Linear(nn.Module):
-    def __init__(self, classes=2, features=20, dtype=torch.float32, seed=0):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        self.w = nn.Parameter(torch.randn(features, classes, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
-
-
-def data(n=12, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
-    rng = torch.Generator().manual_seed(2)
-    x = torch.rand(n, *shape, generator=rng, dtype=dtype)
-    x[: n // 3] = x[: n // 3].round()  # at the edges
-    return x * (box[1] - box[0]) + box[0]
-
-
-def judged(model, threat, x, out, y, box=(0.0, 1.0)):
-    verdict = judge(Victim(model), threat, x, out.points, y, Box.of(box))
-    assert verdict.allowed.all()
-    torch.testing.assert_close(verdict.distance, out.distance)
-    return verdict
 
 
 def highest(g, x, threat, box=(0.0, 1.0)):
@@ -170,9 +156,9 @@ def test_finds_the_optimum_of_a_linear_model(attack, threat, share, box):
     x = data(box=box)
     y = model(x).argmax(1)
     out = attack(model, x, y, threat, box=box, stop=False)
-    judged(model, threat, x, out, y, box)
+    judged(model, threat, x, y, out, box)
     sign = torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
-    g = sign * (model.w[:, 1] - model.w[:, 0]).detach()
+    g = sign * (model.weight[:, 1] - model.weight[:, 0]).detach()
     gain = ((out.points - x) * g).sum(1)
     best = highest(g, x, threat, box)
     assert (gain <= best * (1 + 1e-5) + 1e-6).all()
@@ -185,10 +171,10 @@ def test_targets_find_the_optimum_of_a_linear_model_with_many_classes(threat):
     x = data()
     y = model(x).argmax(1)
     out = APGD(steps=60, loss="margin", targets=3)(model, x, y, threat, stop=False)
-    judged(model, threat, x, out, y)
+    judged(model, threat, x, y, out)
     clean, optimum = model(x).detach(), []
     for j in range(4):
-        g = (model.w.T[j] - model.w.T[y]).detach()
+        g = (model.weight.T[j] - model.weight.T[y]).detach()
         margin = clean[:, j] - clean.gather(1, y.unsqueeze(1)).squeeze(1)
         optimum.append(torch.where(y == j, -inf, margin + highest(g, x, threat)))
     optimum = torch.stack(optimum).amax(0)
@@ -210,7 +196,7 @@ def test_feasible_to_the_last_bit(attack, threat, share, dtype):
     for stop in (True, False):
         out = attack(model, x, y, threat, stop=stop)
         assert out.points.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-        verdict = judged(model, threat, x, out, y)
+        verdict = judged(model, threat, x, y, out)
         assert torch.equal(verdict.wrong, out.fooled)
         assert out.loss.isfinite().all()
 
@@ -220,15 +206,10 @@ def test_feasible_to_the_last_bit(attack, threat, share, dtype):
 def test_models_without_a_gradient(attack, threat, share, value):
     attack = short(attack)
 
-    class Flat(nn.Module):
-        def forward(self, x):
-            row = torch.tensor([value, 0.0, -1.0])
-            return row + 0 * x.sum(1, keepdim=True)
-
-    x = data(4)
+    flat, x = Constant(value, 0.0, -1.0), data(4)
     y = torch.tensor([0, 0, 1, 2])
-    out = attack(Flat(), x, y, threat)
-    verdict = judged(Flat(), threat, x, out, y)
+    out = attack(flat, x, y, threat)
+    verdict = judged(flat, threat, x, y, out)
     assert torch.equal(out.fooled, verdict.wrong)
     expected = [True] * 4 if value == 0 or value != value else [False, False, True, True]
     assert out.fooled.tolist() == expected
@@ -247,12 +228,15 @@ MARGINS = [
 def test_tiny_and_huge_gradients(attack, threat, share, size):
     model = Linear()
     with torch.no_grad():
-        model.w.mul_(size)
+        model.weight.mul_(size)
     x = data()
     y = model(x).argmax(1)
     out = attack(model, x, y, threat, stop=False)
-    judged(model, threat, x, out, y)
-    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    judged(model, threat, x, y, out)
+    g = (
+        torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+        * (model.weight[:, 1] - model.weight[:, 0]).detach()
+    )
     gain = ((out.points - x).double() * g.double()).sum(1)
     assert (gain / highest(g, x, threat)).min() >= share - 0.02
 
@@ -263,12 +247,12 @@ def test_gradients_at_the_ends_of_the_floats_do_no_harm(attack, threat, share, s
     attack = short(attack)
     model = Linear()
     with torch.no_grad():
-        model.w.mul_(size)
+        model.weight.mul_(size)
     x = data(4)
     y = torch.tensor([0, 1, 0, 1])
     for stop in (True, False):
         out = attack(model, x, y, threat, stop=stop)
-        judged(model, threat, x, out, y)
+        judged(model, threat, x, y, out)
 
 
 @table
@@ -309,7 +293,10 @@ def test_fgsm_is_one_step():
     model = Linear()
     x = data()
     y = model(x).argmax(1)
-    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    g = (
+        torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+        * (model.weight[:, 1] - model.weight[:, 0]).detach()
+    )
     out = FGSM()(model, x, y, Linf(0.1), stop=False)
     torch.testing.assert_close(out.points, (x + 0.1 * g.sign()).clamp(0, 1))
     assert out.forwards.eq(2).all()
@@ -325,65 +312,48 @@ def test_fgsm_is_one_step():
     )
 
 
-def path(attack, threat, model, x, y, **kwargs):
-    """The points that an attack asks for."""
-    asked = []
-    handle = model.register_forward_pre_hook(lambda module, given: asked.append(given[0].detach()))
-    try:
-        attack(model, x, y, threat, stop=False, **kwargs)
-    finally:
-        handle.remove()
-    return torch.stack([a.clone() for a in asked])
-
-
 def test_pgd_takes_the_steps_it_is_told():
     model = Linear()
     x = torch.full((1, 20), 0.5)
     y = model(x).argmax(1)
-    asked = path(PGD(steps=5, step_size=0.03, random_start=False), Linf(0.1), model, x, y)
+    asked = asked_by(PGD(steps=5, step_size=0.03, random_start=False), Linf(0.1), model, x, y)
     lengths = (asked[1:] - asked[:-1]).abs().amax((1, 2))
     torch.testing.assert_close(lengths, torch.tensor([0.03, 0.03, 0.03, 0.01, 0.0]))
-    asked = path(PGD(steps=5, random_start=False), L2(0.5), model, x, y)
+    asked = asked_by(PGD(steps=5, random_start=False), L2(0.5), model, x, y)
     torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.25))
-    asked = path(PGD(steps=1, random_start=False), L2(0.5), model, x, y)
+    asked = asked_by(PGD(steps=1, random_start=False), L2(0.5), model, x, y)
     torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.5))
-    asked = path(
+    asked = asked_by(
         PGD(steps=1, rule="gradient", step_size=0.01, loss="margin", random_start=False),
         L2(9.0), model, x, y,
     )  # fmt: skip
-    g = (model.w[:, 1] - model.w[:, 0]).detach() * (1 - 2 * y)
+    g = (model.weight[:, 1] - model.weight[:, 0]).detach() * (1 - 2 * y)
     torch.testing.assert_close(asked[1] - asked[0], (0.01 * g).unsqueeze(0))
 
 
 def test_random_starts_differ_and_are_inside():
     model = Linear()
     x, y = data(), torch.zeros(12, dtype=torch.int64)
-    starts = [path(PGD(steps=1), Linf(0.1), model, x, y, seed=s)[0] for s in (0, 0, 1)]
+    starts = [asked_by(PGD(steps=1), Linf(0.1), model, x, y, seed=s)[0] for s in (0, 0, 1)]
     assert torch.equal(starts[0], starts[1])
     assert not torch.equal(starts[0], starts[2])
     assert (starts[0] != x).any(1).all()
-    both = path(PGD(steps=1, restarts=2), Linf(0.1), model, x, y)[0]
+    both = asked_by(PGD(steps=1, restarts=2), Linf(0.1), model, x, y)[0]
     assert torch.equal(both[:12], starts[0])
     assert not torch.equal(both[12:], both[:12])
 
 
-class Turning(nn.Module):
-    """Its gradient points up, then (beyond 0.55) hard down."""
-
-    def forward(self, x):
-        s = x.sum(1, keepdim=True)
-        return torch.cat([torch.zeros_like(s), torch.where(s < 0.55, s, -0.5 * s)], 1)
-
-
 def test_momentum_is_the_decayed_sum_of_normalised_gradients():
     x, y = torch.tensor([[0.5]]), torch.tensor([0])
+    # Its gradient points up, then (beyond 0.55) hard down.
+    turning = above(0.0, lambda x: torch.where(x < 0.55, x, -0.5 * x).sum(1))
     common = {"loss": "margin", "steps": 4, "step_size": 0.02, "random_start": False}
-    plain = path(PGD(**common), Linf(0.2), Turning(), x, y).flatten()
+    plain = asked_by(PGD(**common), Linf(0.2), turning, x, y).flatten()
     torch.testing.assert_close(plain, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.54]))
     # velocities 1, 2, 3, then 3 - 1 = 2: goes on; with decay 0.25: 0.328 - 1 turns back
-    on = path(PGD(momentum=1.0, **common), Linf(0.2), Turning(), x, y).flatten()
+    on = asked_by(PGD(momentum=1.0, **common), Linf(0.2), turning, x, y).flatten()
     torch.testing.assert_close(on, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.58]))
-    back = path(PGD(momentum=0.25, **common), Linf(0.2), Turning(), x, y).flatten()
+    back = asked_by(PGD(momentum=0.25, **common), Linf(0.2), turning, x, y).flatten()
     torch.testing.assert_close(back, plain)
 
 
@@ -391,17 +361,17 @@ def test_sparse_descent_draws_a_share_for_every_attempt():
     model = Linear(features=200)
     x = torch.full((30, 200), 0.5)
     y = model(x).argmax(1)
-    asked = path(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y)
+    asked = asked_by(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y)
     moved = (asked[1] != asked[0]).sum(1)
     assert moved.min() >= 1
     assert moved.max() <= 40
     assert len(moved.unique()) > 10
     assert not torch.equal(moved[:30], moved[30:])
-    fixed = path(SparseL1Descent(steps=2, share=0.05), L1(1.0), model, x, y)
+    fixed = asked_by(SparseL1Descent(steps=2, share=0.05), L1(1.0), model, x, y)
     assert ((fixed[1] != fixed[0]).sum(1) == 10).all()
     length = (fixed[1] - fixed[0]).abs().sum(1)
     torch.testing.assert_close(length, torch.ones(30), rtol=1e-4, atol=0)
-    one = path(PGD(steps=2, random_start=False), L1(1.0), model, x, y)
+    one = asked_by(PGD(steps=2, random_start=False), L1(1.0), model, x, y)
     assert ((one[1] != one[0]).sum(1) == 1).all()
 
 
@@ -427,12 +397,12 @@ def test_apgd_in_l1_walks_through_larger_balls():
     model = Linear()
     x = torch.full((4, 20), 0.5)
     y = model(x).argmax(1)
-    asked = path(APGD(steps=10), L1(0.5), model, x, y)
+    asked = asked_by(APGD(steps=10), L1(0.5), model, x, y)
     distance = (asked - x).abs().sum(2)
     assert (distance[:3] > 1.0).all()
     assert (distance[3:6] <= 1.0 + 1e-5).all()
     assert (distance[6:] <= 0.5 + 1e-5).all()
-    asked = path(APGD(steps=10, enlarge=(1,)), L1(0.5), model, x, y)
+    asked = asked_by(APGD(steps=10, enlarge=(1,)), L1(0.5), model, x, y)
     assert ((asked - x).abs().sum(2) <= 0.5 + 1e-5).all()
 
 
@@ -446,7 +416,7 @@ def test_what_fools_in_a_larger_ball_alone_fools_nobody():
         for stop in (True, False):
             out = APGD(steps=steps, restarts=2)(model, x, y, L1(0.4), stop=stop)
             assert not out.fooled.any()
-            judged(model, L1(0.4), x, out, y)
+            judged(model, L1(0.4), x, y, out)
     assert APGD(steps=50)(model, x, y, L1(0.51)).fooled.all()
 
 
@@ -499,6 +469,6 @@ def test_a_loss_of_ones_own():
         return logits[:, 2]
 
     out = PGD(loss=towards_two, steps=20)(model, x, y, Linf(0.1), stop=False)
-    g = model.w[:, 2].detach().expand(12, 20)
+    g = model.weight[:, 2].detach().expand(12, 20)
     best = model(x)[:, 2].detach() + highest(g, x, Linf(0.1))
     torch.testing.assert_close(out.loss.double(), best, rtol=1e-4, atol=1e-4)

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from helpers.data import inputs
+from helpers.models import Linear, above, network
 
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM
@@ -15,28 +16,6 @@ from hauberk.victims.victim import Victim
 
 foolbox = pytest.importorskip("foolbox")
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-class Linear(nn.Module):
-    def __init__(self, features=20, dtype=torch.float32):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.w = nn.Parameter(torch.randn(features, 2, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
-
-
-def curved(dtype=torch.float32):
-    torch.manual_seed(0)
-    layers = nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)
-    return nn.Sequential(*layers).to(dtype)
-
-
-def data(n=8, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(2), dtype=dtype)
-    x[: n // 3] = x[: n // 3].round()  # at the edges
-    return x * (box[1] - box[0]) + box[0]
 
 
 CASES = [
@@ -50,6 +29,14 @@ CASES = [
     (foolbox.attacks.L2DeepFoolAttack(), Linf(0.1)),
 ]
 EVERY = pytest.mark.parametrize(("method", "threat"), CASES, ids=lambda v: str(v)[:20])
+
+
+def curved(dtype=torch.float32):
+    return network(20, 30, 3, dtype=dtype)
+
+
+def data(n=8, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
+    return inputs(n, shape, seed=2, box=box, dtype=dtype, corners=n // 3)
 
 
 @EVERY
@@ -110,7 +97,7 @@ def test_foolbox_finds_what_we_find_on_a_linear_model():
     torch.testing.assert_close(theirs.points, ours.points, rtol=0, atol=1e-6)
     # A linear model's distance in l2: the margin by the norm of its slope, away from the box.
     x = data() * 0.2 + 0.4
-    y, w = model(x).argmax(1), model.w.detach()
+    y, w = model(x).argmax(1), model.weight.detach()
     margin = (model(x).detach() @ torch.tensor([1.0, -1.0])).abs()
     distance = margin / (w[:, 0] - w[:, 1]).norm()
     for eps in (0.05, 0.1, 0.2, 0.4):
@@ -122,13 +109,8 @@ def test_foolbox_finds_what_we_find_on_a_linear_model():
 
 
 def test_points_outside_are_no_hits_and_are_not_projected():
-    class Threshold(nn.Module):
-        """Wrong as soon as the mean exceeds 0.55."""
-
-        def forward(self, x):
-            mean = x.flatten(1).mean(1, keepdim=True)
-            return torch.cat([torch.full_like(mean, 0.55), mean], 1)
-
+    # Wrong as soon as the mean exceeds 0.55.
+    model = above(0.55, lambda x: x.flatten(1).mean(1))
     x, y = torch.full((3, 4), 0.5), torch.zeros(3, dtype=torch.int64)
 
     def craft(far):
@@ -143,34 +125,28 @@ def test_points_outside_are_no_hits_and_are_not_projected():
         return FoolboxAttack(Far())
 
     # 0.2 in a ball of 0.1: projected it would fool; it is reported as a failure.
-    out = craft(0.2)(Threshold(), x, y, Linf(0.1))
+    out = craft(0.2)(model, x, y, Linf(0.1))
     assert not out.fooled.any()
     assert torch.equal(out.points, x)
-    assert craft(0.09)(Threshold(), x, y, Linf(0.1)).fooled.all()
+    assert craft(0.09)(model, x, y, Linf(0.1)).fooled.all()
     # Rounding alone is forgiven, and the model asked again at the sealed point.
-    out = craft(0.1 + 5e-7)(Threshold(), x, y, Linf(0.1))
+    out = craft(0.1 + 5e-7)(model, x, y, Linf(0.1))
     assert out.fooled.all()
     assert Linf(0.1).contains(x, out.points).all()
     # NaN is no point at all.
-    out = craft(float("nan"))(Threshold(), x, y, Linf(0.1))
+    out = craft(float("nan"))(model, x, y, Linf(0.1))
     assert not out.fooled.any()
     assert torch.equal(out.points, x)
 
 
 def test_an_example_without_a_starting_point_spoils_no_other():
-    class Even(nn.Module):
-        """Class 0 for features that are nearly equal, class 1 for all others."""
-
-        def forward(self, x):
-            spread = x.std(1, keepdim=True)
-            return torch.cat([torch.full_like(spread, 0.01), spread], 1)
-
     x = torch.full((3, 6), 0.5)
     x[1] = torch.linspace(0, 1, 6)  # noise never makes it even
     y = torch.tensor([0, 1, 0])
     start = foolbox.attacks.LinearSearchBlendedUniformNoiseAttack(steps=20)
     method = foolbox.attacks.BoundaryAttack(steps=5, init_attack=start)
-    model = Even().eval()
+    # Class 0 for features that are nearly equal, class 1 for all others.
+    model = above(0.01, lambda x: x.std(1)).eval()
     with pytest.raises(ValueError, match="init_attack failed for 1"):
         method(foolbox.PyTorchModel(model, (0, 1), device="cpu"), x, y, epsilons=0.01)
     out = FoolboxAttack(method)(model, x, y, L2(5.0))

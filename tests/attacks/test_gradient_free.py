@@ -5,6 +5,9 @@ from math import inf
 
 import pytest
 import torch
+from helpers import oracles
+from helpers.data import inputs
+from helpers.models import Constant, Recorder, above
 from torch import nn
 
 from hauberk import InputError
@@ -12,7 +15,6 @@ from hauberk.attacks.boundary import Boundary, blend, members
 from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
 from hauberk.attacks.noise import Noise, salt_and_pepper, spending
 from hauberk.attacks.pointwise import Pointwise
-from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -29,6 +31,16 @@ ATTACKS = (
     HopSkipJump(steps=8, trials=6, first=12),
 )
 WALKS = tuple(attack for attack in ATTACKS if not isinstance(attack, Noise))
+
+
+def data(n=6, shape=(20,), dtype=torch.float32, box=(0.0, 1.0)):
+    x = inputs(n, shape, dtype=dtype) * 0.4
+    return x * (box[1] - box[0]) + box[0], torch.zeros(n, dtype=torch.int64)
+
+
+def judged(model, threat, x, out, y, box=(0.0, 1.0)):
+    verdict = oracles.judged(model, threat, x, y, out, box)
+    assert torch.equal(verdict.wrong, out.fooled)
 
 
 def name(value):
@@ -53,18 +65,6 @@ class Linear(nn.Module):
         return torch.cat([-value, value], 1)
 
 
-class Recorder(nn.Module):
-    """Keeps what the model was asked for."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.asked = model, []
-
-    def forward(self, x):
-        self.asked.append(x.detach().clone())
-        return self.model(x)
-
-
 class NoBall:
     """A region that attacks cannot walk in: it has no edges."""
 
@@ -80,18 +80,6 @@ class NoBall:
 def linear(features=20, share=0.55, dtype=torch.float32):
     w = torch.rand(features, generator=torch.Generator().manual_seed(0)).to(dtype) + 0.1
     return Linear(w, share * w.sum())
-
-
-def data(n=6, shape=(20,), dtype=torch.float32, box=(0.0, 1.0)):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1), dtype=dtype) * 0.4
-    return x * (box[1] - box[0]) + box[0], torch.zeros(n, dtype=torch.int64)
-
-
-def judged(model, threat, x, out, y, box=(0.0, 1.0)):
-    verdict = judge(Victim(model), threat, x, out.points, y, Box.of(box))
-    assert verdict.allowed.all()
-    assert torch.equal(verdict.wrong, out.fooled)
-    return verdict
 
 
 @each
@@ -143,14 +131,10 @@ def test_no_radius_no_change(attack, threat):
 @threats
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), -float("inf"), 1e30])
 def test_models_that_ignore_their_input(attack, threat, value):
-    class Flat(nn.Module):
-        def forward(self, x):
-            return torch.tensor([value, 0.0, -1.0]).expand(len(x), 3)
-
-    x, _ = data(4)
+    flat, (x, _) = Constant(value, 0.0, -1.0, detached=True), data(4)
     y = torch.tensor([0, 0, 1, 2])
-    out = attack(Flat(), x, y, threat)
-    judged(Flat(), threat, x, out, y)
+    out = attack(flat, x, y, threat)
+    judged(flat, threat, x, out, y)
     assert out.points.isfinite().all()
 
 
@@ -449,20 +433,16 @@ def test_salt_and_pepper_spends_the_budget_in_the_order_of_the_keys():
 def test_a_warm_start_outside_the_threat_is_where_the_walk_starts(attack):
     """Only one far corner fools, which no noise would hit; the warm point lies there."""
 
-    class Corner(nn.Module):
-        def forward(self, x):
-            hit = (x.flatten(1)[:, :12] > 0.6).all(1).float().unsqueeze(1) * 2 - 1
-            return torch.cat([-hit, hit], 1)
-
+    corner = above(0.5, lambda x: (x.flatten(1)[:, :12] > 0.6).all(1).float())
     x, y = torch.full((3, 20), 0.5), torch.zeros(3, dtype=torch.int64)
     warm = torch.ones(3, 1, 20)
     attack = replace(attack, steps=60)
-    cold = attack(Corner(), x, y, L2(0.6))
+    cold = attack(corner, x, y, L2(0.6))
     assert not cold.fooled.any()
     has = torch.tensor([[True], [True], [False]])
-    out = attack(Corner(), x, y, L2(0.6), warm=warm, has_warm=has)
+    out = attack(corner, x, y, L2(0.6), warm=warm, has_warm=has)
     assert out.fooled.tolist() == [True, True, False]
-    judged(Corner(), L2(0.6), x, out, y)
+    judged(corner, L2(0.6), x, out, y)
 
 
 def test_helpers_of_the_walks():

@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.data import inputs
+from helpers.models import Constant, Linear, above, network
+from helpers.oracles import queries
 from torch import nn
 
 from hauberk import InputError
@@ -19,40 +22,15 @@ BOTH = pytest.mark.parametrize("attack", [MomentumIterative(steps=5), SMALL], id
 EVERY = pytest.mark.parametrize("threat", BALLS, ids=str)
 
 
-class Linear(nn.Module):
-    def __init__(self, features=20, dtype=torch.float32, size=1.0):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.w = nn.Parameter(size * torch.randn(features, 2, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
+# Momentum.
 
 
 def curved(dtype=torch.float32):
-    torch.manual_seed(0)
-    layers = nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)
-    return nn.Sequential(*layers).to(dtype)
+    return network(20, 30, 3, dtype=dtype)
 
 
 def data(n=8, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(2), dtype=dtype)
-    x[: n // 3] = x[: n // 3].round()  # at the edges
-    return x * (box[1] - box[0]) + box[0]
-
-
-def path(attack, threat, model, x, y, **options):
-    """The points that an attack asks for, batch by batch."""
-    asked = []
-    handle = model.register_forward_pre_hook(lambda _, given: asked.append(given[0].detach()))
-    try:
-        attack(model, x, y, threat, stop=False, **options)
-    finally:
-        handle.remove()
-    return [points.clone() for points in asked]
-
-
-# Momentum.
+    return inputs(n, shape, seed=2, box=box, dtype=dtype, corners=n // 3)
 
 
 @pytest.mark.parametrize("threat", BALLS, ids=str)
@@ -61,7 +39,7 @@ def test_momentum_iterates_as_published(threat, momentum):
     """Algorithm 1: g <- mu g + grad / |grad|_1, then a step of eps / T along its direction."""
     model, x = curved(torch.float64), data(6, dtype=torch.float64)
     y = model(x).argmax(1)
-    asked = path(MomentumIterative(steps=6, momentum=momentum), threat, model, x, y)
+    asked = queries(MomentumIterative(steps=6, momentum=momentum), threat, model, x, y)
     region, u, g = threat.at(x), x.clone(), torch.zeros_like(x)
     for points in asked:
         torch.testing.assert_close(points, u, rtol=0, atol=1e-9)
@@ -85,7 +63,10 @@ def test_momentum_finds_the_corner_of_an_linf_ball(box):
     model, x = Linear(), data(box=box)
     y = model(x).argmax(1)
     out = MomentumIterative()(model, x, y, Linf(0.1), box=box, stop=False)
-    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    g = (
+        torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+        * (model.weight[:, 1] - model.weight[:, 0]).detach()
+    )
     torch.testing.assert_close(out.points, (x + 0.1 * g.sign()).clamp(*box))
 
 
@@ -99,7 +80,10 @@ def test_spsa_comes_near_the_optimum_of_a_linear_model(threat, share, box):
     y = model(x).argmax(1)
     out = SPSA(steps=60, samples=200, chunk=100)(model, x, y, threat, box=box, stop=False)
     best = PGD(steps=200)(model, x, y, threat, box=box, stop=False)
-    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    g = (
+        torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+        * (model.weight[:, 1] - model.weight[:, 0]).detach()
+    )
     gain, most = (((o.points - x) * g).sum(1) for o in (out, best))
     assert (gain >= share * most).all()
 
@@ -107,7 +91,7 @@ def test_spsa_comes_near_the_optimum_of_a_linear_model(threat, share, box):
 def test_spsa_samples_in_mirrored_pairs_around_the_iterate():
     model, x = curved(), data(3) * 0.5 + 0.2
     y = model(x).argmax(1)
-    asked = path(SPSA(steps=2, samples=16, chunk=8, delta=0.05), Linf(0.1), model, x, y)
+    asked = queries(SPSA(steps=2, samples=16, chunk=8, delta=0.05), Linf(0.1), model, x, y)
     assert [len(points) for points in asked] == [24, 3] * 4
     spread, centre = asked[0].view(3, 2, 4, 20), asked[1]
     torch.testing.assert_close(centre, x)
@@ -124,7 +108,7 @@ def test_spsa_follows_adam_on_the_estimates():
     model, x = curved(torch.float64), data(1, dtype=torch.float64) * 0.5 + 0.2
     y = model(x).argmax(1)
     attack = SPSA(steps=5, samples=8, chunk=4, lr=0.003)
-    asked = path(attack, Linf(0.5), model, x, y)
+    asked = queries(attack, Linf(0.5), model, x, y)
     u = nn.Parameter(x.clone())
     # eps of Adam counts in units of the first estimate: here it is too small to be seen.
     adam = torch.optim.Adam([u], lr=0.003, eps=1e-14, maximize=True)
@@ -148,23 +132,18 @@ def test_spsa_climbs_losses_of_any_size_alike():
     y = Linear()(x).argmax(1)
     usual = SMALL(Linear(), x, y, L2(0.5), stop=False).points
     for size in (2.0**-80, 2.0**80):
-        points = SMALL(Linear(size=size), x, y, L2(0.5), stop=False).points
+        points = SMALL(Linear(scale=size), x, y, L2(0.5), stop=False).points
         torch.testing.assert_close(points, usual, rtol=0, atol=1e-5)
 
 
 def test_spsa_samples_outside_of_the_threat_fool_nobody():
-    class Edge(nn.Module):
-        """Wrong beyond 0.005 from one half."""
-
-        def forward(self, x):
-            far = (x - 0.5).abs().amax(1, keepdim=True)
-            return torch.cat([torch.full_like(far, 0.005), far], 1)
-
+    # Wrong beyond 0.005 from one half.
+    edge = above(0.005, lambda x: (x - 0.5).abs().amax(1))
     x, y = torch.full((3, 4), 0.5), torch.zeros(3, dtype=torch.int64)
-    out = SPSA(steps=2, samples=8, chunk=4)(Edge(), x, y, Linf(0.004))
+    out = SPSA(steps=2, samples=8, chunk=4)(edge, x, y, Linf(0.004))
     assert not out.fooled.any()
     # Inside, a sample that fools is a hit at once.
-    out = SPSA(steps=2, samples=8, chunk=4)(Edge(), x, y, Linf(0.02))
+    out = SPSA(steps=2, samples=8, chunk=4)(edge, x, y, Linf(0.02))
     assert out.fooled.all()
     assert out.forwards.tolist() == [5] * 3
     assert Linf(0.02).contains(x, out.points).all()
@@ -234,12 +213,8 @@ def test_no_radius_no_examples_no_change(attack, threat):
 @BOTH
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e30])
 def test_models_without_a_gradient(attack, value):
-    class Flat(nn.Module):
-        def forward(self, x):
-            return torch.tensor([value, 0.0, -1.0]) + 0 * x.sum(1, keepdim=True)
-
     x, y = data(4), torch.tensor([0, 0, 1, 2])
-    out = attack(Flat(), x, y, L2(0.5))
+    out = attack(Constant(value, 0.0, -1.0), x, y, L2(0.5))
     wrong = [True] * 4 if value == 0 or value != value else [False, False, True, True]
     assert out.fooled.tolist() == wrong
     assert L2(0.5).contains(x, out.points).all()
@@ -250,7 +225,7 @@ def test_models_without_a_gradient(attack, value):
 def test_losses_at_the_ends_of_the_floats_do_no_harm(attack, size):
     x, y = data(4), torch.tensor([0, 1, 0, 1])
     for stop in (True, False):
-        out = attack(Linear(size=size), x, y, L2(0.5), stop=stop)
+        out = attack(Linear(scale=size), x, y, L2(0.5), stop=stop)
         assert L2(0.5).contains(x, out.points).all()
         assert not out.loss.isnan().any()
 

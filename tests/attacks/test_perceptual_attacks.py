@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.models import network
 from torch import nn
 
 from hauberk import InputError
@@ -16,6 +17,10 @@ ATTACKS = [LPA(steps=20), LPA(steps=20, loss="ce"), FastLPA(steps=8), PPGD(steps
 EVERY = pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: f"{type(a).__name__}-{a.loss}")
 
 
+def linear(features=8, classes=2, dtype=torch.float32):
+    return network(features, classes, dtype=dtype)
+
+
 def shear(features=8, dtype=torch.float32):
     rng = torch.Generator().manual_seed(3)
     return torch.randn(12, features, generator=rng, dtype=torch.float64).to(dtype)
@@ -23,11 +28,6 @@ def shear(features=8, dtype=torch.float32):
 
 def ellipsoid(matrix):
     return lambda x0, x: ((x - x0).flatten(1) @ matrix.T.to(x)).norm(dim=1)
-
-
-def linear(features=8, classes=2, dtype=torch.float32):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, classes)).to(dtype)
 
 
 def convolutional(dtype=torch.float32, classes=3):

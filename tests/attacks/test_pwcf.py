@@ -4,13 +4,14 @@ from math import inf, log
 
 import pytest
 import torch
+from helpers import data
+from helpers.models import Constant, Linear
 from torch import nn
 
 from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.attacks.pwcf import PWCF
 from hauberk.engine.state import Response
-from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Measured, RotationTranslation
@@ -18,29 +19,12 @@ from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Measured, RotationTransla
 WIDE = (-50.0, 50.0)
 
 
-class Linear(nn.Module):
-    def __init__(self, features=8, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(1)
-        weight = torch.randn(features, 2, generator=rng, dtype=torch.float64)
-        self.weight = nn.Parameter(weight.to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.weight
-
-    def margin(self, x, y):
-        z = self(x).double()
-        return (z.gather(1, 1 - y[:, None]) - z.gather(1, y[:, None])).squeeze(1).detach()
-
-    def gain(self, p):
-        """How much the margin rises per unit of lp distance."""
-        q = {1: inf, inf: 1}.get(p) or p / (p - 1)
-        normal = (self.weight[:, 0] - self.weight[:, 1]).double()
-        return float(norm(normal[None], q).detach())
+def linear(features=8, dtype=torch.float64):
+    return Linear(features, seed=1, dtype=dtype, drawn=torch.float64)
 
 
-def inputs(n=5, shape=(8,), dtype=torch.float64, seed=2):
-    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+def inputs(n=5, shape=(8,), dtype=torch.float64):
+    return data.inputs(n, shape, seed=2, dtype=dtype)
 
 
 def sized(power):
@@ -56,7 +40,7 @@ EACH = [pytest.param(t, p, id=str(t)) for t, p in BALLS]
 @pytest.mark.parametrize(("threat", "p"), EACH)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_balls_reach_the_linear_optimum(threat, p, dtype):
-    model, x = Linear(dtype=dtype), inputs(dtype=dtype)
+    model, x = linear(dtype=dtype), inputs(dtype=dtype)
     y = model(x).argmax(1)
     # Far from the boundary, or the first point that fools would do.
     attack = PWCF(steps=150, cap=1e6)
@@ -70,7 +54,7 @@ def test_balls_reach_the_linear_optimum(threat, p, dtype):
 
 
 def test_a_measured_threat_reaches_the_linear_optimum():
-    model, x = Linear(), inputs()
+    model, x = linear(), inputs()
     y = model(x).argmax(1)
     power = torch.linspace(0.5, 2, 8, dtype=torch.float64)
     threat = Measured(sized(power), 0.3)
@@ -84,7 +68,7 @@ def test_a_measured_threat_reaches_the_linear_optimum():
 
 @pytest.mark.parametrize("loss", ["margin", "ce"])
 def test_the_box_holds_where_it_cuts_the_ball(loss):
-    model, x = Linear(), inputs(6).round(decimals=1)
+    model, x = linear(), inputs(6).round(decimals=1)
     y = model(x).argmax(1)
     threat = Linf(0.3)
     found = PWCF(steps=150, loss=loss, cap=1e6)(model, x, y, threat, stop=False)
@@ -96,7 +80,7 @@ def test_the_box_holds_where_it_cuts_the_ball(loss):
 
 
 def test_it_fools_what_can_be_fooled_and_nothing_else():
-    model, x = Linear(), inputs(40)
+    model, x = linear(), inputs(40)
     y = model(x).argmax(1)
     for threat, p in BALLS:
         found = PWCF(steps=80)(model, x, y, threat, box=WIDE)
@@ -146,7 +130,7 @@ def test_a_bent_network_as_often_as_pgd():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_ordinary_inputs(dtype):
-    model, x = Linear(12, dtype), inputs(4, (3, 2, 2), dtype)
+    model, x = linear(12, dtype), inputs(4, (3, 2, 2), dtype)
     y = model(x).argmax(1)
     y[1] = 1 - y[1]
     threat = Linf(0.2)
@@ -163,20 +147,16 @@ def test_ordinary_inputs(dtype):
 
 
 def test_a_constant_model_and_a_ball_of_no_size():
-    class Flat(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :2] * 0 + x.new_tensor([1.0, 0.0])
-
     x = inputs(3)
     y = torch.tensor([0, 1, 0])
     for threat in (Linf(0.1), L2(0.0), Measured(sized(torch.ones(8)), 0.2)):
-        found = PWCF(steps=20)(Flat(), x, y, threat)
+        found = PWCF(steps=20)(Constant(1.0, 0.0), x, y, threat)
         assert found.fooled.tolist() == [False, True, False]
         assert threat.at(x).contains(found.points).all()
 
 
 def test_threats_without_a_distance_are_refused():
-    model, x = Linear(16), inputs(2, (1, 4, 4))
+    model, x = linear(16), inputs(2, (1, 4, 4))
     for threat in (RotationTranslation(10, 1), L0(2)):
         with pytest.raises(InputError, match=r"needs a (threat with a )?distance"):
             PWCF()(model, x, model(x).argmax(1), threat)

@@ -39,6 +39,11 @@ class Linear(nn.Module):
         z = self(x).double()
         return (z.gather(1, 1 - y[:, None]) - z.gather(1, y[:, None])).squeeze(1).detach()
 
+    def slope(self, y):
+        """Gradient of the margin of two classes in the inputs, ``(B, features)``."""
+        sign = torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
+        return sign * (self.weight[:, 1] - self.weight[:, 0]).detach()
+
     def gain(self, p):
         """How much the margin of two classes rises per unit of lp distance."""
         normal = (self.weight[:, 0] - self.weight[:, 1]).double()
@@ -177,6 +182,16 @@ def halfspace(weight, bias=0.0, dtype=torch.float32):
         model[1].weight.copy_(torch.stack((-torch.tensor(weight), torch.tensor(weight))) / 2)
         model[1].bias.copy_(torch.tensor([-bias, bias]) / 2)
     return model
+
+
+def above(level, score):
+    """Two classes, 1 where ``score(x)`` (B,) is above a level: these two are the logits."""
+
+    def logits(x):
+        value = score(x)
+        return torch.stack([torch.full_like(value, level), value], 1)
+
+    return Of(logits)
 
 
 def rounded(levels):

@@ -5,6 +5,8 @@ from math import inf
 
 import pytest
 import torch
+from helpers import data
+from helpers.models import Constant
 from torch import nn
 
 from hauberk import InputError
@@ -18,6 +20,10 @@ from hauberk.threats import Box, Metric
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "linf": inf}
 FREE = (-50.0, 50.0)
+
+
+def inputs(n=6, shape=(6,), dtype=torch.float64):
+    return data.inputs(n, shape, box=(-1.0, 1.0), dtype=dtype)
 
 
 class Plane(nn.Module):
@@ -57,16 +63,6 @@ class Bent(nn.Module):
             x = (x.unsqueeze(1) * layer.weight).sum(2) + layer.bias
             x = torch.tanh(x) if layer is self.net[1] else x
         return x
-
-
-class Flat(nn.Module):
-    def forward(self, x):
-        return x.flatten(1)[:, :2] * 0 + x.new_tensor([1.0, 0.0])
-
-
-def inputs(n=6, shape=(6,), dtype=torch.float64, seed=1):
-    rng = torch.Generator().manual_seed(seed)
-    return torch.rand(n, *shape, generator=rng, dtype=dtype) * 2 - 1
 
 
 FIRST = [(m, f) for m in ("l1", "l2", "linf") for f in (0.1, 2.0, 50.0)] + [("l1.5", 2.0)]
@@ -160,7 +156,7 @@ def test_seats_may_join_others_that_are_under_way(metric, attack, late):
 @pytest.mark.parametrize("restarts", [1, 3])
 @pytest.mark.parametrize("attack", [APGD(steps=5), PGD(steps=4)], ids=lambda a: type(a).__name__)
 def test_passes_are_no_more_than_said(restarts, attack):
-    for model in (Flat(), Bent(2)):
+    for model in (Constant(1.0, 0.0), Bent(2)):
         x = inputs(4)
         y = torch.zeros(4, dtype=torch.long)
         solver = Bisection(attack=attack, levels=4, restarts=restarts)
@@ -200,7 +196,9 @@ def test_a_constant_model_yields_nothing_and_radii_stay_finite():
     x = inputs(3)
     y = torch.tensor([0, 1, 0])
     for metric in ("l0", "l1", "l2", "linf"):
-        found = Bisection(attack=APGD(steps=1), levels=40)(Flat(), x, y, metric, box=(-1, 1))
+        found = Bisection(attack=APGD(steps=1), levels=40)(
+            Constant(1.0, 0.0), x, y, metric, box=(-1, 1)
+        )
         assert found.fooled.tolist() == [False, True, False]
         assert torch.isfinite(found.points).all()
         assert found.distance[1] == 0

@@ -4,11 +4,11 @@ from math import inf
 
 import pytest
 import torch
+from helpers import data
+from helpers.models import Constant, Linear, Wrapped, network
 from torch import nn
 
 from hauberk import InputError
-from hauberk.maths.hyperplane import to_hyperplane
-from hauberk.maths.norms import norm
 from hauberk.solvers.fmn import FMN
 from hauberk.solvers.level_set import LevelSetFMN
 from hauberk.solvers.pwcf import PWCFRadius
@@ -20,45 +20,22 @@ SOLVERS = pytest.mark.parametrize(
 )
 
 
-class Linear(nn.Module):
-    def __init__(self, features=8, classes=2, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(1)
-        weight = torch.randn(features, classes, generator=rng, dtype=torch.float64)
-        self.weight = nn.Parameter(weight.to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.weight
-
-    def radius(self, x, p, power=1.0, box=BOX):
-        """The lp distance of ``power * x`` to the hyperplane between two classes, in the box."""
-        z, x = self(x).double(), x.flatten(1).double()
-        y = z.argmax(1)
-        normal = (self.weight.double().T[1 - y] - self.weight.double().T[y]) / power
-        gap = (z.gather(1, y[:, None]) - z.gather(1, 1 - y[:, None])).squeeze(1)
-        d = to_hyperplane(normal, gap, p, (box[0] - x) * power, (box[1] - x) * power)
-        assert ((d * normal).sum(1) >= gap * (1 - 1e-9)).all()
-        return norm(d, p).detach()
+def linear(features=8, classes=2, dtype=torch.float64):
+    return Linear(features, classes, seed=1, dtype=dtype, drawn=torch.float64)
 
 
-class Curved(nn.Module):
-    def __init__(self, shape=(1, 6, 6), classes=3):
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(torch.Size(shape).numel(), 12),
-            nn.Tanh(),
-            nn.Linear(12, classes),
-        ).double()
-
-    def forward(self, x):
-        return self.net(3 * x)
+def radius(model, x, p, power=None):
+    """The lp distance of ``power * x`` to the hyperplane between two classes, in the box."""
+    return model.radius(x, model(x).argmax(1), p, BOX, power)
 
 
-def inputs(n=5, shape=(8,), dtype=torch.float64, box=(-0.5, 1.0), seed=2):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    return x * (box[1] - box[0]) + box[0]
+def curved(features=36):
+    net = network(features, 12, 3, activation=nn.Tanh, dtype=torch.float64)
+    return Wrapped(net, lambda x: 3 * x)
+
+
+def inputs(n=5, shape=(8,), dtype=torch.float64, box=(-0.5, 1.0)):
+    return data.inputs(n, shape, seed=2, box=box, dtype=dtype)
 
 
 def ellipsoid(power):
@@ -90,9 +67,9 @@ def variation(a, b):
 
 @SOLVERS
 def test_an_ellipsoid_reaches_the_linear_radius(solver):
-    model, x = Linear(), inputs()
+    model, x = linear(), inputs()
     power = torch.linspace(0.3, 3, 8, dtype=torch.float64)
-    true = model.radius(x, 2, power)
+    true = radius(model, x, 2, power)
     found = solver(model, x, model(x).argmax(1), ellipsoid(power), box=BOX)
     assert found.fooled.all()
     assert (found.distance >= true * (1 - 1e-8)).all()
@@ -102,8 +79,8 @@ def test_an_ellipsoid_reaches_the_linear_radius(solver):
 @SOLVERS
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, inf])
 def test_norms_reach_the_linear_radius(solver, p):
-    model, x = Linear(), inputs()
-    true = model.radius(x, p)
+    model, x = linear(), inputs()
+    true = radius(model, x, p)
     found = solver(model, x, model(x).argmax(1), f"l{p}", box=BOX)
     assert (found.distance >= true * (1 - 1e-9)).all()
     # A subgradient of l1 or linf says little about which features to move.
@@ -113,8 +90,8 @@ def test_norms_reach_the_linear_radius(solver, p):
 
 @SOLVERS
 def test_a_norm_given_as_a_callable_reaches_the_linear_radius(solver):
-    model, x = Linear(), inputs()
-    true = model.radius(x, 1.5)
+    model, x = linear(), inputs()
+    true = radius(model, x, 1.5)
     found = solver(model, x, model(x).argmax(1), Measured(smooth), box=BOX)
     assert (found.distance <= true * 1.02).all(), found.distance / true
     assert (found.distance >= true * (1 - 1e-4)).all()  # of the smoothing
@@ -123,14 +100,14 @@ def test_a_norm_given_as_a_callable_reaches_the_linear_radius(solver):
 @SOLVERS
 def test_linear_features_reach_the_linear_radius(solver):
     # With one position and features of constant length the perceptual distance is an ellipsoid.
-    model, x = Linear(), inputs()
+    model, x = linear(), inputs()
     power = torch.linspace(0.3, 3, 8, dtype=torch.float64)
     long = 1e4
 
     def features(z):
         return torch.cat((z.flatten(1) * power.to(z), torch.full_like(z[:, :1], long)), 1)
 
-    true = model.radius(x, 2, power) / long
+    true = radius(model, x, 2, power) / long
     far = Perceptual(features)
     found = solver(model, x, model(x).argmax(1), far, box=BOX)
     assert (found.distance >= true * (1 - 1e-4)).all()
@@ -140,7 +117,7 @@ def test_linear_features_reach_the_linear_radius(solver):
 @SOLVERS
 @pytest.mark.parametrize("far", [similarity, variation], ids=lambda f: f.__name__)
 def test_any_callable_gives_points_that_hold(solver, far):
-    model, x = Curved(), inputs(4, (1, 6, 6), box=(0.1, 0.9))
+    model, x = curved(), inputs(4, (1, 6, 6), box=(0.1, 0.9))
     y = model(x).argmax(1)
     found = solver(model, x, y, Measured(far, name="far"))
     assert found.fooled.all()
@@ -156,7 +133,7 @@ def test_any_callable_gives_points_that_hold(solver, far):
 @SOLVERS
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_ordinary_inputs(solver, dtype):
-    model = Linear(12, 3, dtype)
+    model = linear(12, 3, dtype)
     x = inputs(4, (3, 2, 2), dtype)
     y = model(x).argmax(1)
     y[1] = (y[1] + 1) % 3
@@ -174,7 +151,7 @@ def test_ordinary_inputs(solver, dtype):
 
 @SOLVERS
 def test_batches_do_not_matter(solver):
-    model, x = Curved((8,), 3), inputs(5)
+    model, x = curved(8), inputs(5)
     y = model(x).argmax(1)
     far = ellipsoid(torch.linspace(1, 2, 8))
     whole = solver(model, x, y, far, box=BOX, seed=1)
@@ -184,14 +161,10 @@ def test_batches_do_not_matter(solver):
 
 @SOLVERS
 def test_a_constant_model_yields_nothing(solver):
-    class Flat(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :2] * 0 + x.new_tensor([1.0, 0.0])
-
     x = inputs(3)
     y = torch.tensor([0, 1, 0])
     for far in (ellipsoid(torch.ones(8)), "l2", "linf"):
-        found = solver(Flat(), x, y, far, box=BOX)
+        found = solver(Constant(1.0, 0.0), x, y, far, box=BOX)
         assert found.fooled.tolist() == [False, True, False]
         assert torch.isfinite(found.points).all()
 
@@ -201,11 +174,11 @@ def test_balls_and_counts_are_refused(solver):
     x = inputs(2)
     y = torch.zeros(2, dtype=torch.long)
     with pytest.raises(InputError, match="does not measure"):
-        solver(Linear(), x, y, Linf(0.1), box=BOX)
+        solver(linear(), x, y, Linf(0.1), box=BOX)
 
 
 def test_a_warm_start_is_never_lost():
-    model, x = Linear(), inputs()
+    model, x = linear(), inputs()
     y = model(x).argmax(1)
     far = ellipsoid(torch.linspace(0.3, 3, 8, dtype=torch.float64))
     known = FMN(steps=20)(model, x, y, "l2", box=BOX)

@@ -6,12 +6,13 @@ from math import inf
 
 import pytest
 import torch
+from helpers import data
+from helpers.models import Constant, Linear, Recorder
 from torch import nn
 
 from hauberk import InputError
 from hauberk.data import load_data
 from hauberk.exact import solve as exact
-from hauberk.maths.hyperplane import to_hyperplane
 from hauberk.maths.norms import norm
 from hauberk.models.mlp import MLP
 from hauberk.solvers.fmn import FMN
@@ -22,6 +23,14 @@ from hauberk.threats.base import Box
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "l3": 3, "linf": inf}
 NORMS = ("l1", "l2", "linf")
+
+
+def linear(features=8, classes=3, dtype=torch.float64):
+    return Linear(features, classes, seed=1, dtype=dtype, drawn=torch.float64)
+
+
+def inputs(n=5, shape=(8,), dtype=torch.float64, box=(-1.0, 2.0), seed=2):
+    return data.inputs(n, shape, seed=seed, box=box, dtype=dtype)
 
 
 def trained(classes, hidden=12, steps=120):
@@ -48,61 +57,6 @@ def trained(classes, hidden=12, steps=120):
 @pytest.fixture(scope="module")
 def nets():
     return {classes: trained(classes) for classes in (2, 3, 10)}
-
-
-class Linear(nn.Module):
-    def __init__(self, features=8, classes=3, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(1)
-        weight = torch.randn(features, classes, generator=rng, dtype=torch.float64)
-        self.weight = nn.Parameter(weight.to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.weight
-
-    def radius(self, x, y, p, box, power=None):
-        """The distance to the nearest decision hyperplane; in ``power * x`` if given."""
-        z, x = self(x).double(), x.flatten(1).double()
-        found = []
-        for j in range(z.shape[1]):
-            normal = self.weight.double()[:, j] - self.weight.double().T[y]
-            gap = z.gather(1, y[:, None]).squeeze(1) - z[:, j]
-            lo, hi = box[0] - x, box[1] - x
-            if power is not None:
-                normal, lo, hi = normal / power, lo * power, hi * power
-            d = to_hyperplane(normal, gap, p, lo, hi)
-            reached = ((d * normal).sum(1) - gap).abs() < 1e-9 * (1 + gap.abs())
-            found.append(torch.where(reached & (y != j), norm(d, p), inf))
-        return torch.stack(found, 1).amin(1).detach()
-
-
-class Counted(nn.Module):
-    """A model that counts the examples that went through it."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.rows = model, 0
-
-    def forward(self, x):
-        self.rows += len(x)
-        return self.model(x)
-
-
-class Flat(nn.Module):
-    """Class 0 everywhere; its gradient is zero, or there is none at all."""
-
-    def __init__(self, detached=False):
-        super().__init__()
-        self.detached = detached
-
-    def forward(self, x):
-        z = x.flatten(1)[:, :2]
-        return (z.detach() if self.detached else z) * 0 + x.new_tensor([1.0, 0.0])
-
-
-def inputs(n=5, shape=(8,), dtype=torch.float64, box=(-1.0, 2.0), seed=2):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    return x * (box[1] - box[0]) + box[0]
 
 
 def check(found, model, x, y, p, box=(0.0, 1.0)):
@@ -151,19 +105,19 @@ SPENT += [(1000, 3, m) for m in ("l0", "l1.5", "l2")] + [(1000, 2, "linf"), (100
 
 @pytest.mark.parametrize(("budget", "classes", "metric"), SPENT)
 def test_passes_stay_within_the_budget_and_are_what_the_model_saw(budget, classes, metric):
-    model = Counted(Linear(classes=classes))
+    model = Recorder(linear(classes=classes))
     x = inputs(3)
     y = model.model(x).argmax(1)
     found = Portfolio(budget=budget)(model, x, y, metric, box=(-1, 2))
     assert (found.forwards + found.backwards <= budget).all()
-    assert int(found.forwards.sum()) == model.rows
+    assert int(found.forwards.sum()) == model.forwards
 
 
 @pytest.mark.parametrize("budget", [60, 80, 100])
 @pytest.mark.parametrize("classes", [2, 3, 10])
 @pytest.mark.parametrize("metric", ["l0", *NORMS])
 def test_something_is_found_at_small_budgets_whatever_the_classes(budget, classes, metric):
-    model, x = Linear(classes=classes), inputs(4)
+    model, x = linear(classes=classes), inputs(4)
     y = model(x).argmax(1)
     assert Portfolio(budget=budget)(model, x, y, metric, box=(-1, 2)).fooled.all()
 
@@ -172,13 +126,13 @@ def test_something_is_found_at_small_budgets_whatever_the_classes(budget, classe
 def test_a_budget_too_small_is_refused(budget):
     x = inputs(2)
     with pytest.raises(InputError, match="too small"):
-        Portfolio(budget=budget)(Linear(), x, torch.zeros(2, dtype=torch.long), "l2", box=(-1, 2))
+        Portfolio(budget=budget)(linear(), x, torch.zeros(2, dtype=torch.long), "l2", box=(-1, 2))
 
 
 @pytest.mark.parametrize("other", [Linf(0.1), RotationTranslation(30, 3)], ids=str)
 def test_threats_that_are_no_distances_are_refused(other):
     with pytest.raises(InputError, match="does not measure"):
-        Portfolio()(Linear(), inputs(1), torch.zeros(1, dtype=torch.long), other, box=(-1, 2))
+        Portfolio()(linear(), inputs(1), torch.zeros(1, dtype=torch.long), other, box=(-1, 2))
 
 
 @pytest.mark.parametrize("metric", ["l0", *NORMS])
@@ -210,7 +164,7 @@ def test_random_starts_hang_on_seed_and_id(nets):
 
 @pytest.mark.parametrize(("metric", "off"), [("l0", 0.5), ("l1.5", 0.01), ("l3", 0.01)])
 def test_other_norms_reach_the_linear_radius(metric, off):
-    model, x = Linear(), inputs(6)
+    model, x = linear(), inputs(6)
     y = model(x).argmax(1)
     true = model.radius(x, y, P[metric], (-1, 2))
     found = Portfolio(budget=600)(model, x, y, metric, box=(-1, 2))
@@ -220,7 +174,7 @@ def test_other_norms_reach_the_linear_radius(metric, off):
 
 
 def test_a_measured_distance_reaches_the_linear_radius():
-    model, x = Linear(), inputs(5)
+    model, x = linear(), inputs(5)
     y = model(x).argmax(1)
     weight = torch.linspace(0.5, 3, 8, dtype=torch.float64)
     ellipsoid = Measured(lambda a, b: ((b - a) * weight).flatten(1).norm(dim=1))
@@ -235,7 +189,7 @@ def test_a_measured_distance_reaches_the_linear_radius():
 @pytest.mark.parametrize("metric", ["l0", *NORMS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_example_no_example_and_wrong_ones(metric, dtype):
-    model, x = Linear(dtype=dtype), inputs(3, dtype=dtype, box=(-1, 1))
+    model, x = linear(dtype=dtype), inputs(3, dtype=dtype, box=(-1, 1))
     y = model(x).argmax(1)
     solver = Portfolio(budget=100)
     none = solver(model, x[:0], y[:0], metric, box=(-1, 1))
@@ -252,7 +206,7 @@ def test_one_example_no_example_and_wrong_ones(metric, dtype):
 
 
 def test_half_precision_inputs_and_a_box_of_tensors():
-    model, x = Linear(12, dtype=torch.float32), inputs(3, (3, 2, 2), torch.float32, (0, 1))
+    model, x = linear(12, dtype=torch.float32), inputs(3, (3, 2, 2), torch.float32, (0, 1))
     x = x.half()
     y = model(x.float()).argmax(1)
     lo = torch.tensor([0.0, -1.0, -0.5]).view(3, 1, 1)
@@ -269,7 +223,7 @@ def test_a_constant_model_yields_nothing(metric, detached):
     x = inputs(3)
     y = torch.tensor([0, 0, 1])
     found = Portfolio(budget=700 if metric == "l2" else 100)(
-        Flat(detached), x, y, metric, box=(-1, 2)
+        Constant(1.0, 0.0, detached=detached), x, y, metric, box=(-1, 2)
     )
     assert found.fooled.tolist() == [False, False, True]
     assert found.by[0] is None
@@ -350,7 +304,7 @@ def test_more_phases_never_lose_what_was_found(nets):
 
 
 def test_it_goes_by_the_name_best_and_takes_its_budget():
-    model, x = Linear(), inputs(3)
+    model, x = linear(), inputs(3)
     y = model(x).argmax(1)
     solver = replace(Portfolio(), budget=100)
     assert solver.within(77, 3).budget == 77

@@ -4,6 +4,7 @@ from math import inf
 
 import pytest
 import torch
+from helpers.models import Linear, Sphere, Wrapped
 from torch import nn
 
 from hauberk import InputError
@@ -28,18 +29,6 @@ def case(n=8, model=None):
     model = relu_net() if model is None else model
     x = torch.rand(n, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     return model, x, model(x).argmax(1)
-
-
-class Sphere(nn.Module):
-    """Class 1 outside a sphere of radius 1 about 0, in double precision."""
-
-    def __init__(self):
-        super().__init__()
-        self.one = nn.Parameter(torch.ones((), dtype=torch.float64))
-
-    def forward(self, x):
-        size = x.flatten(1).square().sum(1)
-        return torch.stack((self.one - size, size - self.one), 1)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +63,7 @@ def test_the_radius_of_a_sphere_by_either_memory(dense, starts):
     x = torch.rand(5, 8, generator=rng, dtype=torch.float64) * 0.4 - 0.2
     true = 1 - x.norm(dim=1)
     solver = PWCFRadius(steps=200, dense=dense, starts=starts, tries=20)
-    found = solver(Sphere(), x, torch.zeros(5, dtype=torch.long), "l2", box=(-1, 1))
+    found = solver(Sphere(torch.float64), x, torch.zeros(5, dtype=torch.long), "l2", box=(-1, 1))
     assert (found.distance >= true * (1 - 1e-9)).all()
     assert (found.distance <= true * 1.002).all(), found.distance / true
 
@@ -86,19 +75,13 @@ UNITS = [(m, factor) for m in ("l1", "l2", "linf") for factor in (255.0, 1e-3)]
 def test_the_unit_of_the_inputs_hardly_matters(metric, factor):
     rng = torch.Generator().manual_seed(3)
     x = torch.rand(5, 8, generator=rng, dtype=torch.float64) * 0.4 - 0.2
-    weight = nn.Parameter(torch.randn(8, 2, generator=rng, dtype=torch.float64))
+    model = Linear(8, dtype=torch.float64)
+    model.weight = nn.Parameter(torch.randn(8, 2, generator=rng, dtype=torch.float64))
 
-    class Plane(nn.Module):
-        def __init__(self, unit):
-            super().__init__()
-            self.weight, self.unit = weight, unit
-
-        def forward(self, x):
-            return x / self.unit @ self.weight
-
-    y = Plane(1.0)(x).argmax(1)
-    small = PWCFRadius(steps=200)(Plane(1.0), x, y, metric, box=(-1, 1))
-    large = PWCFRadius(steps=200)(Plane(factor), x * factor, y, metric, box=(-factor, factor))
+    y = model(x).argmax(1)
+    small = PWCFRadius(steps=200)(model, x, y, metric, box=(-1, 1))
+    other = Wrapped(model, lambda x: x / factor)
+    large = PWCFRadius(steps=200)(other, x * factor, y, metric, box=(-factor, factor))
     torch.testing.assert_close(large.distance / factor, small.distance, rtol=0.02, atol=0)
 
 
@@ -131,9 +114,8 @@ def test_it_reports_feasibility_and_stationarity_of_every_point():
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(6, 5, generator=rng, dtype=torch.float64) * 0.4 + 0.1
     away = x / x.norm(dim=1, keepdim=True)
-    found = PWCFRadius(steps=150)(Sphere(), x * 0 + 0.3 * away, torch.zeros(6, dtype=torch.long),
-    "l2",
-                            box=(-1, 1))  # fmt: skip
+    y = torch.zeros(6, dtype=torch.long)
+    found = PWCFRadius(steps=150)(Sphere(torch.float64), 0.3 * away, y, "l2", box=(-1, 1))
     report = found.report
     assert set(report) == {"infeasibility", "stationarity"}
     assert all(values.shape == (6,) and values.isfinite().all() for values in report.values())

@@ -3,11 +3,11 @@ from math import inf, nan
 
 import pytest
 import torch
-from torch import nn
+from helpers import data
+from helpers.models import Constant, Linear, Sphere
 
 from hauberk import InputError
 from hauberk.attacks import APGD
-from hauberk.maths.hyperplane import to_hyperplane
 from hauberk.maths.norms import norm
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.bisection import Bisection
@@ -47,47 +47,12 @@ TABLE = [
 ONCE = [pytest.param(s, next(iter(ms)), id=n) for n, (s, ms) in SOLVERS.items()]
 
 
-class Linear(nn.Module):
-    def __init__(self, features=12, classes=3, dtype=torch.float64, seed=1):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        weight = torch.randn(features, classes, generator=rng, dtype=torch.float64)
-        self.weight = nn.Parameter(weight.to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.weight
-
-    def radius(self, x, y, p, box):
-        """The distance to the nearest of the decision hyperplanes, within the box."""
-        z, x = self(x).double(), x.flatten(1).double()
-        found = []
-        for j in range(z.shape[1]):
-            normal = self.weight.double()[:, j] - self.weight.double().T[y]
-            gap = z.gather(1, y[:, None]).squeeze(1) - z[:, j]
-            d = to_hyperplane(normal, gap, p, box[0] - x, box[1] - x)
-            reached = ((d * normal).sum(1) - gap).abs() < 1e-9 * (1 + gap.abs())
-            found.append(torch.where(reached & (y != j), norm(d, p), inf))
-        return torch.stack(found, 1).amin(1).detach()
+def linear(features=12, classes=3, dtype=torch.float64):
+    return Linear(features, classes, seed=1, dtype=dtype, drawn=torch.float64)
 
 
-class Sphere(nn.Module):
-    """Class 1 outside the unit sphere; the radius of an input is 1 less its length."""
-
-    def forward(self, x):
-        size = x.flatten(1).square().sum(1)
-        return torch.stack((1 - size, size - 1), 1)
-
-
-class Flat(nn.Module):
-    """Class 0 everywhere, at no gradient."""
-
-    def forward(self, x):
-        return x.flatten(1)[:, :2] * 0 + x.new_tensor([1.0, 0.0])
-
-
-def inputs(n=5, shape=(12,), dtype=torch.float64, box=BOX, seed=2):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    return x * (box[1] - box[0]) + box[0]
+def inputs(n=5, shape=(12,), dtype=torch.float64, box=BOX):
+    return data.inputs(n, shape, seed=2, box=box, dtype=dtype)
 
 
 def labels(model, x):
@@ -98,7 +63,7 @@ def labels(model, x):
 @pytest.mark.parametrize("box", [BOX, (-1.0, 1.0)], ids=["roomy", "tight"])
 def test_radius_of_a_linear_model(solver, metric, tolerance, box):
     # In the tight box, a third of the features lie on an edge.
-    model, x = Linear(classes=2), inputs().clamp(*box)
+    model, x = linear(classes=2), inputs().clamp(*box)
     y = labels(model, x)
     true = model.radius(x, y, P[metric], box)
     found = solver(model, x, y, metric, box=box)
@@ -114,7 +79,7 @@ def test_radius_of_a_linear_model(solver, metric, tolerance, box):
 )
 def test_targets_find_the_nearest_class(solver, metric):
     # By the runner-up alone, some of these inputs are led to a boundary twice as far.
-    model, x = Linear(classes=3), inputs()
+    model, x = linear(classes=3), inputs()
     y = labels(model, x)
     true = model.radius(x, y, P[metric], BOX)
     found = replace(solver, targets=2)(model, x, y, metric, box=BOX)
@@ -124,7 +89,7 @@ def test_targets_find_the_nearest_class(solver, metric):
 
 @pytest.mark.parametrize(("solver", "metric"), ONCE)
 def test_what_an_outcome_holds(solver, metric):
-    model, x = Linear(48, 4, torch.float32), inputs(6, (3, 4, 4), torch.float32)
+    model, x = linear(48, 4, torch.float32), inputs(6, (3, 4, 4), torch.float32)
     y = labels(model, x)
     y[0] = (y[0] + 1) % 4
     found = solver(model, x, y, metric, box=BOX)
@@ -140,16 +105,16 @@ def test_what_an_outcome_holds(solver, metric):
 @pytest.mark.parametrize(("solver", "metric"), ONCE)
 def test_nothing_found_is_said(solver, metric):
     x = inputs(3)
-    found = solver(Flat(), x, torch.zeros(3, dtype=torch.long), metric, box=BOX)
+    found = solver(Constant(1.0, 0.0), x, torch.zeros(3, dtype=torch.long), metric, box=BOX)
     assert not found.fooled.any()
     assert (found.loss == -inf).all()
-    wrong = solver(Flat(), x, torch.ones(3, dtype=torch.long), metric, box=BOX)
+    wrong = solver(Constant(1.0, 0.0), x, torch.ones(3, dtype=torch.long), metric, box=BOX)
     assert (wrong.fooled & (wrong.distance == 0)).all()
 
 
 @pytest.mark.parametrize(("solver", "metric"), ONCE)
 def test_passes_are_what_was_said(solver, metric):
-    found = solver(Flat(), inputs(2), torch.zeros(2, dtype=torch.long), metric, box=BOX)
+    found = solver(Constant(1.0, 0.0), inputs(2), torch.zeros(2, dtype=torch.long), metric, box=BOX)
     most = solver.passes * solver.attempts(2) + (solver.targets > 0)
     assert ((found.forwards + found.backwards) == most).all() or isinstance(solver, Bisection)
     assert ((found.forwards + found.backwards) <= most).all()
@@ -157,7 +122,7 @@ def test_passes_are_what_was_said(solver, metric):
 
 @pytest.mark.parametrize(("solver", "metric"), ONCE)
 def test_neighbours_and_batches_do_not_matter(solver, metric):
-    model, x = Linear(), inputs(5)
+    model, x = linear(), inputs(5)
     y = labels(model, x)
     whole = solver(model, x, y, metric, box=BOX, seed=3)
     parts = solver(model, x, y, metric, box=BOX, seed=3, batch_size=2)
@@ -168,7 +133,7 @@ def test_neighbours_and_batches_do_not_matter(solver, metric):
 
 @pytest.mark.parametrize(("solver", "metric"), ONCE)
 def test_empty_batch_and_two_classes(solver, metric):
-    model, x = Linear(classes=2), inputs(3)
+    model, x = linear(classes=2), inputs(3)
     assert len(solver(model, x[:0], labels(model, x[:0]), metric, box=BOX)) == 0
     y = labels(model, x)
     found = solver(model, x, y, metric, box=BOX)
@@ -193,7 +158,7 @@ def test_radius_of_a_sphere(name):
 def test_the_unit_of_the_inputs_does_not_matter(name, factor):
     # DDN's and FMN's first lengths are the paper's, in the inputs' own unit.
     solver, metric = SOLVERS[name][0], next(iter(SOLVERS[name][1]))
-    model, x = Linear(), inputs(4)
+    model, x = linear(), inputs(4)
     y = labels(model, x)
     small = solver(model, x, y, metric, box=BOX)
     model.weight.data /= factor
@@ -208,7 +173,7 @@ WARM += [SigmaZero(steps=3), ANPGD(steps=3), LineSearch()]
 
 @pytest.mark.parametrize("solver", WARM, ids=lambda s: type(s).__name__)
 def test_a_warm_start_is_never_lost(solver):
-    model, x = Linear(), inputs(4)
+    model, x = linear(), inputs(4)
     y = labels(model, x)
     metric = {1: "l1", 0: "l0"}.get(solver.norms[0], "l2") if len(solver.norms) == 1 else "l2"
     far = DeepFool(overshoot=1.0)(model, x, y, metric, box=BOX)
@@ -228,11 +193,11 @@ def test_a_solver_refuses_what_it_cannot_measure():
         (ANPGD(), "l0"), (CW(), Linf(0.1)),
     ]:  # fmt: skip
         with pytest.raises(InputError, match="does not measure"):
-            solver(Linear(), x, torch.zeros(2, dtype=torch.long), metric, box=BOX)
+            solver(linear(), x, torch.zeros(2, dtype=torch.long), metric, box=BOX)
 
 
 def test_cw_wants_a_bounded_box_others_do_not():
-    model, x = Linear(classes=2), inputs(3)
+    model, x = linear(classes=2), inputs(3)
     y = labels(model, x)
     free = (-inf, inf)
     with pytest.raises(InputError, match="bounded box"):
@@ -260,7 +225,7 @@ def test_bad_numbers_are_refused(make):
 
 
 def test_deepfool_stops_once_fooled_and_oversteps_by_its_share():
-    model, x = Linear(classes=2), inputs(4)
+    model, x = linear(classes=2), inputs(4)
     y = labels(model, x)
     found = DeepFool(targets=1, overshoot=0.02)(model, x, y, "l2", box=(-50, 50))
     torch.testing.assert_close(found.distance, 1.02 * model.radius(x, y, 2, (-50, 50)))
@@ -270,7 +235,7 @@ def test_deepfool_stops_once_fooled_and_oversteps_by_its_share():
 @pytest.mark.parametrize("eps", [None, 0.01, 5.0])
 @pytest.mark.parametrize("start", [True, False])
 def test_anpgd_is_exact_along_its_direction(eps, start):
-    model, x = Linear(classes=2), inputs(4, box=(-0.1, 0.1))
+    model, x = linear(classes=2), inputs(4, box=(-0.1, 0.1))
     y = labels(model, x)
     solver = ANPGD(steps=200, eps=eps, random_start=start, bisections=24)
     found = solver(model, x, y, "l2", box=(-9, 9))
@@ -280,7 +245,7 @@ def test_anpgd_is_exact_along_its_direction(eps, start):
 
 
 def test_anpgd_draws_what_the_seed_says():
-    model, x = Linear(), inputs(4)
+    model, x = linear(), inputs(4)
     y = labels(model, x)
     found = [
         ANPGD(eps=0.1, steps=3)(model, x, y, "l2", box=BOX, seed=s, batch_size=n).distance
@@ -291,7 +256,7 @@ def test_anpgd_draws_what_the_seed_says():
 
 
 def test_anpgd_goes_no_farther_than_told():
-    model, x = Linear(classes=2), inputs(8, box=(-0.5, 0.5))
+    model, x = linear(classes=2), inputs(8, box=(-0.5, 0.5))
     true = model.radius(x, labels(model, x), 2, BOX)
     least, most = float(true.min()) * 0.5, float(true.median())
     solver = ANPGD(eps=least, eps_max=most * 1.01, random_start=False)
