@@ -22,9 +22,7 @@ TO_DO = (
     "hauberk.attacks",
     "hauberk.evaluation",
     "hauberk.exact",
-    "hauberk.maths",
     "hauberk.solvers",
-    "hauberk.threats",
 )  # fmt: skip
 
 

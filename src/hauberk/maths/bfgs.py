@@ -15,6 +15,13 @@ SWEEPS = 12
 class LimitedBFGS(Rows):
     """The last pairs of steps and changes of gradient, for each example its own.
 
+    Example:
+        >>> memory = LimitedBFGS.empty(torch.zeros(1, 2), pairs=3)
+        >>> step, change = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+        >>> memory.push_(step, change, torch.tensor([True]))
+        >>> memory.times(torch.tensor([[[2.0, 0.0]]]))  # the inverse Hessian is 1/2 there
+        tensor([[[1., 0.]]])
+
     Attributes:
         steps, changes: ``(S, K, N)``; rings, in which ``at`` (S,) is the next place.
         weight: one over the pairs' products, ``(S, K)``; 0 for an empty place.
@@ -87,6 +94,13 @@ class DenseBFGS(Rows):
     """The whole inverse Hessian of each example, ``(S, N, N)``: for few variables.
 
     On non-smooth functions it finds more than a limited memory does.
+
+    Example:
+        >>> dense = DenseBFGS.empty(torch.zeros(1, 2))
+        >>> step, change = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+        >>> dense.push_(step, change, torch.tensor([True]))
+        >>> dense.times(torch.tensor([[[2.0, 0.0]]]))
+        tensor([[[1., 0.]]])
     """
 
     h: Tensor = field(repr=False)
@@ -139,6 +153,8 @@ def multipliers(gram: Tensor, c: Tensor, mu: Tensor) -> Tensor:
 
     Args:
         gram: products by H of the gradients of f, c_1, ..., c_m, ``(S, m + 1, m + 1)``.
+        c: values of the constraints, ``(S, m)``.
+        mu: the penalty parameter, ``(S,)``.
 
     Source: Curtis, Mitchell & Overton 2017, equation 3.3.
     """

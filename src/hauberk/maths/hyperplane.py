@@ -16,18 +16,27 @@ def to_hyperplane(w: Tensor, c: Tensor, p: float, lo: Tensor | float, hi: Tensor
     vanishes, 0. Exact up to rounding.
 
     Args:
-        w: normals, ``(B, ...)``, finite; ``c`` (B,).
+        w: normals, ``(B, ...)``, finite.
+        c: how far the hyperplanes lie from 0, in units of the normal, ``(B,)``.
         p: 0 (fewest coordinates), any number from 1 on, or inf.
         lo, hi: the box, ``lo <= 0 <= hi``; numbers, or tensors that broadcast to ``w``.
 
     Source: Croce & Hein 2020 (FAB), section 3.1, there for p = 1, 2, inf.
+
+    Raises:
+        ValueError: for any other p.
+
+    Example:
+        >>> w, c = torch.tensor([[1.0, 2.0]]), torch.tensor([1.0])
+        >>> [to_hyperplane(w, c, p, -1.0, 1.0).tolist() for p in (1, inf)]
+        [[[0.0, 0.5]], [[0.3333333432674408, 0.3333333432674408]]]
     """
     if p != 0 and not p >= 1:
         raise ValueError(f"p is {p}: give 0, or p >= 1")
     flat = w.flatten(1)
-    way = flat.sign() * c.sign().unsqueeze(1)
+    direction = flat.sign() * c.sign().unsqueeze(1)
     low, high = (torch.as_tensor(b).to(w).expand_as(w).flatten(1) for b in (lo, hi))
-    room = torch.where(way > 0, high, -low).masked_fill_(way == 0, 0)
+    room = torch.where(direction > 0, high, -low).masked_fill_(direction == 0, 0)
     # Scaled, so that squares of small gradients do not vanish.
     top = flat.abs().amax(1, keepdim=True).clamp_min_(torch.finfo(w.dtype).tiny)
     size = flat.abs() / top
@@ -36,7 +45,7 @@ def to_hyperplane(w: Tensor, c: Tensor, p: float, lo: Tensor | float, hi: Tensor
     # doubling keeps rounding from making the goal seem out of reach.
     room = torch.minimum(room, (2 * goal / size).nan_to_num_(nan=0.0).clamp_(max=1e30))
     size_of = _filled if p <= 1 else _shared
-    return (size_of(size, room, goal, p) * way).view_as(w)
+    return (size_of(size, room, goal, p) * direction).view_as(w)
 
 
 def _shared(size: Tensor, room: Tensor, goal: Tensor, p: float) -> Tensor:
@@ -64,7 +73,10 @@ def _shared(size: Tensor, room: Tensor, goal: Tensor, p: float) -> Tensor:
 
 
 def _filled(size: Tensor, room: Tensor, goal: Tensor, p: float) -> Tensor:
-    """Magnitudes for p = 1 (dearest |w| first) and p = 0 (dearest |w| room first), one in part."""
+    """Fills coordinates greedily, largest |w| (p = 1) or |w| x room (p = 0) first.
+
+    The last one is filled in part.
+    """
     gain = size * room
     worth = size if p == 1 else gain
     order = worth.argsort(dim=1, descending=True)

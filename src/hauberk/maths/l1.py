@@ -29,7 +29,16 @@ def project_l1(
     It is d_i = clip(sign(a_i) max(|a_i| - mu, 0)) with the least mu >= 0 that reaches the ball.
     What holds for all projections is said in :mod:`hauberk.maths.projections`.
 
+    Args:
+        a: perturbations, ``(B, ...)``.
+        eps: the radius, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
     Source: Wang et al. 2021, Proposition 1; Newton's method on it as in Cominetti et al. 2014.
+
+    Example:
+        >>> project_l1(torch.tensor([[0.5, 0.0, 2.0]]), 1.0, -2.0, 2.0).round(decimals=3)
+        tensor([[0., 0., 1.]])
     """
     return on_rows(_solve, a, eps, lo, hi, spares=5)
 

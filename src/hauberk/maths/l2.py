@@ -20,7 +20,16 @@ def project_l2(
     It is d_i = clip(a_i / (1 + mu)) with the least mu >= 0 that reaches the ball.
     What holds for all projections is said in :mod:`hauberk.maths.projections`.
 
+    Args:
+        a: perturbations, ``(B, ...)``.
+        eps: the radius, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
     Source: Wang et al. 2021, Proposition 1.
+
+    Example:
+        >>> project_l2(torch.tensor([[3.0, 4.0]]), 1.0, -2.0, 2.0).round(decimals=3)
+        tensor([[0.6000, 0.8000]])
     """
     # Without a look at the numbers it is unknown whether float32 suffices.
     return on_rows(_solve, a, eps, lo, hi, spares=2, double=not looks(a))

@@ -122,7 +122,7 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
 def cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy ``(B,)`` and its gradient in the logits, ``softmax(z) - onehot(y)``, (B, C)."""
     z, own = _finite(logits), y.unsqueeze(1)
-    # By way of the soft margin: from a softmax, the loss and the label's 1 - p round to 0 long
+    # Through the soft margin: from a softmax, the loss and the label's 1 - p round to 0 long
     # before the other classes' p do, and the gradient points elsewhere.
     others = z.scatter(1, own, -inf)
     top = others.amax(1, keepdim=True)

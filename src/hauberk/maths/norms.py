@@ -7,7 +7,20 @@ from torch import Tensor
 
 
 def norm(delta: Tensor, p: float) -> Tensor:
-    """lp norm of each example, ``(B, ...) -> (B,)``; p = 0 counts the non-zero features."""
+    """lp norm of each example.
+
+    Args:
+        delta: changes, ``(B, ...)``.
+        p: 0 (counts the non-zero features), a number >= 1, or inf.
+
+    Returns:
+        ``(B,)``, in the dtype of ``delta``.
+
+    Example:
+        >>> delta = torch.tensor([[3.0, 0.0, -4.0]])
+        >>> [norm(delta, p).item() for p in (0, 1, 2, inf)]
+        [2.0, 7.0, 5.0, 4.0]
+    """
     flat = delta.flatten(1) if delta.dim() > 1 else delta.unsqueeze(1)
     if flat.shape[1] == 0:
         return flat.new_zeros(len(flat))

@@ -42,8 +42,18 @@ Bound = float | Tensor
 def project_lp(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
     """Projection for any p >= 1, inf included.
 
+    Args:
+        a: perturbations, ``(B, ...)``.
+        p: a number >= 1, or inf.
+        eps: the radius, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
     Raises:
         ValueError: for other p.
+
+    Example:
+        >>> project_lp(torch.tensor([[0.5, 0.0, 2.0]]), 1, 1.0, -inf, inf).round(decimals=3)
+        tensor([[0., 0., 1.]])
     """
     if p == 1:
         return project_l1(a, eps, lo, hi)
@@ -57,7 +67,18 @@ def project_lp(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Boun
 
 
 def project_ball(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
-    """Projection for p = 0, with ``eps`` features, and for any p >= 1."""
+    """Projection for p = 0, with ``eps`` features, and for any p >= 1.
+
+    Args:
+        a: perturbations, ``(B, ...)``.
+        p: 0, a number >= 1, or inf.
+        eps: the radius, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
+    Example:
+        >>> project_ball(torch.tensor([[0.5, 0.0, 2.0]]), 0, 1, -1.0, 1.0)
+        tensor([[0., 0., 1.]])
+    """
     if p == 0:
         return project_l0(a, eps.floor() if isinstance(eps, Tensor) else eps, lo, hi)
     return project_lp(a, p, eps, lo, hi)
@@ -65,7 +86,17 @@ def project_ball(a: Tensor, p: float, eps: Bound | ReadyRadii, lo: Bound, hi: Bo
 
 @torch.no_grad()
 def project_linf(a: Tensor, eps: Bound | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
-    """Projection for p = inf: clipping."""
+    """Projection for p = inf: clipping.
+
+    Args:
+        a: perturbations, ``(B, ...)``.
+        eps: the radius, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
+    Example:
+        >>> project_linf(torch.tensor([[0.5, 0.0, 2.0]]), 1.0, -inf, inf)
+        tensor([[0.5000, 0.0000, 1.0000]])
+    """
     return on_rows(_clip, a, eps, lo, hi)
 
 
@@ -77,11 +108,20 @@ def _clip(x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, out: Tensor, _: lis
 
 @torch.no_grad()
 def project_l0(a: Tensor, k: int | float | Tensor | ReadyRadii, lo: Bound, hi: Bound) -> Tensor:
-    """Projection for p = 0: at most ``k`` (a number, or (B,)) entries differ from 0.
+    """Projection for p = 0: at most ``k`` entries differ from 0.
 
     Clips, then keeps the entries that save most: keeping entry i saves a_i^2 - (a_i - c_i)^2 of
     squared distance, c the clipped a. Neither |a| nor |c| orders the entries so. Among equals no
     more are kept than k allows.
+
+    Args:
+        a: perturbations, ``(B, ...)``.
+        k: how many entries, one number or ``(B,)``.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
+
+    Example:
+        >>> project_l0(torch.tensor([[0.5, 0.0, 2.0]]), 1, -1.0, 1.0)
+        tensor([[0., 0., 1.]])
     """
     return on_rows(_keep, a, k, lo, hi, double=True)
 
@@ -91,7 +131,7 @@ def _keep(x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, out: Tensor, _: lis
     d = x.shape[1]
     k = radius.exact.clamp(max=d).floor_()
     most = int(k.max().item()) if looks(x) else d
-    gain = clipped * (x - clipped / 2)  # half of it, lest it overflow
+    gain = clipped * (x - clipped / 2)  # half of it, so that it does not overflow
     index = gain.topk(most, 1).indices
     allowed = torch.arange(most, device=x.device) < k
     out.zero_().scatter_(1, index, clipped.gather(1, index).mul_(allowed))

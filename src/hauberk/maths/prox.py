@@ -14,10 +14,20 @@ from hauberk.maths.steps import per_example
 def prox(a: Tensor, p: float, weight: Tensor, lo: Tensor | float, hi: Tensor | float) -> Tensor:
     """The minimiser of ``weight |d|_p + |d - a|_2^2 / 2``, clipped to ``lo <= d <= hi``.
 
-    ``a`` (B, ...), ``weight`` (B,) >= 0, ``lo <= 0 <= hi``. For p = 0 and 1 that is the minimiser
-    within the box, too; for p = 2 and inf the unbounded one, clipped. Other p are taken as 2.
+    For p = 0 and 1 that is the minimiser within the box, too; for p = 2 and inf the unbounded one,
+    clipped. Other p are taken as 2.
+
+    Args:
+        a: perturbations, ``(B, ...)``.
+        p: 0, 1, 2 or inf.
+        weight: of the norm, ``(B,)``, 0 or more.
+        lo, hi: bounds of the perturbations, ``lo <= 0 <= hi``.
 
     Source: Moreau's decomposition; Parikh & Boyd 2014, section 6.5.
+
+    Example:
+        >>> prox(torch.tensor([[3.0, -0.5]]), 1, torch.tensor([1.0]), -5.0, 5.0)
+        tensor([[2., -0.]])
     """
     at = per_example(weight.to(a.dtype), a)
     if p == 0:

@@ -32,13 +32,29 @@ def mix(z: Tensor) -> Tensor:
 
 @dataclass
 class Draws(Rows):
-    """Random streams, one per example: ``key`` is ``(B,)`` int64."""
+    """Random streams, one per example.
+
+    Args:
+        key: what the numbers follow from, ``(B,)`` int64; :meth:`of` makes it.
+
+    Example:
+        >>> both = Draws.of(0, torch.tensor([7, 8])).uniform(1, (2,))
+        >>> alone = Draws.of(0, torch.tensor([8])).uniform(1, (2,))
+        >>> torch.equal(both[1:], alone)  # no example depends on its neighbours
+        True
+    """
 
     key: Tensor
 
     @classmethod
     def of(cls, seed: int, ids: Tensor, *streams: int | Tensor) -> "Draws":
-        """Streams for examples ``ids`` (B,) int64; more integers (or (B,)) tell streams apart."""
+        """Streams for examples.
+
+        Args:
+            seed: of the run.
+            ids: of the examples, ``(B,)`` int64.
+            streams: more integers, or ``(B,)`` tensors of them, that set streams apart.
+        """
         key = mix(ids.long() + _wrap(_GOLDEN * (seed + 1)))
         for stream in streams:
             if isinstance(stream, Tensor):

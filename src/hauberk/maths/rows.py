@@ -14,6 +14,14 @@ class Rows:
 
     Other fields (numbers, tuples, None) are shared by all rows; a flag holds for the joined rows
     if it holds for some.
+
+    Example:
+        >>> @dataclass
+        ... class Points(Rows):
+        ...     x: Tensor
+        >>> points = Points(torch.tensor([1.0, 2.0, 3.0]))
+        >>> points.take(torch.tensor([2, 0])).join(points.take(torch.tensor([1]))).x
+        tensor([3., 1., 2.])
     """
 
     def take(self, index: Tensor) -> Self:

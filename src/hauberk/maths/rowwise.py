@@ -56,7 +56,24 @@ class Radius(NamedTuple):
 
 
 class ReadyRadii:
-    """The radii of a batch, looked at once for many projections; stands for ``eps`` anywhere."""
+    """The radii of a batch, checked and converted once for many projections of it.
+
+    The projections take it wherever they take ``eps``.
+
+    Args:
+        eps: one radius, or one of each example, ``(B,)``; 0 and inf included.
+        batch: B.
+        device: where the projections run.
+
+    Raises:
+        ValueError: for radii of another shape, or negative or NaN ones that the host can see.
+
+    Example:
+        >>> from hauberk.maths import project_l2
+        >>> radii = ReadyRadii(1.0, 1, torch.device("cpu"))
+        >>> project_l2(torch.tensor([[3.0, 4.0]]), radii, -inf, inf).mul(10).round()
+        tensor([[6., 8.]])
+    """
 
     def __init__(self, eps: float | Tensor, batch: int, device: torch.device) -> None:
         self.radii, self.least = _radii(eps, batch, device)
@@ -120,7 +137,7 @@ def looks(x: Tensor) -> bool:
 
 
 def all_inside(norm: Tensor, radius: Radius, dtype: torch.dtype) -> bool:
-    """Whether the rows of this ``norm`` (n, 1), in the working dtype, are known to be inside."""
+    """Whether rows of this ``norm`` (n, 1) are all inside; False where the host must not look."""
     if not (looks(norm) and radius.positive):
         return False
     worst: float = (norm * radius.unit).max().item()

@@ -15,6 +15,10 @@ def project_simplex(b: Tensor) -> Tensor:
         ValueError: if there is no last dimension, or it is empty.
 
     Source: Wang et al. 2021, equation 9; Duchi et al. 2008, Figure 1.
+
+    Example:
+        >>> project_simplex(torch.tensor([1.0, 0.5, -2.0]))
+        tensor([0.7500, 0.2500, 0.0000])
     """
     if b.dim() == 0 or b.shape[-1] == 0:
         raise ValueError(f"b is of shape {tuple(b.shape)}: give weights (..., K), K >= 1")

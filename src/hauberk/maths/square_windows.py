@@ -107,8 +107,8 @@ def repaint(
     held = mass(delta * both, (2, 3))
     spare = (radius.view(-1, 1, 1, 1).pow(p) - mass(delta, (1, 2, 3))).clamp(min=0)
     old = delta * here
-    way = old / mass(old, (2, 3)).pow(1 / p).clamp(min=1e-30)
-    way = way + pattern / mass(pattern, (2, 3)).pow(1 / p).clamp(min=1e-30)
-    way = way / mass(way, (2, 3)).pow(1 / p).clamp(min=1e-30)
+    direction = old / mass(old, (2, 3)).pow(1 / p).clamp(min=1e-30)
+    direction = direction + pattern / mass(pattern, (2, 3)).pow(1 / p).clamp(min=1e-30)
+    direction = direction / mass(direction, (2, 3)).pow(1 / p).clamp(min=1e-30)
     size = (spare / delta.shape[1] + held).pow(1 / p)
-    return torch.where(both, 0.0, delta) + way * size
+    return torch.where(both, 0.0, delta) + direction * size

@@ -29,11 +29,21 @@ def movable(u: Tensor, grad: Tensor, lo: Tensor | float, hi: Tensor | float) -> 
     return room.mul_(grad.abs())
 
 
-def step_along(u: Tensor, way: Tensor, step: Tensor | float) -> Tensor:
-    """``u + step * way``, ``step`` a number or ``(B,)``; with the gradient as way, a plain step."""
+def step_along(u: Tensor, direction: Tensor, step: Tensor | float) -> Tensor:
+    """``u + step * direction``; with the gradient as direction, a plain gradient step.
+
+    Args:
+        u, direction: ``(B, ...)``.
+        step: a number, or one of each example, ``(B,)``.
+
+    Example:
+        >>> step_along(torch.zeros(2, 2), torch.ones(2, 2), torch.tensor([0.5, 2.0]))
+        tensor([[0.5000, 0.5000],
+                [2.0000, 2.0000]])
+    """
     if isinstance(step, Tensor):
-        return torch.addcmul(u, way, per_example(step, u))
-    return torch.add(u, way, alpha=step)
+        return torch.addcmul(u, direction, per_example(step, u))
+    return torch.add(u, direction, alpha=step)
 
 
 def steepest_linf(grad: Tensor) -> Tensor:
@@ -53,21 +63,6 @@ def steepest_l2(grad: Tensor) -> Tensor:
         flat = flat / top.unsqueeze(1)
         length = torch.linalg.vector_norm(flat, dim=1)
     return flat.div(length.clamp_min_(TINY).unsqueeze(1)).view_as(grad)
-
-
-def steepest_lp(grad: Tensor, p: float) -> Tensor:
-    """Maximiser of ``<g, v>`` over ``||v||_p <= 1`` for 1 < p < inf.
-
-    ``v_i = sign(g_i) (|g_i| / ||g||_q)^(q-1)`` with ``1/p + 1/q = 1``.
-    """
-    q = p / (p - 1)
-    flat = grad.flatten(1)
-    size = flat.abs()
-    # Scaled by the largest entry first: powers of tiny or huge gradients leave the float range.
-    top = size.amax(1, keepdim=True)
-    size = size / top.masked_fill_(top == 0, 1)
-    length = size.pow(q).sum(1, keepdim=True).pow(1 / q).clamp_min(TINY)
-    return (flat.sign() * (size / length).pow(q - 1)).view_as(grad)
 
 
 def unit_lp(grad: Tensor, p: float) -> Tensor:
@@ -91,17 +86,6 @@ def steepest_l1(grad: Tensor, k: int | Tensor = 1) -> Tensor:
     kept = (size >= cut).to(size.dtype)
     count = kept.sum(1, keepdim=True).clamp_min_(1)
     return kept.div_(count).mul_(flat.sign()).view_as(grad)
-
-
-def sparse_l1(grad: Tensor, percentile: Tensor | float) -> Tensor:
-    """Entries of ``|g|`` at or above the given percentile, as signs, divided by their number.
-
-    ``percentile`` in [0, 1), a float or ``(B,)``; 0.99 moves one per cent of the coordinates.
-    Source: Tramèr & Boneh 2019, Algorithm 1.
-    """
-    d = grad[0].numel() if len(grad) else 1
-    q = torch.as_tensor(percentile, dtype=torch.float64, device=grad.device)
-    return steepest_l1(grad, ((1 - q) * d).round().expand(len(grad)))
 
 
 def kth_largest(rows: Tensor, k: int | Tensor) -> Tensor:

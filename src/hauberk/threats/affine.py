@@ -46,6 +46,12 @@ class Affine(Threat):
     Raises:
         InputError: for a ``b`` that is no ball, an ``a`` that is a union or a mixture itself, and
             betas outside of [0, 1].
+
+    Example:
+        >>> from hauberk import L1, Linf
+        >>> mixture = Affine(Linf(0.25), L1(2.0))
+        >>> str(mixture), mixture.betas
+        ('affine(linf:0.25,l1:2)', (0.0, 0.25, 0.5, 0.75, 1.0))
     """
 
     kinds = "affine"

@@ -41,10 +41,19 @@ _NOTATION = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<size>[+-]?{_NUMBER}(?:/{_NUM
 class Ball(Threat):
     """All inputs of the box whose lp distance to the clean one is at most ``eps``.
 
-    p is 0 (``eps`` counts features, over all channels), a number >= 1, or inf.
+    Args:
+        p: 0 (``eps`` counts features, over all channels), a number >= 1, or inf.
+        eps: the radius, in the units of the inputs.
 
     Raises:
         InputError: if p lies between 0 and 1, or eps is negative, infinite or not a number.
+
+    Example:
+        >>> ball = Ball(p=2, eps=0.5)
+        >>> str(ball), ball == L2(0.5)
+        ('l2:0.5', True)
+        >>> ball.project(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])).mul(100).round()
+        tensor([[30., 40.]])
     """
 
     kinds = r"l(inf|\d+(\.\d+)?)"
@@ -94,7 +103,15 @@ class Ball(Threat):
 
 
 class Linf(Ball):
-    """Every feature may change by ``eps``; ``linf:8/255``."""
+    """Every feature may change by ``eps``; ``linf:8/255``.
+
+    Args:
+        eps: the largest change of a feature.
+
+    Example:
+        >>> Linf(0.3).distance(torch.zeros(1, 2), torch.tensor([[0.25, -0.125]]))
+        tensor([0.2500], dtype=torch.float64)
+    """
 
     def __init__(self, eps: float) -> None:
         super().__init__(p=inf, eps=eps)
@@ -104,7 +121,16 @@ class Linf(Ball):
 
 
 class Lp(Ball):
-    """``sum |delta_i|^p <= eps^p``, any p >= 1; ``l1.5:3``. ``Lp(2, e) == L2(e)``."""
+    """The lp length of the change is at most ``eps``, any p >= 1; ``l1.5:3``.
+
+    Args:
+        p: a number >= 1, or inf.
+        eps: the radius: ``sum |delta_i|^p <= eps^p``.
+
+    Example:
+        >>> str(Lp(1.5, 3)), Lp(2, 0.5) == L2(0.5)
+        ('l1.5:3', True)
+    """
 
     def __init__(self, p: float, eps: float) -> None:
         super().__init__(p=p, eps=eps)
@@ -114,21 +140,45 @@ class Lp(Ball):
 
 
 class L2(Lp):
-    """Euclidean ball; ``l2:0.5``."""
+    """The Euclidean length of the change is at most ``eps``; ``l2:0.5``.
+
+    Args:
+        eps: the radius.
+
+    Example:
+        >>> L2(0.5).distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
+        tensor([5.], dtype=torch.float64)
+    """
 
     def __init__(self, eps: float) -> None:
         super().__init__(2.0, eps)
 
 
 class L1(Lp):
-    """The sum of absolute changes is at most ``eps``; ``l1:12``."""
+    """The sum of absolute changes is at most ``eps``; ``l1:12``.
+
+    Args:
+        eps: the radius.
+
+    Example:
+        >>> L1(12.0).distance(torch.zeros(1, 2), torch.tensor([[3.0, -4.0]]))
+        tensor([7.], dtype=torch.float64)
+    """
 
     def __init__(self, eps: float) -> None:
         super().__init__(1.0, eps)
 
 
 class L0(Ball):
-    """At most ``k`` features change, by any amount that the box allows; ``l0:10``."""
+    """At most ``k`` features change, by any amount that the box allows; ``l0:10``.
+
+    Args:
+        k: a whole number of features, counted over all channels.
+
+    Example:
+        >>> L0(1).project(torch.zeros(1, 3), torch.tensor([[0.1, 0.9, 0.2]]))
+        tensor([[0.0000, 0.9000, 0.0000]])
+    """
 
     def __init__(self, k: float) -> None:
         if not isfinite(k) or k != int(k):
@@ -178,7 +228,7 @@ def plain(value: float) -> str:
 
 @dataclass
 class BallRegion(LpRegion, Patchable):
-    """An lp ball ∩ box around each input, p finite. ``u`` is the input."""
+    """The lp ball, cut with the box, around each input, p finite; ``u`` is the input."""
 
     lo: Tensor = field(repr=False)
     hi: Tensor = field(repr=False)
@@ -208,15 +258,15 @@ class BallRegion(LpRegion, Patchable):
             d = u[0].numel() if len(u) else 1
             k = (share * d).round() if share is not None else 1
         if self.p == 1 or (self.p == 0 and share is not None):
-            way = steepest_l1(grad, k)
+            direction = steepest_l1(grad, k)
         elif self.p in (0, 2):
             # l0 bounds no length: the plain direction, and the projection picks the features.
-            way = steepest_l2(grad)
+            direction = steepest_l2(grad)
         else:
             # The steepest direction would end elsewhere: a maximum is where the *gradient* is
             # normal to the ball, and projecting is Euclidean.
-            way = unit_lp(grad, self.p)
-        return step_along(u, way, step)
+            direction = unit_lp(grad, self.p)
+        return step_along(u, direction, step)
 
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         shape = self.x0.shape[1:]
@@ -291,7 +341,7 @@ class BallRegion(LpRegion, Patchable):
 
 @dataclass
 class LinfRegion(LpRegion, Patchable):
-    """An linf ball ∩ box: a box of its own for each input, so that projecting is clipping."""
+    """The linf ball, cut with the box, around each input: projecting is clipping."""
 
     lo: Tensor = field(repr=False)
     hi: Tensor = field(repr=False)

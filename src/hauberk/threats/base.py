@@ -15,7 +15,17 @@ from hauberk.threats.region import Region as Region
 
 
 class Trait(Enum):
-    """What suites, evidence and training strategies may ask of a threat."""
+    """What suites, evidence and training strategies may ask of a threat.
+
+    A suite names them by their values, beside kinds: ``threats: [ball]``.
+
+    Example:
+        >>> from hauberk import L1, RotationTranslation
+        >>> sorted(trait.value for trait in L1(10).traits)
+        ['ball', 'sparse']
+        >>> Trait.RUGGED in RotationTranslation().traits
+        True
+    """
 
     BALL = "ball"
     """An lp ball."""

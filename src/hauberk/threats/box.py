@@ -12,10 +12,19 @@ from hauberk.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """The valid input range: numbers, or tensors that broadcast to one example's shape.
+    """The valid input range: a lowest and a highest value of each feature.
+
+    Args:
+        lo, hi: numbers, or tensors that broadcast to one example's shape.
 
     Raises:
         InputError: if ``lo`` exceeds ``hi`` somewhere or either holds NaN.
+
+    Example:
+        >>> str(Box(0, 255)), str(Box.of((-1.0, 1.0)))
+        ('[0, 255]', '[-1, 1]')
+        >>> Box(0.0, 0.1).bounds(torch.zeros(1))[1].double() <= 0.1  # never wider when rounded
+        tensor(True)
     """
 
     lo: float | Tensor = 0.0

@@ -21,11 +21,20 @@ class Each(Threat):
     Unlike a union, whose points lie in one of the threats, one point of this is a K-tuple: the k-th
     of the K inputs that it stands for lies in the k-th threat (``parts``). Unions are flattened.
 
+    Args:
+        threats: the K threats, at least one.
+
     Source: Wang et al. 2021 (generalised adversarial training), Lemma 1.
 
     Raises:
         InputError: for no threat, one that is named twice, has variants (``Threat.variants``), or
             is one to groups.
+
+    Example:
+        >>> from hauberk import L2, Linf
+        >>> region = Each(Linf(0.3), L2(2.0)).at(torch.zeros(5, 1, 4, 4))
+        >>> tuple(region.decode(region.start()).shape)  # five inputs, each for two threats
+        (5, 2, 1, 4, 4)
     """
 
     kinds = "each"
@@ -122,8 +131,8 @@ class EachRegion(CompoundRegion):
 
     def encode(self, x: Tensor) -> Tensor | None:
         found = [region.encode(x[:, k]) for k, region in enumerate(self.regions)]
-        known = [part for part in found if part is not None]
-        return _pack(known).to(self.x0) if len(known) == len(found) else None
+        given = [part for part in found if part is not None]
+        return _pack(given).to(self.x0) if len(given) == len(found) else None
 
     def project_(self, u: Tensor) -> Tensor:
         return self._each(lambda region, part: region.project_(part), u)
@@ -142,13 +151,13 @@ class EachRegion(CompoundRegion):
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The largest, over the parts, of the distance in units of the part's radius."""
         rows = enumerate(zip(self.regions, self._witnesses(witness), strict=True))
-        far = torch.stack([part.distance(x[:, k], known) for k, (part, known) in rows], 1)
+        far = torch.stack([part.distance(x[:, k], own) for k, (part, own) in rows], 1)
         return torch.where(far == 0, 0.0, far / self.sizes).amax(1)
 
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """Whether the k-th of the inputs ``x`` (S, K, ...) lies in the k-th threat, for all k."""
         rows = enumerate(zip(self.regions, self._witnesses(witness), strict=True))
-        return torch.stack([part.contains(x[:, k], known) for k, (part, known) in rows]).all(0)
+        return torch.stack([part.contains(x[:, k], own) for k, (part, own) in rows]).all(0)
 
     def finalise(self, u: Tensor) -> Tensor:
         return self._each(lambda region, part: region.finalise(part), u)

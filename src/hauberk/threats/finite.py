@@ -36,6 +36,12 @@ class FiniteSet(Threat):
 
     Raises:
         InputError: if the size is missing or not a finite number >= 0.
+
+    Example:
+        >>> mirrored = FiniteSet([lambda x: x.flip(-1)], name="mirrored")
+        >>> x0 = torch.tensor([[0.0, 1.0]])
+        >>> mirrored.contains(x0, x0.flip(-1)), mirrored.contains(x0, x0 * 0.5)
+        (tensor([True]), tensor([False]))
     """
 
     kinds = "finite"
@@ -93,9 +99,18 @@ class Swaps(FiniteSet):
     The stand-in for rotations and translations in Tramèr & Boneh 2019, Theorem 4 (budget N = n).
     Features are counted in the flattened input.
 
+    Args:
+        n: how many features take part, feature 0 among them.
+
     Raises:
         InputError: for an n that is negative or not finite, and for inputs of fewer than n
             features.
+
+    Example:
+        >>> Swaps(3).at(torch.tensor([[1.0, 2.0, 3.0]])).elements
+        tensor([[[1., 2., 3.],
+                 [2., 1., 3.],
+                 [3., 2., 1.]]])
     """
 
     kinds = "swaps"
@@ -228,8 +243,8 @@ class FiniteRegion(InputRegion, Enumerable):
         if self.pin is not None:
             return u
         top = grad.abs().flatten(1).amax(1).clamp_min_(torch.finfo(grad.dtype).tiny)
-        way = (grad / per_example(top, grad)).flatten(1).unsqueeze(1)
-        gain = ((self.elements - u.unsqueeze(1)).flatten(2) * way).sum(2)
+        direction = (grad / per_example(top, grad)).flatten(1).unsqueeze(1)
+        gain = ((self.elements - u.unsqueeze(1)).flatten(2) * direction).sum(2)
         best, index = gain.masked_fill_(~self.allowed, -torch.inf).max(1)
         return torch.where(per_example(best > 0, u), self._one(index), u)
 

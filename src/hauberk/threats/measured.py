@@ -32,14 +32,23 @@ class Measured(Threat):
         distance: from clean inputs and inputs, each ``(S, ...)``, to ``(S,)``; differentiable
             almost everywhere in the second, 0 where they are equal, each row on its own.
         eps: in the distance's unit; inf for the whole box.
-        name: what it goes by in results. Two threats are equal only if the callable is the same.
-        batch_size: rows that go through the callable at once; by the size of the inputs if left
-            out.
+        name: its name in results. Two threats are equal only if the callable is the same.
+        batch_size: rows that go through the callable at once; chosen by the size of the inputs if
+            left out.
 
     Raises:
         InputError: if eps is negative or not a number and, on first use, for a callable that
             returns another shape, negative numbers, something else than 0 at the clean input, or
             something else each time.
+
+    Example:
+        >>> def brightness(x0, x):
+        ...     return (x - x0).flatten(1).mean(1).abs()
+        >>> threat = Measured(brightness, eps=0.1, name="brightness")
+        >>> str(threat), threat.kind
+        ('brightness:0.1', 'measured')
+        >>> threat.contains(torch.zeros(1, 4), torch.tensor([[0.3, 0.0, 0.0, 0.0]]))
+        tensor([True])
     """
 
     kinds = "measured"
@@ -139,7 +148,7 @@ class Measured(Threat):
 class MeasuredRegion(MeasuredDistanceRegion):
     """The inputs within ``radius`` of each clean one, by a threat's distance. ``u`` is the input.
 
-    Distances are known point by point only: "projected" means moved straight towards the clean
+    The distance can only be evaluated: "projected" means moved straight towards the clean
     input until inside, and a step of a given distance is as long as the distance per length at the
     point, or next to the clean input, makes it.
 
@@ -250,15 +259,15 @@ class MeasuredRegion(MeasuredDistanceRegion):
         The distance per length is that of ``u`` itself, or of a probe where ``u`` is the clean
         input. No step is longer than the diagonal of the box.
         """
-        way, h = steepest_l2(grad), 0.01 * self.diameter
+        direction, h = steepest_l2(grad), 0.01 * self.diameter
         moved = norm(u - self.x0, 2)
         still = moved < 1e-3 * h
-        probe = torch.where(per_example(still, u), self.x0 + h * way, u)
+        probe = torch.where(per_example(still, u), self.x0 + h * direction, u)
         with torch.no_grad():
             per_length = self.measure_off(probe) / torch.where(still, h, moved)
         length = torch.as_tensor(step).to(u) / per_length
-        # No distance at all over the way says nothing about steps: those of length 0 stay 0.
-        return step_along(u, way, length.nan_to_num_(nan=0.0).clamp_(max=self.diameter))
+        # No distance at all along the direction says nothing about steps: those of 0 stay 0.
+        return step_along(u, direction, length.nan_to_num_(nan=0.0).clamp_(max=self.diameter))
 
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         noise = draws.uniform(draw, self.x0.shape[1:], self.x0.dtype).mul_(2).sub_(1)
@@ -268,8 +277,8 @@ class MeasuredRegion(MeasuredDistanceRegion):
         if self.reference is None and len(self.x0):
             with torch.no_grad():
                 parts = [self.threat.reference(self.x0[r]) for r in self._chunks(len(self.x0))]
-            known = [part for part in parts if part is not None]
-            self.reference = torch.cat(known) if known else None
+            given = [part for part in parts if part is not None]
+            self.reference = torch.cat(given) if given else None
         return self.reference
 
     def _chunks(self, rows: int) -> list[slice]:

@@ -25,10 +25,17 @@ from hauberk.threats.region import as_floats, filled
 class Metric(Threat):
     """Every input of the box, at its lp distance from the clean one.
 
-    p is 0 (features that differ), a number >= 1, or inf.
+    Args:
+        p: 0 (counts the features that differ), a number >= 1, or inf.
 
     Raises:
         InputError: if p lies between 0 and 1, or is not a number.
+
+    Example:
+        >>> str(Metric(2)), str(Metric(inf))
+        ('l2', 'linf')
+        >>> Metric(1).distance(torch.zeros(1, 2), torch.tensor([[0.5, -0.25]]))
+        tensor([0.7500], dtype=torch.float64)
     """
 
     kinds = Ball.kinds

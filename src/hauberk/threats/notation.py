@@ -48,7 +48,12 @@ def metric(text: str | Threat) -> Metric:
 
 
 def grammar() -> str:
-    """How threats are written, in one line: the grammars of all classes that have one."""
+    """How threats are written, in one line: the grammars of all classes that have one.
+
+    Example:
+        >>> "linf:EPS" in grammar()
+        True
+    """
     forms = [cls.grammar for cls in threat_classes() if cls.grammar]
     return "; ".join([*forms, "join several with '|'"])
 

@@ -33,6 +33,9 @@ class Perceptual(Measured):
             dict of them; :func:`layers` takes them from inside a model.
         eps: 0.5 in the paper, for p = 2 and AlexNet; inf for the whole box.
         p: 2 or 1.
+        name: its name in results.
+        batch_size: rows that go through the features at once; chosen by the size of the inputs if
+            left out.
 
     Attributes:
         forwards, backwards: passes through the features so far, one per example.
@@ -41,6 +44,13 @@ class Perceptual(Measured):
 
     Raises:
         InputError: as :class:`Measured` does, and for other p, or features without channels.
+
+    Example:
+        >>> threat = Perceptual(nn.Conv2d(1, 4, 3), eps=0.5)
+        >>> str(threat)
+        'perceptual:0.5'
+        >>> threat.distance(torch.zeros(2, 1, 5, 5), torch.zeros(2, 1, 5, 5))
+        tensor([0., 0.], dtype=torch.float64)
     """
 
     def __init__(
@@ -142,10 +152,16 @@ def layers(model: nn.Module, names: Sequence[str]) -> nn.Module:
     self-bounded.
 
     Args:
-        names: as in ``model.named_modules()``.
+        model: the network.
+        names: of its submodules, as in ``model.named_modules()``.
 
     Raises:
         InputError: if there is no such submodule, or a pass does not go through it.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten())
+        >>> [tuple(m.shape) for m in layers(model, ["0", "1"])(torch.zeros(2, 1, 5, 5))]
+        [(2, 4, 3, 3), (2, 4, 3, 3)]
     """
     return _Layers(model, names)
 
@@ -153,11 +169,11 @@ def layers(model: nn.Module, names: Sequence[str]) -> nn.Module:
 class _Layers(nn.Module):
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
-        known = [name for name, _ in model.named_modules() if name]
-        unknown = [name for name in names if name not in known]
+        there = [name for name, _ in model.named_modules() if name]
+        unknown = [name for name in names if name not in there]
         if unknown or not names:
             wrong = f"the model has no layer '{unknown[0]}'" if unknown else "no layer is named"
-            raise InputError(f"{wrong}: choose some of {', '.join(known)}")
+            raise InputError(f"{wrong}: choose some of {', '.join(there)}")
         self.model, self.names = model, list(names)
         self.training = model.training
 

@@ -280,7 +280,7 @@ class Patchable(Region):
 
     @abstractmethod
     def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
-        """A random ``u`` of the threat's full size, coarse in space where that is known."""
+        """A random ``u`` of the threat's full size, coarse in space where there is such a one."""
 
     @abstractmethod
     def repaint_window(

@@ -27,10 +27,20 @@ class Shared(Threat):
     so that one pixel at the end of the box in one input holds that pixel for the whole group; with
     it, inputs are clipped to the box after the perturbation is added.
 
+    Args:
+        threat: an lp ball, for the perturbation.
+        clip: whether inputs are clipped to the box after the perturbation is added.
+
     Source: Wang et al. 2021 (universal perturbations) and its Proposition 1.
 
     Raises:
         InputError: for a threat that is no lp ball, and for inputs that are no groups.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> region = Shared(Linf(0.2)).at(torch.full((1, 3, 4), 0.5))  # one group of three inputs
+        >>> tuple(region.start().shape), tuple(region.decode(region.start()).shape)
+        ((1, 4), (1, 3, 4))
     """
 
     grouped = True
@@ -204,7 +214,7 @@ class SharedRegion(Patchable):
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """Whether all inputs lie in ball and box, without slack, and share their perturbation.
 
-        That they share it can be told up to rounding in the dtype of either. ``witness`` (S, ...)
+        That they share it is checked up to rounding in the dtype of either. ``witness`` (S, ...)
         is the perturbation; it matters with ``clip`` only, and is found from ``x`` if left out.
         """
         inside = (x >= self.edges[0]) & (x <= self.edges[1])

@@ -17,10 +17,20 @@ from hauberk.threats.region import CompoundRegion, filled
 class Whole(Threat):
     """A union of threats on the input itself, bound as one region.
 
-    Apart from :class:`Union`, which refuses, so that no attack searches it unawares.
+    A :class:`hauberk.threats.Union` itself cannot be bound, so that no attack is run on it by
+    mistake; only :class:`hauberk.attacks.MSD` moves in a union as a whole.
+
+    Args:
+        union: the threats, each of which moves the input itself.
 
     Raises:
         InputError: if a part has variants (``Threat.variants``): it is no ball.
+
+    Example:
+        >>> from hauberk import L2, Linf
+        >>> region = Whole(Linf(0.3) | L2(0.5)).at(torch.zeros(1, 4))
+        >>> region.contains(torch.tensor([[0.4, 0.0, 0.0, 0.0]]))  # in the l2 ball alone
+        tensor([True])
     """
 
     def __init__(self, union: Threat) -> None:
@@ -92,7 +102,7 @@ class UnionRegion(CompoundRegion):
         return _nearest(u, [region.finalise(u.clone()) for region in self.regions])
 
 
-_WHICH = 0x756E  # the stream that tells which part a random point is taken from
+_WHICH = 0x756E  # the stream that decides which part a random point is taken from
 
 
 def _nearest(u: Tensor, points: list[Tensor]) -> Tensor:

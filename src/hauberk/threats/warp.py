@@ -22,11 +22,15 @@ from hauberk.threats.region import Enumerable, Patchable, as_floats, filled
 class RotationTranslation(Threat):
     """The image turned about its centre, then shifted; ``rt:30,3``.
 
-    The angle is at most ``degrees`` either way, each of the two shifts at most ``pixels``. The size
-    of a warp is relative: the largest of ``|angle| / degrees``, ``|dx| / pixels`` and
+    The angle is at most ``degrees`` in either sense, each of the two shifts at most ``pixels``. The
+    size of a warp is relative: the largest of ``|angle| / degrees``, ``|dx| / pixels`` and
     ``|dy| / pixels``, so that the radius is 1. Positive angles turn counterclockwise, positive
     ``dx`` moves right and positive ``dy`` down. Values between pixels are bilinear; from outside of
     the image comes 0, or the value of the box next to 0.
+
+    Args:
+        degrees: the largest angle.
+        pixels: the largest shift, right or left and up or down.
 
     Source: Engstrom et al. 2019 ("Exploring the landscape of spatial robustness"), whose limits are
     30 degrees and a tenth of the side (3 pixels); Tramèr & Boneh 2019, section 4.
@@ -34,6 +38,13 @@ class RotationTranslation(Threat):
     Raises:
         InputError: if a limit is negative or not finite, and for inputs that are no images (C, H,
             W) of at least 2 x 2 pixels.
+
+    Example:
+        >>> region = RotationTranslation(degrees=30, pixels=1).at(torch.eye(3).view(1, 1, 3, 3))
+        >>> region.decode(torch.tensor([[0.0, 1.0, 0.0]])).squeeze()  # one pixel to the right
+        tensor([[0., 1., 0.],
+                [0., 0., 1.],
+                [0., 0., 0.]])
     """
 
     kinds = "rt"
@@ -229,7 +240,7 @@ class WarpRegion(Patchable, Enumerable):
         exact = torch.tensor(self.limits, dtype=torch.float64, device=u.device)
         ends = exact * self.radius.unsqueeze(1)
         u = self.project_(u.clone())
-        for _ in range(4):  # each step gives back one of the few roundings on the way
+        for _ in range(4):  # each step takes back one of the few roundings
             beyond = self.witness(u).double().abs() > ends
             u = torch.where(beyond, u.nextafter(torch.zeros_like(u)), u)
         # Among the subnormal numbers a step of u may be none of the witness.
