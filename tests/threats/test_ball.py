@@ -3,10 +3,9 @@ from math import inf
 import pytest
 import torch
 
-from hauberk import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
-from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Union
+from hauberk.threats import L0, L1, L2, Box, Linf, Lp
 
 BALLS = [Linf(0.3), Linf(8 / 255), L2(0.5), L1(2.0), L0(3), Lp(1.5, 0.7), Lp(3, 0.4)]
 balls = pytest.mark.parametrize("ball", BALLS, ids=str)
@@ -318,36 +317,3 @@ def test_linf_is_exact_at_the_ends():
     distance = (near.double() - x0.double()).abs()
     at_end = (near > 0) & (near < 1) & (x != x0)
     assert (distance[at_end] > 8 / 255 - 1e-7).all()
-
-
-def test_box():
-    assert str(Box.of((0, 1))) == "[0, 1]"
-    assert str(Box(torch.zeros(3), 1.0)) == "[tensor(3,), 1]"
-    box = Box(-1.0, 2.0)
-    assert Box.of(box) is box
-    for lo, hi in ((1, 0), (torch.nan, 1), (0, torch.nan), (torch.tensor([0, 2]), 1)):
-        with pytest.raises(InputError, match="is empty"):
-            Box(lo, hi)
-
-
-@dtypes
-def test_a_box_is_never_wider_in_another_dtype(dtype):
-    for lo, hi in ((0.1, 0.3), (-0.7, 1 / 3), (-1e-50, 1e-50)):
-        low, high = Box(lo, hi).bounds(torch.empty(1, dtype=dtype))
-        assert low.dtype == high.dtype == dtype
-        assert float(low) >= lo
-        assert float(high) <= hi
-
-
-def test_a_union_is_where_any_part_is():
-    union = Union(Linf(0.1), L2(0.3))
-    x0 = torch.full((3, 9), 0.5)
-    x = x0.clone()
-    x[0] += 0.0999
-    x[1, 0] += 0.2999
-    x[2] += 0.3
-    assert union.contains(x0, x).tolist() == [True, True, False]
-    assert not union.contains(x0, x, box=(0, 0.55)).any()
-    for call in (lambda: union.project(x0, x), lambda: union.at(x0), lambda: union.distance(x0, x)):
-        with pytest.raises(InputError, match="is a union"):
-            call()
