@@ -85,7 +85,7 @@ def test_both_agree_where_their_first_matrix_does():
 
 
 @pytest.mark.parametrize("kind", ["limited", "dense"])
-def test_the_last_pair_is_reproduced_and_the_matrix_stays_positive(kind):
+def test_the_last_pair_is_kept_and_the_matrix_positive(kind):
     _, steps, changes = pairs(9)
     like = torch.zeros(3, 6, dtype=torch.float64)
     memory = LimitedBFGS.empty(like, 4) if kind == "limited" else DenseBFGS.empty(like)
@@ -98,7 +98,7 @@ def test_the_last_pair_is_reproduced_and_the_matrix_stays_positive(kind):
 
 
 @pytest.mark.parametrize("kind", ["limited", "dense"])
-def test_exact_line_searches_solve_a_quadratic_in_as_many_steps_as_variables(kind):
+def test_a_quadratic_takes_as_many_steps_as_variables(kind):
     hessian, *_ = pairs(0)
     start = torch.randn(3, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     like = torch.zeros_like(start)
@@ -261,7 +261,7 @@ def test_the_prediction_is_the_drop_of_the_linearised_violation():
     torch.testing.assert_close(predicted(grads @ grads.transpose(1, 2), c, mu, found), want)
 
 
-def test_a_constraint_without_gradient_counts_in_full_once_broken():
+def test_a_broken_constraint_without_gradient_counts_in_full():
     gram = torch.zeros(2, 3, 3, dtype=torch.float64)
     gram[:, 0, 0] = 1.0
     c = torch.tensor([[1.0, -1.0], [0.0, 2.0]], dtype=torch.float64)

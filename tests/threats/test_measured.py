@@ -80,7 +80,7 @@ def test_projects_into_the_threat_onto_the_segment_near_its_edge(distance, shape
     assert (cosine > 1 - 1e-4).all()
 
 
-def test_leaves_inner_points_alone_and_projects_each_row_by_itself():
+def test_inner_points_stay_and_rows_are_projected_alone():
     x, far = inputs(), inputs(seed=1)
     region = Measured(sheared, 2.0).at(x)
     mixed = torch.cat((x[:3] + 1e-3 * (far - x)[:3], far[3:]))

@@ -92,7 +92,7 @@ def test_every_union_reads_back_as_it_was(parts):
         "l2:1e400", "l2:1/1e-400", "l2:1e99999999999", "l2:0x10",
     ],
 )  # fmt: skip
-def test_what_is_no_threat_is_told_the_grammar(text):
+def test_what_is_no_threat_gets_the_grammar(text):
     with pytest.raises(InputError) as error:
         threat(text)
     assert grammar() in str(error.value)

@@ -63,7 +63,7 @@ def test_a_module_is_held_in_eval_mode_and_left_as_it_was():
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_the_judge_has_the_distance_of_a_float64_copy_that_follows_the_weights():
+def test_the_judge_measures_with_a_float64_copy():
     net, x, other = network().eval(), inputs(), inputs(seed=1)
     threat = Perceptual(net, 0.2)
     for _ in range(2):

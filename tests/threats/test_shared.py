@@ -429,7 +429,7 @@ def test_attacks_climb_a_linear_loss(ball, attack):
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_sealed_projections_stay_inside_and_move_no_further_than_asked(data):
+def test_final_projections_stay_inside_and_near(data):
     seed = data.draw(st.integers(0, 10**6))
     s, m, d = (data.draw(st.integers(1, top)) for top in (3, 5, 7))
     low = data.draw(st.sampled_from([0.0, -1.0, -255.0, 0.25, 1000.0]))

@@ -95,7 +95,7 @@ def test_whole_pixels_shift_and_the_value_next_to_zero_comes_in(dx, dy, box, pad
     torch.testing.assert_close(points, shifted(x, dx, dy, pad), atol=close, rtol=0)
 
 
-def test_between_pixels_is_bilinear_and_the_shift_follows_the_turn():
+def test_bilinear_between_pixels_and_shifted_after_the_turn():
     x = images(dtype=torch.float64)
     right, down = shifted(x, 1, 0), shifted(x, 0, 1)
     both = shifted(x, 1, 1)
@@ -159,7 +159,7 @@ def test_sealed_points_are_in_and_the_judge_agrees(degrees, pixels, factor, dtyp
             assert region.take(rows).contains(points[rows], witness[rows]).all()
 
 
-def test_the_judge_refuses_what_is_not_the_warp_or_not_in_its_limits():
+def test_what_is_no_warp_within_the_limits_is_refused():
     x = images()
     region = RotationTranslation(30, 3).at(x)
     u = region.random(draws(5), 0)
