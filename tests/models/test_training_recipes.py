@@ -225,7 +225,7 @@ def test_budget_recipes_cost_the_same(read, name):
     assert strategy.threats == ((one,) if one else tuple(balls.values()))
     assert (options.model, options.limit) == ("hauberk.models:kwsmall_mnist", 10_000)
     torch.manual_seed(0)
-    # One threat a batch is drawn at random: many small batches tell the mean.
+    # One threat a batch is drawn at random: many small batches show the mean.
     data = torch.rand(80, 1, 28, 28), torch.arange(80) % 10
     full = replace(strategy, grow=0.0)
     spent = fit(models.kwsmall_mnist(), data, full, epochs=1, minibatch=2).history[0]

@@ -11,14 +11,14 @@ from hauberk.errors import InputError
 from hauberk.train import Loss, fit
 
 
-@pytest.mark.parametrize("told", [0, 1])
-def test_passes_of_ones_own_strategy_are_counted_once(told):
+@pytest.mark.parametrize("reported", [0, 1])
+def test_passes_of_ones_own_strategy_are_counted_once(reported):
     def loss(batch):
         points = batch.attack(PGD(steps=3), hb.Linf(0.05)).points
         with torch.no_grad():
             batch.model(batch.x)
         value = clean(batch) + F.cross_entropy(batch.model(points), batch.y)
-        n = told * len(batch.x)
+        n = reported * len(batch.x)
         return Loss(value, forwards=3 * n, backwards=2 * n)
 
     found = fit(net(), blobs(), own(loss), epochs=2, minibatch=20)

@@ -75,17 +75,17 @@ except InputError as error:
     refused = str(error)
 weights = {k: v.tolist() for k, v in found.model.state_dict().items()}
 resumed = {k: v.tolist() for k, v in again.model.state_dict().items()}
-told = {
+outcomes = {
     "history": found.history, "weights": weights, "refused": refused, "resumed": resumed,
     "losses": [record["loss"] for record in again.history],
 }
 with open(f"{sys.argv[2]}.{os.environ.get('RANK', 0)}", "w") as stream:
-    json.dump(told, stream)
+    json.dump(outcomes, stream)
 """
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
+def outcomes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     (folder / "script.py").write_text(SCRIPT)
     found = []
@@ -93,7 +93,7 @@ def told(tmp_path_factory):
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         for n in (1, 2):
-            arguments = [folder / "script.py", folder / f"out{n}", folder / f"told{n}"]
+            arguments = [folder / "script.py", folder / f"out{n}", folder / f"outcomes{n}"]
             assert launch([str(a) for a in arguments], n) == 0
             found.append([json.loads(Path(f"{arguments[2]}.{r}").read_text()) for r in range(n)])
     finally:
@@ -103,9 +103,9 @@ def told(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_losses_and_weights_of_one(told):
+def test_two_processes_give_the_losses_and_weights_of_one(outcomes):
     # 108 examples by 15: the last minibatch has three, and no share is of one: one has none.
-    (one,), two = told
+    (one,), two = outcomes
     for other in two:
         for name, value in one["weights"].items():
             wanted = torch.tensor(value)
@@ -119,8 +119,8 @@ def test_two_processes_give_the_losses_and_weights_of_one(told):
 
 
 @pytest.mark.slow
-def test_broken_off_and_resumed_they_end_the_same(told):
-    for found in (found for group in told for found in group):
+def test_broken_off_and_resumed_they_end_the_same(outcomes):
+    for found in (found for group in outcomes for found in group):
         for name, value in found["weights"].items():
             wanted = torch.tensor(value)
             assert torch.allclose(torch.tensor(found["resumed"][name]), wanted, atol=1e-6)
@@ -129,8 +129,8 @@ def test_broken_off_and_resumed_they_end_the_same(told):
 
 
 @pytest.mark.slow
-def test_an_error_of_the_first_process_reaches_all(told):
-    assert all("already holds another run" in t["refused"] for group in told for t in group)
+def test_an_error_of_the_first_process_reaches_all(outcomes):
+    assert all("already holds another run" in t["refused"] for group in outcomes for t in group)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

@@ -13,7 +13,7 @@ from hauberk.victims.victim import Victim
 
 
 def test_selection_by_margin_keeps_the_largest_mean_margin():
-    # Of a linear model of two classes the margins are known: the distance to its one boundary.
+    # Margins of a linear model of two classes have a closed form: the distance to its boundary.
     x, y = blobs(60, torch.float64)
     x, y = x[y < 2], y[y < 2]
     model = net(3, 2).double()
@@ -21,9 +21,9 @@ def test_selection_by_margin_keeps_the_largest_mean_margin():
         model, (x, y), Single(hb.L2(0.2)), epochs=6, validation=20, select="margin",
         learning_rate=0.1, minibatch=8, box=(-9, 9),
     )  # fmt: skip
-    told = [record["valid_margin"] for record in found.history]
+    scores = [record["valid_margin"] for record in found.history]
     assert found.summary["select"] == "margin"
-    assert found.summary["selected"] == told.index(max(told)) + 1
+    assert found.summary["selected"] == scores.index(max(scores)) + 1
     with torch.no_grad():
         first, second = model(x[:20]).T
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]

@@ -270,7 +270,7 @@ def test_what_cannot_be_trained_on_is_refused(make, says):
 
 
 def test_the_configuration_tells_all_of_it():
-    told = AMPGD(Union(hb.Linf(0.1), hb.L2(1.0)), steps=3).describe()
-    assert told["strategy"] == "AMPGD"
-    assert told["threat"] == "linf:0.1 | l2:1"
-    assert (told["steps"], told["beta"], told["gamma"]) == (3, 1 / 50, 1.0)
+    described = AMPGD(Union(hb.Linf(0.1), hb.L2(1.0)), steps=3).describe()
+    assert described["strategy"] == "AMPGD"
+    assert described["threat"] == "linf:0.1 | l2:1"
+    assert (described["steps"], described["beta"], described["gamma"]) == (3, 1 / 50, 1.0)

@@ -20,8 +20,8 @@ def test_usual_attacks():
     strategy = AVG(BALLS, attacks={"l2": FEW}, steps=4)
     assert strategy.attack_on(L2) is FEW
     assert strategy.attack_on(LINF).steps == 4
-    told = AVG(BALLS, attacks={"l2": FEW}).describe()
-    assert told["strategy"] == "AVG"
-    assert told["threat"] == "linf:0.1 | l2:0.5 | l1:1.5"
-    assert told["attacks"]["l2:0.5"]["steps"] == 3
+    described = AVG(BALLS, attacks={"l2": FEW}).describe()
+    assert described["strategy"] == "AVG"
+    assert described["threat"] == "linf:0.1 | l2:0.5 | l1:1.5"
+    assert described["attacks"]["l2:0.5"]["steps"] == 3
     assert RAMP(BALLS, attacks=APGD(loss="ce")).attack_on(L1) == APGD(loss="ce")

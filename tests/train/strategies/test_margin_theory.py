@@ -96,18 +96,18 @@ def test_gradient_of_the_margin_is_minus_that_of_the_loss(seed):
     at_point = torch.autograd.grad(loss_at(model, x, y, delta), parameters)
     rng = torch.Generator().manual_seed(seed)
     for _ in range(3):
-        way = [torch.randn(p.shape, generator=rng, dtype=p.dtype) for p in parameters]
+        direction = [torch.randn(p.shape, generator=rng, dtype=p.dtype) for p in parameters]
         sides = []
         for h in (1e-5, -1e-5):
             with torch.no_grad():
-                for p, v in zip(parameters, way, strict=True):
+                for p, v in zip(parameters, direction, strict=True):
                     p.add_(h * v)
             sides.append(nearest(model, x, y, delta).norm())
             with torch.no_grad():
-                for p, v in zip(parameters, way, strict=True):
+                for p, v in zip(parameters, direction, strict=True):
                     p.sub_(h * v)
         numeric = (sides[0] - sides[1]) / 2e-5
-        along = sum((g * v).sum() for g, v in zip(at_point, way, strict=True))
+        along = sum((g * v).sum() for g, v in zip(at_point, direction, strict=True))
         torch.testing.assert_close(numeric, -c * along, rtol=1e-5, atol=1e-8)
 
 

@@ -63,7 +63,7 @@ def test_max_is_at_least_avg_is_at_least_clean():
     x, y = digits()
     given = batch(net(), x, y)
     clean = loss_of(Standard(), given).value
-    # From the clean input the largest loss met is at least its own.
+    # From the clean input the largest loss found is at least its own.
     average = loss_of(AVG(BALLS, attacks=FEW), given).value
     largest = loss_of(MAX(BALLS, attacks=FEW), given).value
     assert largest > average > clean

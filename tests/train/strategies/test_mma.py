@@ -252,9 +252,9 @@ def test_pictures_tell_the_share_of_small_margins(tmp_path):
     run = {e: torch.rand(20, generator=rng) * sqrt(e + 1) for e in range(9)}
     run[8][:3] = torch.tensor([0.0, 0.01, inf])
     runs = {"MMA $d$": run, "PGD": {0: torch.full((4,), 0.01)}}
-    told = by_epoch(runs, tmp_path / "a.svg", hinge=1.0, title="margins").read_text()
-    assert "below 0.05, 1 not found" in told
-    assert "100.0% below 0.05" in told
+    drawn = by_epoch(runs, tmp_path / "a.svg", hinge=1.0, title="margins").read_text()
+    assert "below 0.05, 1 not found" in drawn
+    assert "100.0% below 0.05" in drawn
     assert small_shares(runs, tmp_path / "b.png").stat().st_size > 1000
     with pytest.raises(hb.InputError, match="no margins to draw"):
         by_epoch({"empty": {0: torch.zeros(0)}}, tmp_path / "c.png")
