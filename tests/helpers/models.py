@@ -70,11 +70,13 @@ class Linear(nn.Module):
 
 
 class Of(nn.Module):
-    """A model out of a function of the inputs (B, ...)."""
+    """A model out of a function of the inputs (B, ...), which it takes in ``dtype``."""
 
-    def __init__(self, function: Function):
+    def __init__(self, function: Function, dtype=torch.float32):
         super().__init__()
         self.function = function
+        # A victim hands out inputs in the dtype of the parameters.
+        self.none = nn.Parameter(torch.zeros(0, dtype=dtype)) if dtype != torch.float32 else None
 
     def forward(self, x):
         return self.function(x)
@@ -114,18 +116,18 @@ class Recorder(nn.Module):
 class Constant(nn.Module):
     """The same logits for every input, at a gradient of zero; NaN and inf are welcome.
 
-    With ``detached``, the logits have no graph at all.
+    In the dtype of the inputs if none is given. With ``detached``, they have no graph at all.
     """
 
-    def __init__(self, *logits, detached=False):
+    def __init__(self, *logits, dtype=None, detached=False):
         super().__init__()
-        self.logits, self.detached = logits, detached
+        self.logits, self.dtype, self.detached = logits, dtype, detached
 
     def forward(self, x):
         nothing = torch.zeros_like(x.flatten(1)[:, :1])
         if not self.detached:
             nothing = 0 * x.flatten(1).sum(1, keepdim=True)
-        return x.new_tensor(self.logits) + nothing
+        return torch.tensor(self.logits, dtype=self.dtype or x.dtype) + nothing
 
 
 class Sphere(nn.Module):
@@ -184,14 +186,17 @@ def halfspace(weight, bias=0.0, dtype=torch.float32):
     return model
 
 
-def above(level, score):
-    """Two classes, 1 where ``score(x)`` (B,) is above a level: these two are the logits."""
+def above(level, score, dtype=torch.float32):
+    """Two classes, 1 where ``score(x)`` (B,) is above a level: these two are the logits.
+
+    It takes inputs in ``dtype``.
+    """
 
     def logits(x):
         value = score(x)
         return torch.stack([torch.full_like(value, level), value], 1)
 
-    return Of(logits)
+    return Of(logits, dtype)
 
 
 def rounded(levels):

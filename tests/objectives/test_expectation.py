@@ -2,6 +2,9 @@ from math import log
 
 import pytest
 import torch
+from helpers.data import inputs
+from helpers.models import Linear, Wrapped, noisy
+from helpers.oracles import ask
 from torch import nn
 
 from hauberk import InputError, evaluate
@@ -18,25 +21,16 @@ from hauberk.victims.averaged import Averaged, mean_log_softmax, surely_wrong
 from hauberk.victims.victim import Victim
 
 
-class Linear(nn.Module):
-    def __init__(self, classes=3, features=6, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.w = nn.Parameter(torch.randn(features, classes, generator=rng, dtype=dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
+def linear(classes=3, dtype=torch.float64):
+    return Linear(6, classes, dtype=dtype)
 
 
-class Noisy(nn.Module):
-    """A model behind additive Gaussian noise from torch's global generator."""
+def behind_noise(model, size=0.3):
+    return Wrapped(model, noisy(size))
 
-    def __init__(self, model, sd=0.3):
-        super().__init__()
-        self.model, self.sd = model, sd
 
-    def forward(self, x):
-        return self.model(x + self.sd * torch.randn_like(x))
+def data(n=8, dtype=torch.float64):
+    return inputs(n, (6,), dtype=dtype)
 
 
 class Listed(nn.Module):
@@ -50,18 +44,6 @@ class Listed(nn.Module):
         index = (torch.arange(len(x)) + self.at) % len(self.rows)
         self.at += len(x)
         return self.rows[index] + 0 * x.flatten(1).sum(1, keepdim=True)
-
-
-def data(n=8, features=6, dtype=torch.float64):
-    rng = torch.Generator().manual_seed(1)
-    return torch.rand(n, features, generator=rng, dtype=dtype)
-
-
-def ask(objective, victim, x, y, target=None):
-    x = x.clone().requires_grad_()
-    with victim.held():
-        found = objective(victim, x, y, target, None)
-        return found, victim.gradient(found.head, found.slope, x)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +71,7 @@ def test_seeded_repeats_and_restores():
 @pytest.mark.parametrize("mean", ["loss", "probabilities"])
 @pytest.mark.parametrize("loss", ["ce", "margin", "soft_margin", "cw"])
 def test_without_randomness_it_is_the_plain_objective(loss, mean):
-    model, x = Linear(), data()
+    model, x = linear(), data()
     y = torch.arange(8) % 3
     single, gradient = ask(Objective(loss), Victim(model), x, y)
     found, mine = ask(Expectation(loss, draws=7, mean=mean), Victim(model), x, y)
@@ -101,7 +83,7 @@ def test_without_randomness_it_is_the_plain_objective(loss, mean):
 
 @pytest.mark.parametrize("loss", ["ce", "margin", "dlr"])
 def test_targets(loss):
-    model, x = Linear(classes=4), data()
+    model, x = linear(classes=4), data()
     y, target = torch.arange(8) % 3, torch.full((8,), 3)
     single, gradient = ask(Objective(loss, targeted=True), Victim(model), x, y, target)
     found, mine = ask(Expectation(loss, targeted=True, draws=3), Victim(model), x, y, target)
@@ -115,21 +97,21 @@ def test_targets(loss):
 
 def test_noise_on_a_linear_model_leaves_the_gradient_and_shifts_the_loss_by_its_mean():
     """Two classes: the margin is linear, so its gradient is the same in every draw."""
-    model, x = Linear(classes=2), data()
+    model, x = linear(classes=2), data()
     y = torch.arange(8) % 2
     _, gradient = ask(Objective("margin"), Victim(model), x, y)
     with seeded(0):
-        found, mine = ask(Expectation("margin", draws=9), Victim(Noisy(model)), x, y)
+        found, mine = ask(Expectation("margin", draws=9), Victim(behind_noise(model)), x, y)
     torch.testing.assert_close(mine, gradient)
     with seeded(0):
         noise = 0.3 * torch.randn(9 * 8, 6, dtype=torch.float64).view(9, 8, 6)
     sign = torch.where(y == 0, 1.0, -1.0).double()
-    expected = sign * ((x + noise.mean(0)) @ (model.w[:, 1] - model.w[:, 0]))
+    expected = sign * ((x + noise.mean(0)) @ (model.weight[:, 1] - model.weight[:, 0]))
     torch.testing.assert_close(found.loss, expected.detach())
 
 
 def test_a_transform_sees_every_row_once_and_is_differentiated():
-    model, x = Linear(classes=2), data()
+    model, x = linear(classes=2), data()
     y = torch.zeros(8, dtype=torch.int64)
     seen = []
 
@@ -226,7 +208,7 @@ def test_mean_log_softmax_of_equals_is_their_log_softmax_to_the_bit():
 @pytest.mark.parametrize("attack", [PGD, APGD])
 def test_passes_are_counted_with_all_draws(attack):
     x, y = data(5), torch.arange(5) % 3
-    for victim in (Victim(Linear()), Averaged(Linear(), 4)):
+    for victim in (Victim(linear()), Averaged(linear(), 4)):
         with seeded(0):
             out = attack(loss=Expectation("ce", draws=6), steps=3)(
                 victim, x, y, Linf(0.1), stop=False
@@ -234,7 +216,7 @@ def test_passes_are_counted_with_all_draws(attack):
         assert out.forwards.tolist() == [24] * 5
         assert out.backwards.tolist() == [18] * 5
         assert (victim.forwards, victim.backwards) == (120, 90)
-    victim = Averaged(Linear(), 4)
+    victim = Averaged(linear(), 4)
     attack(loss="ce", steps=3)(victim, x, y, Linf(0.1), stop=False)
     assert (victim.forwards, victim.backwards) == (5 * 4 * 4, 5 * 3 * 4)
     victim.predict(x)
@@ -242,7 +224,7 @@ def test_passes_are_counted_with_all_draws(attack):
 
 
 def test_a_run_repeats_whatever_the_global_generator():
-    model, x = Noisy(Linear()), data()
+    model, x = behind_noise(linear()), data()
     y = model.model(x).argmax(1)
     outs = []
     for state in (1, 2):
@@ -256,7 +238,7 @@ def test_a_run_repeats_whatever_the_global_generator():
 
 
 def test_a_judgement_depends_on_the_point_alone():
-    victim, x = Averaged(Noisy(Linear()), 5), data()
+    victim, x = Averaged(behind_noise(linear()), 5), data()
     whole = victim.predict(x)
     order = [3, 1, 6]
     assert torch.equal(victim.predict(x[order]), whole[order])
@@ -264,7 +246,7 @@ def test_a_judgement_depends_on_the_point_alone():
     with victim.held():
         torch.rand(3)
         assert torch.equal(victim.predict(x), whole)
-    assert not torch.equal(Averaged(Noisy(Linear()), 5, seed=1).predict(x), whole)
+    assert not torch.equal(Averaged(behind_noise(linear()), 5, seed=1).predict(x), whole)
     assert victim.predict(x[:0]).shape[0] == 0
     verdict = judge(victim, Linf(0.1), x, x, whole.argmax(1), Box())
     assert not verdict.broken.any()
@@ -277,26 +259,26 @@ def test_a_judgement_depends_on_the_point_alone():
 def test_draws_that_do_not_fit_into_memory_are_taken_in_parts():
     sizes = []
 
-    class Small(Noisy):
-        def forward(self, x):
-            if len(x) > 3:
-                raise RuntimeError("can't allocate memory")
-            sizes.append(len(x))
-            return super().forward(x)
+    def three(x):
+        if len(x) > 3:
+            raise RuntimeError("can't allocate memory")
+        sizes.append(len(x))
+        return noisy(0.3)(x)
 
-    victim = Averaged(Small(Linear()), 7)
+    model = Wrapped(linear(), three)
+    victim = Averaged(model, 7)
     assert victim.predict(data(2)).shape == (2, 3)
     assert max(sizes) <= 3
     assert sum(sizes) == 14
-    small = Averaged(Small(Linear()), 3)
+    small = Averaged(model, 3)
     APGD(steps=2)(small, data(4), torch.zeros(4, dtype=torch.int64), Linf(0.1))
     assert small.batch_size(data(1)) == 1
     with pytest.raises(RuntimeError, match="allocate"):
-        APGD(steps=2)(Averaged(Small(Linear()), 4), data(4), torch.zeros(4).long(), Linf(0.1))
+        APGD(steps=2)(Averaged(model, 4), data(4), torch.zeros(4).long(), Linf(0.1))
 
 
 def test_evaluate_takes_an_averaged_victim():
-    model, x = Linear(dtype=torch.float32), data(dtype=torch.float32)
+    model, x = linear(dtype=torch.float32), data(dtype=torch.float32)
     y = model(x).argmax(1)
     for suite in (APGD(steps=5), PGD(steps=5, loss=Expectation("ce", draws=3))):
         results = []
@@ -304,23 +286,23 @@ def test_evaluate_takes_an_averaged_victim():
             with seeded(state):
                 # No warning: what is judged does not change between identical calls.
                 results.append(
-                    evaluate(Averaged(Noisy(model, 0.05), 9), x, y, Linf(0.1), suite=suite)
+                    evaluate(Averaged(behind_noise(model, 0.05), 9), x, y, Linf(0.1), suite=suite)
                 )
         for name in ("clean_accuracy", "union_accuracy"):
             assert results[0].summary[name] == results[1].summary[name]
     with seeded(0), pytest.warns(HauberkWarning, match="mean probability over 10"):
-        evaluate(Noisy(model), x, y, Linf(0.1), suite=PGD(steps=1))
+        evaluate(behind_noise(model), x, y, Linf(0.1), suite=PGD(steps=1))
 
 
 def test_nothing_to_do():
     x, y = data(0), torch.zeros(0, dtype=torch.int64)
-    for victim in (Averaged(Linear()), Victim(Linear())):
+    for victim in (Averaged(linear()), Victim(linear())):
         assert len(APGD(loss=Expectation("ce"), steps=2)(victim, x, y, Linf(0.1))) == 0
     with torch.no_grad():
-        assert Averaged(Linear()).logits(x).shape == (0, 3)
-        assert Expectation()(Victim(Linear()), x, y, None, None).loss.shape == (0,)
+        assert Averaged(linear()).logits(x).shape == (0, 3)
+        assert Expectation()(Victim(linear()), x, y, None, None).loss.shape == (0,)
     x, y = data(3), torch.arange(3)
-    out = APGD(loss=Expectation("ce", draws=2), steps=2)(Linear(), x, y, Linf(0.0), stop=False)
+    out = APGD(loss=Expectation("ce", draws=2), steps=2)(linear(), x, y, Linf(0.0), stop=False)
     assert torch.equal(out.points, x)
 
 
@@ -342,8 +324,8 @@ def test_an_attack_takes_an_objective_as_its_loss():
     ("make", "says"),
     [
         (lambda: Expectation(draws=0), "draws is 0: give 1 or more"),
-        (lambda: Averaged(Linear(), 0), "draws is 0"),
-        (lambda: Averaged(Linear(), sure=-1), "sure is -1"),
+        (lambda: Averaged(linear(), 0), "draws is 0"),
+        (lambda: Averaged(linear(), sure=-1), "sure is -1"),
         (lambda: Expectation(sure=float("nan")), "sure is nan"),
         (lambda: Expectation("hinge"), "unknown loss 'hinge'"),
         (lambda: Expectation(mean="median"), "unknown mean 'median'"),

@@ -4,6 +4,7 @@ from math import inf
 import numpy as np
 import pytest
 import torch
+from helpers.models import Constant, Recorder, Wrapped, above
 from scipy.optimize import minimize
 from torch import nn
 
@@ -21,6 +22,15 @@ from hauberk.victims.victim import Victim
 WIDE = (-3.0, 3.0)
 
 
+def constant(*logits):
+    return Constant(*logits, dtype=torch.float64)
+
+
+def near(c):
+    """The logits (0, -|x - c|^2): their second, as a loss, is concave with its top at c."""
+    return above(0.0, lambda x: -(x - c).square().sum(1), torch.float64)
+
+
 class Linear(nn.Module):
     """Logits that are linear in the input; row by row, so that no bit hangs on the batch."""
 
@@ -34,29 +44,6 @@ class Linear(nn.Module):
     def forward(self, x):
         self.asked.append(x.detach().clone())
         return torch.cat([row.flatten(1) @ self.w for row in x.split(1)]) if len(x) else x @ self.w
-
-
-class Near(nn.Module):
-    """The logits (0, -|x - c|^2): their second, as a loss, is concave with its top at c."""
-
-    def __init__(self, c):
-        super().__init__()
-        self.c = nn.Parameter(c)
-
-    def forward(self, x):
-        far = (x - self.c).square().sum(1)
-        return torch.stack([0 * far, -far], 1)
-
-
-class Constant(nn.Module):
-    """Always the same logits, and a gradient of zero."""
-
-    def __init__(self, *logits):
-        super().__init__()
-        self.row = torch.tensor(logits, dtype=torch.float64)
-
-    def forward(self, x):
-        return self.row + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
 def second(logits, y):
@@ -139,7 +126,7 @@ def centres(seed=5, k=3, features=4):
 def test_the_saddle_of_quadratic_losses(threat, gamma, beta):
     """At gamma = 0, unconstrained, that is the smallest ball around the centres."""
     c = centres()
-    domains = [Near(row) for row in c]
+    domains = [near(row) for row in c]
     x = torch.tensor([[0.0] * 4, [0.4, -0.3, 0.2, 0.1]], dtype=torch.float64)
     step, steps = (0.2, 120) if gamma else (0.1, 250)  # without the pull, in narrowing circles
     attack = PGD(
@@ -160,7 +147,7 @@ def test_two_centres_by_hand():
     There -w^2 + gamma (1/2 - w) = -(1 - w)^2 - gamma (1/2 - w), so w = 1/2. Held below 0.3 by the
     ball, the far one is the harder by 0.4, and w = 1/2 + 0.4 / (2 gamma).
     """
-    domains = [Near(torch.tensor([c, 0.0], dtype=torch.float64)) for c in (0.0, 1.0)]
+    domains = [near(torch.tensor([c, 0.0], dtype=torch.float64)) for c in (0.0, 1.0)]
     loss = MinMax(domains, gamma=2.0, beta=0.1, loss=second)
     attack = PGD(loss=loss, rule="gradient", step_size=0.2, steps=150, random_start=False)
     x, y = torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
@@ -178,7 +165,7 @@ def test_two_centres_by_hand():
 @pytest.mark.parametrize("gamma", [0.5, 3.0])
 def test_apgd_comes_near_the_value_of_the_saddle(threat, gamma):
     c = centres()
-    domains = [Near(row) for row in c]
+    domains = [near(row) for row in c]
     x, y = torch.zeros(1, 4, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
     attack = APGD(loss=MinMax(domains, gamma, inf, loss=second), steps=200)
     found = attack(domains[0], x, y, threat, box=WIDE, stop=False)
@@ -314,27 +301,9 @@ def test_weights_on_the_first_alone_attack_the_first_alone(attack, threat):
 # Passes
 
 
-class Counting(nn.Module):
-    """Counts the rows that go forward and back through a model."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.forwards, self.backwards = model, 0, 0
-
-    def count(self, grad):
-        self.backwards += len(grad)
-
-    def forward(self, x):
-        self.forwards += len(x)
-        if x.requires_grad:
-            x = x.view_as(x)
-            x.register_hook(self.count)
-        return self.model(x)
-
-
 @one
 def test_a_forward_and_a_backward_for_each_domain_and_step(attack, threat):
-    models = [Counting(Linear(seed, classes=4)) for seed in range(3)]
+    models = [Recorder(Linear(seed, classes=4)) for seed in range(3)]
     x, y = data(5, classes=4)
     plain = attack(models[0].model, x, y, threat, stop=False)
     loss = MinMax(models, loss=attack.loss)
@@ -351,7 +320,7 @@ def test_a_forward_and_a_backward_for_each_domain_and_step(attack, threat):
 
 def test_a_model_behind_several_transforms_is_asked_in_one_call():
     model = Linear(features=9)
-    counting = Counting(model)
+    counting = Recorder(model)
     x, y = data(4, features=9)
     domains = product([counting], [lambda x: x, lambda x: x.flip(1), lambda x: x * 0.9])
     attack = PGD(loss=MinMax(domains), steps=5)
@@ -364,7 +333,7 @@ def test_a_model_behind_several_transforms_is_asked_in_one_call():
 
 
 def test_groups_times_domains():
-    models = [Counting(Linear(seed)) for seed in range(2)]
+    models = [Recorder(Linear(seed)) for seed in range(2)]
     x, y = data(6)
     attack = PGD(loss=MinMax(models), steps=5)
     groups = (x.view(2, 3, 6), y.view(2, 3))
@@ -378,7 +347,7 @@ def test_groups_times_domains():
 
 
 def test_draws_of_a_random_transform():
-    model = Counting(Linear(features=64))
+    model = Recorder(Linear(features=64))
     x, y = data(3, features=64)
     domains = [Domain(transform=RandomRotate(30), draws=4), Domain(transform=FlipH()), Domain()]
     attack = PGD(loss=MinMax(domains), steps=5)
@@ -396,7 +365,7 @@ class Noisy(Linear):
 
 
 def test_models_that_draw_count_all_their_draws():
-    counting = [Counting(Noisy(0)), Counting(Linear(1)), Counting(Noisy(2))]
+    counting = [Recorder(Noisy(0)), Recorder(Linear(1)), Recorder(Noisy(2))]
     victims = [Averaged(counting[0], 5), Victim(counting[1]), Averaged(counting[2], 3)]
     x, y = data(4)
     found = PGD(loss=MinMax(victims), steps=3)(victims[1], x, y, Linf(0.1), stop=False)
@@ -462,7 +431,7 @@ def test_weights_follow_their_formula(gamma, beta, toward):
 
 def test_they_go_to_the_domain_that_is_hardest_to_fool():
     """Losses that never change: -0.5, -0.1 and -0.2; the weights end where the gradient is even."""
-    models = [Constant(0.5, 0.0), Constant(0.1, 0.0), Constant(0.2, 0.0)]
+    models = [constant(0.5, 0.0), constant(0.1, 0.0), constant(0.2, 0.0)]
     x, y = data(2)
     y = torch.zeros_like(y)
     g = np.array([-0.5, -0.1, -0.2])
@@ -480,7 +449,7 @@ def test_they_go_to_the_domain_that_is_hardest_to_fool():
 
 
 def test_strong_stops_at_one_domain_that_is_fooled_and_hard_at_all():
-    wrong, right = Constant(0.0, 1.0), Constant(1.0, 0.0)
+    wrong, right = constant(0.0, 1.0), constant(1.0, 0.0)
     x, y = data(2)[0], torch.zeros(2, dtype=torch.int64)
     for toward, fooled in (("strong", True), ("hard", False)):
         loss = MinMax([wrong, right], toward=toward)
@@ -490,7 +459,7 @@ def test_strong_stops_at_one_domain_that_is_fooled_and_hard_at_all():
 
 
 def test_strong_stops_at_one_image_of_a_group_and_hard_at_all():
-    model = Constant(1.0, 0.0)
+    model = constant(1.0, 0.0)
     x, y = data(4)[0].view(2, 2, 6), torch.tensor([[0, 1], [0, 0]])
     for toward, fooled, cost in (("strong", [True, False], [2, 8]), ("hard", [False] * 2, [8, 8])):
         loss = MinMax([model], toward=toward)
@@ -567,26 +536,14 @@ def wrong_by_hand(domains, points, y):
     return torch.stack(found)
 
 
-class Odd(nn.Module):
-    """Logits of a model, spoiled: NaN, infinite or huge in one class or all."""
-
-    def __init__(self, model, add, classes=(0,)):
-        super().__init__()
-        self.model, self.add, self.classes = model, add, list(classes)
-
-    def forward(self, x):
-        z = self.model(x)
-        spoil = torch.zeros_like(z)
-        spoil[:, self.classes] = self.add
-        return z + spoil
-
-
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("add", [torch.nan, inf, -inf, 1e300])
 @pytest.mark.parametrize("classes", [(0,), (0, 1, 2)])
 def test_a_domain_of_odd_logits(loss, add, classes):
     good = Linear(1, classes=3)
-    odd = Odd(Linear(2, classes=3), add, classes)
+    spoil = torch.zeros(3, dtype=torch.float64)
+    spoil[list(classes)] = add
+    odd = Wrapped(Linear(2, classes=3), after=lambda z: z + spoil)
     x, y = data(4, classes=3, model=good)
     for objective in (
         MinMax([odd, good], loss=loss),
@@ -608,7 +565,7 @@ def test_a_domain_of_odd_logits(loss, add, classes):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_domain_of_nan_leaves_the_attack_to_the_others(loss):
     """NaN fools whatever is done: the outcome is that of the other domain alone."""
-    good, odd = Linear(1, classes=3), Constant(torch.nan, torch.nan, torch.nan)
+    good, odd = Linear(1, classes=3), constant(torch.nan, torch.nan, torch.nan)
     x, y = data(12, classes=3, model=good)
     for stop in (True, False):
         plain = PGD(loss=loss, steps=6)(good, x, y, Linf(0.1), stop=stop)
@@ -629,7 +586,7 @@ def test_a_domain_of_nan_leaves_the_attack_to_the_others(loss):
 
 def test_saturated_and_flat_domains_do_not_hold_the_others_back():
     good = Linear(1, classes=3)
-    sure, flat = Linear(2, classes=3, scale=1e6), Constant(3.0, 2.0, 1.0)
+    sure, flat = Linear(2, classes=3, scale=1e6), constant(3.0, 2.0, 1.0)
     x, y = data(8, classes=3, model=good)
     for loss in LOSSES:
         objective = MinMax([sure, flat, good], loss=loss)
@@ -770,18 +727,11 @@ class Marked(Domain):
 def test_a_domain_of_another_kind():
     model = Linear(2, classes=3)
 
-    class Shifted(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self, x):
-            return model(x + torch.linspace(-0.3, 0.3, 6).to(x))
-
+    shifted = Wrapped(model, lambda x: x + torch.linspace(-0.3, 0.3, 6).to(x))
     x, y = data(8, classes=3)
     attack = PGD(loss=MinMax([Marked(), Domain()], loss="ce"), steps=6)
     found = attack(model, x, y, Linf(0.2), stop=False)
-    by_models = PGD(loss=MinMax([Shifted(), model], loss="ce"), steps=6)
+    by_models = PGD(loss=MinMax([shifted, model], loss="ce"), steps=6)
     wanted = by_models(model, x, y, Linf(0.2), stop=False)
     torch.testing.assert_close(found.points, wanted.points, rtol=0, atol=1e-6)
     torch.testing.assert_close(found.path, wanted.path, rtol=0, atol=1e-6)
@@ -819,7 +769,7 @@ def test_bad_settings(make, says):
 def test_domains_that_do_not_fit():
     x, y = data(4)
     model = Linear()
-    run = {"model": model, "x": x, "y": y, "threat": Linf(0.1)}
+    run = {"model": model, "images": x, "labels": y, "threat": Linf(0.1)}
     with pytest.raises(InputError, match="2 and 3 classes"):
         PGD(loss=MinMax([model, Linear(1, classes=3)]), steps=2)(**run)
     with pytest.raises(InputError, match="2 weights for 3 domains"):

@@ -2,6 +2,9 @@ from itertools import product
 
 import pytest
 import torch
+from helpers.data import inputs
+from helpers.models import Constant, Linear, Of, Wrapped
+from helpers.oracles import ask
 from torch import nn
 
 from hauberk import InputError, evaluate
@@ -25,40 +28,12 @@ from hauberk.victims.victim import Victim
 INF, NAN = float("inf"), float("nan")
 
 
-class Linear(nn.Module):
-    def __init__(self, seed=0, classes=3, features=6, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        self.w = nn.Parameter(torch.randn(features, classes, generator=rng, dtype=dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
+def linear(seed=0, classes=3, dtype=torch.float64):
+    return Linear(6, classes, seed=seed, dtype=dtype)
 
 
-class Constant(nn.Module):
-    def __init__(self, *logits):
-        super().__init__()
-        self.row = torch.tensor(logits)
-
-    def forward(self, x):
-        return self.row + 0 * x.flatten(1).sum(1, keepdim=True)
-
-
-class InPlace(Linear):
-    def forward(self, x):
-        return super().forward(x.mul_(2))
-
-
-def data(n=8, features=6, dtype=torch.float64):
-    rng = torch.Generator().manual_seed(1)
-    return torch.rand(n, features, generator=rng, dtype=dtype)
-
-
-def ask(objective, victim, x, y, target=None):
-    x = x.clone().requires_grad_()
-    with victim.held():
-        found = objective(victim, x, y, target, None)
-        return found, victim.gradient(found.head, found.slope, x)
+def data(n=8, dtype=torch.float64):
+    return inputs(n, (6,), dtype=dtype)
 
 
 def vote(*rows):
@@ -70,7 +45,7 @@ def vote(*rows):
 
 
 def test_equal_members_are_the_one_model():
-    one, x = Linear(), data()
+    one, x = linear(), data()
     for size in (1, 2, 3, 7):
         assert torch.equal(MeanLogits([one] * size)(x), one(x))
         assert torch.equal(MeanProbabilities([one] * size)(x), one(x).log_softmax(1))
@@ -86,7 +61,7 @@ def test_equal_members_are_the_one_model():
 
 
 def test_means():
-    models, x = [Linear(seed) for seed in range(3)], data()
+    models, x = [linear(seed) for seed in range(3)], data()
     stack = torch.stack([m(x) for m in models])
     torch.testing.assert_close(MeanLogits(models)(x), stack.mean(0))
     torch.testing.assert_close(MeanProbabilities(models)(x), stack.softmax(2).mean(0).log())
@@ -146,7 +121,7 @@ def test_every_way_three_members_can_vote():
 
 
 def test_the_votes_and_the_mean_softmax_can_be_read_off():
-    models, x = [Linear(seed) for seed in range(5)], data(30)
+    models, x = [linear(seed) for seed in range(5)], data(30)
     victim = Vote(models)
     told = victim.predict(x)
     stack = torch.stack([m(x) for m in models], 1)
@@ -160,13 +135,17 @@ def test_the_votes_and_the_mean_softmax_can_be_read_off():
 
 def test_members_of_other_dtypes_and_manners():
     x = data(dtype=torch.float32)
-    models = [Linear(0), Linear(1, dtype=torch.float32), InPlace(2, dtype=torch.float32)]
+    models = [
+        linear(0),
+        linear(1, dtype=torch.float32),
+        Wrapped(linear(2, dtype=torch.float32), lambda x: x.mul_(2)),
+    ]
     before = x.clone()
     told = Ensemble(models).members(x)
     assert torch.equal(x, before)
-    torch.testing.assert_close(told[:, 2], Linear(2, dtype=torch.float32)(2 * x).double())
+    torch.testing.assert_close(told[:, 2], linear(2, dtype=torch.float32)(2 * x).double())
     assert told.dtype == torch.float64
-    assert MeanLogits([Linear(0, dtype=torch.bfloat16)])(x).dtype == torch.float32
+    assert MeanLogits([linear(0, dtype=torch.bfloat16)])(x).dtype == torch.float32
     mode = nn.Dropout().train()
     with Vote([mode, nn.Identity()]).held():
         assert not mode.training
@@ -178,10 +157,10 @@ def test_errors():
     for make, says in (
         (lambda: MeanLogits([]), "needs at least one"),
         (lambda: Vote([3]), "needs at least one torch.nn.Module"),
-        (lambda: MeanLogits([Linear(), Linear(classes=4)])(x), "3 and 4 classes"),
+        (lambda: MeanLogits([linear(), linear(classes=4)])(x), "3 and 4 classes"),
         (lambda: MeanLogits([nn.Flatten(0)])(x), "must return logits"),
-        (lambda: PGD()(Vote([Linear()] * 4), x, torch.full((8,), 3), Linf(0.1)), "labels reach 3"),
-        (lambda: PGD(loss=VoteSum())(Linear(), x, torch.zeros(8).long(), Linf(0.1)), "give hau"),
+        (lambda: PGD()(Vote([linear()] * 4), x, torch.full((8,), 3), Linf(0.1)), "labels reach 3"),
+        (lambda: PGD(loss=VoteSum())(linear(), x, torch.zeros(8).long(), Linf(0.1)), "give hau"),
         (lambda: PGD(loss=VoteState(), targets=2), "VoteState chooses its own target"),
         (lambda: VoteState(sign="both"), "unknown sign 'both'"),
         (lambda: VoteSum("hinge"), "unknown loss 'hinge'"),
@@ -192,7 +171,7 @@ def test_errors():
 
 @pytest.mark.parametrize("loss", ["ce", "cw", "margin"])
 def test_the_sum_of_the_losses(loss):
-    models, x = [Linear(seed) for seed in range(3)], data()
+    models, x = [linear(seed) for seed in range(3)], data()
     y = torch.arange(8) % 3
     found, gradient = ask(VoteSum(loss), Vote(models), x, y)
     torch.testing.assert_close(found.loss, sum(LOSSES[loss](m(x), y) for m in models).detach())
@@ -235,20 +214,16 @@ def test_the_state_dependent_loss(sign):
 def test_uniting_the_wrong_votes_gains_the_majority_that_scattering_them_does_not():
     """Two vote for the label, two for class 3, one for class 2: it must move, to class 3."""
 
-    class Member(nn.Module):
-        def __init__(self, row, way):
-            super().__init__()
-            self.row, self.way = torch.tensor(row).double(), torch.tensor(way).double()
-
-        def forward(self, x):
-            return self.row + (x[:, :1] - 0.5) * self.way
+    def member(row, slope):
+        row, slope = torch.tensor(row).double(), torch.tensor(slope).double()
+        return Of(lambda x: row + (x[:, :1] - 0.5) * slope)
 
     models = [
-        Member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
-        Member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
-        Member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
-        Member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
-        Member([0.0, 0.0, 1.0, 0.5, 0.0], [0.0, 0.0, -1.0, 1.0, 0.0]),
+        member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        member([2.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        member([0.0, 0.0, 0.0, 1.2, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]),
+        member([0.0, 0.0, 1.0, 0.5, 0.0], [0.0, 0.0, -1.0, 1.0, 0.0]),
     ]
     x, y = torch.full((1, 2), 0.5).double(), torch.tensor([0])
     settings = {"steps": 5, "step_size": 0.2, "random_start": False}
@@ -264,7 +239,7 @@ def test_uniting_the_wrong_votes_gains_the_majority_that_scattering_them_does_no
 )
 @pytest.mark.parametrize("attack", [PGD, APGD])
 def test_attacks_on_a_vote(attack, objective):
-    models = [Linear(seed) for seed in range(3)]
+    models = [linear(seed) for seed in range(3)]
     for box, threat in (((0.0, 1.0), Linf(0.2)), ((-1.0, 3.0), L2(0.5))):
         x = data() * (box[1] - box[0]) + box[0]
         victim = Vote(models)
@@ -277,7 +252,7 @@ def test_attacks_on_a_vote(attack, objective):
         still = attack(loss=objective, steps=2)(victim, x, y, Linf(0.0), box=box)
         assert not still.fooled.any()
         assert len(attack(loss=objective)(victim, x[:0], y[:0], threat, box=box)) == 0
-    two = Vote([Linear(seed, classes=2) for seed in range(3)])
+    two = Vote([linear(seed, classes=2) for seed in range(3)])
     y = two.predict(x).argmax(1)
     assert attack(loss=objective, steps=8)(two, x, y, L2(3.0), box=box).fooled.any()
     flat = Vote([Constant(NAN, 0.0, 0.0), Constant(INF, 0.0, 0.0), Constant(1.0, 0.0, 0.0)])
@@ -287,7 +262,7 @@ def test_attacks_on_a_vote(attack, objective):
 
 
 def test_evaluate_takes_a_vote():
-    models, x = [Linear(seed) for seed in range(3)], data(20)
+    models, x = [linear(seed) for seed in range(3)], data(20)
     victim = Vote(models)
     y = victim.predict(x).argmax(1)
     attacks = {"sum": PGD(loss=VoteSum(), steps=5), "state": APGD(loss=VoteState(), steps=5)}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.models import Of
 from torch import nn
 
 from hauberk import InputError
@@ -19,17 +20,6 @@ def net():
         nn.ReLU(),
         nn.Linear(8, 3),
     )
-
-
-class Of(nn.Module):
-    """A model out of a function."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
 
 
 @pytest.fixture
