@@ -19,7 +19,6 @@ from hauberk.analysis import (
     crossings,
     curves,
     figures,
-    ladder,
     magnitudes,
     patterns,
     radius_runs,
@@ -28,6 +27,7 @@ from hauberk.analysis import (
 from hauberk.analysis.figures import default_eps
 from hauberk.attacks import APGD, PGD
 from hauberk.maths.norms import norm
+from hauberk.solvers import EpsSearch
 
 WEIGHT = [1.0, -2.0, 0.5, 0.25]
 
@@ -35,6 +35,11 @@ WEIGHT = [1.0, -2.0, 0.5, 0.25]
 def examples(dtype=torch.float64, count=6):
     x = inputs(count, (4,), seed=3, dtype=dtype) * 0.2 + 0.4
     return decided(halfspace(WEIGHT, dtype=dtype), x)
+
+
+def search(largest):
+    solver = EpsSearch(attack=APGD(steps=20), largest=largest)
+    return lambda model, x, y: solver(model, x, y, "l2", box=(-9.0, 9.0))
 
 
 class TestSoftSparsity:
@@ -185,7 +190,7 @@ class TestPatterns:
     def test_batch_of_nobody(self, tmp_path):
         x, y = examples(count=0)
         study = patterns(
-            halfspace(WEIGHT, dtype=torch.float64), x, y, radius_runs([("a l2", ladder_of(L2(1)))])
+            halfspace(WEIGHT, dtype=torch.float64), x, y, radius_runs([("a l2", search(1.0))])
         )
         assert len(study.patterns[0]) == 0
         study.save(tmp_path)
@@ -212,14 +217,14 @@ class TestPatterns:
 
     def test_saves_what_it_found(self, tmp_path):
         x, y = examples()
-        runs = radius_runs([("ladder l2", ladder_of(L2(2)))])
+        runs = radius_runs([("search l2", search(2.0))])
         study = patterns(halfspace(WEIGHT, dtype=torch.float64), x, y, runs)
         study.save(tmp_path / "new", note="hello")
         told = json.loads((tmp_path / "new" / "patterns.json").read_text())
         assert told["note"] == "hello"
         assert told["patterns"][0]["sparsity"] == study.patterns[0].sparsity.tolist()
         with np.load(tmp_path / "new" / "patterns.npz", allow_pickle=False) as kept:
-            assert kept["names"].tolist() == ["ladder l2"]
+            assert kept["names"].tolist() == ["search l2"]
             assert np.allclose(kept["delta_0"], study.deltas[0].numpy(), atol=1e-7)
 
 
@@ -232,37 +237,6 @@ def test_names_say_the_distance(name, solver, distance):
     (run,) = radius_runs([(name, lambda model, x, y: x)])
     assert (run.solver, run.distance, run.problem) == (solver, distance, 2)
     assert (run.threat is None) == (distance == "")
-
-
-def ladder_of(threat, **options):
-    return ladder(APGD(steps=20), threat, **{"box": (-9.0, 9.0), **options})
-
-
-class TestLadder:
-    @pytest.mark.parametrize(("threat", "dual"), [(L1(3), inf), (L2(3), 2), (Linf(3), 1)])
-    def test_radius_of_a_linear_model(self, threat, dual):
-        x, y = examples()
-        points = ladder_of(threat)(halfspace(WEIGHT, dtype=torch.float64), x, y)
-        weight = torch.tensor([WEIGHT], dtype=torch.float64)
-        exact = (x @ weight[0]).abs() / norm(weight, dual)
-        found = threat.distance(x, points)
-        assert bool((found >= exact * (1 - 1e-9)).all())
-        # Two levels differ by a fifth, and the point was pulled from the upper one.
-        assert bool((found <= exact * 1.2).all())
-
-    def test_rows_do_not_depend_on_each_other(self):
-        x, y = examples()
-        model = halfspace(WEIGHT, dtype=torch.float64)
-        every = ladder_of(L2(3))(model, x, y)
-        torch.testing.assert_close(ladder_of(L2(3))(model, x[:1], y[:1]), every[:1])
-
-    def test_nan_where_the_full_size_is_too_small(self):
-        x, y = examples()
-        assert ladder_of(L2(1e-6))(halfspace(WEIGHT, dtype=torch.float64), x, y).isnan().all()
-
-    def test_refuses_no_levels(self):
-        with pytest.raises(InputError, match="levels of 1"):
-            ladder_of(L2(1), levels=0)
 
 
 class TestCurves:
@@ -329,7 +303,7 @@ class TestFigures:
         assert all(p.stat().st_size > 500 for p in written)
         told = json.loads((tmp_path / "patterns.json").read_text())
         assert set(told["successes"]) == {
-            "pgd ce l1", "pgd ce linf", "pgd ladder l1", "pgd ladder linf",
+            "pgd ce l1", "pgd ce linf", "pgd eps search l1", "pgd eps search linf",
         }  # fmt: skip
         assert all(times > 1 for times in told["times"].values())
 

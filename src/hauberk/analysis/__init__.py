@@ -4,7 +4,6 @@ from hauberk.analysis.agreement import Agreement, agreement
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
 from hauberk.analysis.hardness import Hardness, hardness
-from hauberk.analysis.ladder import ladder
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
 from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radius_runs
 
@@ -23,7 +22,6 @@ __all__ = [
     "curves",
     "figures",
     "hardness",
-    "ladder",
     "magnitudes",
     "patterns",
     "radius_runs",

@@ -7,16 +7,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hauberk.analysis.ladder import ladder
 from hauberk.analysis.patterns import Pattern
 from hauberk.analysis.runs import Solve, SolverRun, Study, attack_runs, patterns, radius_runs
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
+from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.report.plots import patterns as plots
 from hauberk.report.plots import radii as radius_plots
+from hauberk.solvers.eps_search import EpsSearch
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box
+from hauberk.threats.metric import Metric
 
 NORMS = {"l1": 1.0, "l2": 2.0, "linf": inf}
 
@@ -73,8 +75,8 @@ def figures(
         model: a module that takes inputs in the box.
         images: ``(B, ...)``, floats in the box.
         labels: ``(B,)`` integer classes.
-        solvers: radius solvers by name (:func:`~hauberk.analysis.radius_runs`); the attacks, on
-            a ladder of sizes, if there are none.
+        solvers: radius solvers by name (:func:`~hauberk.analysis.radius_runs`); if there are none,
+            the first attack at falling eps (:class:`~hauberk.solvers.eps_search.EpsSearch`).
         eps: sizes of problem 1 by norm, such as ``{"l2": 0.5}``, whose norms are then the ones
             looked at; :func:`default_eps` if left out.
         attacks: solvers of problem 1 by name; Auto-PGD of 50 steps if left out.
@@ -106,7 +108,7 @@ def figures(
     attacks = {"apgd": APGD(steps=50)} if attacks is None else dict(attacks)
     loss = attack_runs(attacks, balls, losses, box=box, seed=seed, batch_size=batch_size)
     more = list(extra)
-    least = radius_runs(solvers) or _ladders(attacks, balls, box, seed)
+    least = radius_runs(solvers) or _searches(attacks, balls, box, seed)
     study = patterns(
         model, images, labels, [*loss, *more, *least],
         common=common, box=box, batch_size=batch_size,
@@ -145,15 +147,21 @@ def _draw(
     return written
 
 
-def _ladders(
+def _searches(
     attacks: Mapping[str, Attack], balls: Iterable[Ball], box: Box, seed: int
 ) -> list[SolverRun]:
-    """The attacks as radius solvers, the margin as their loss."""
+    """The first attack as a radius solver, by whole runs at falling eps."""
     name, attack = next(iter(attacks.items()))
-    return radius_runs(
-        (f"{name} ladder {str(ball).partition(':')[0]}", ladder(attack, ball, box=box, seed=seed))
-        for ball in balls
-    )
+
+    def one(ball: Ball) -> tuple[str, Solve]:
+        solver, metric = EpsSearch(attack=attack, largest=ball.eps), Metric(ball.p)
+
+        def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
+            return solver(model, x, y, metric, box=box, seed=seed)
+
+        return f"{name} eps search {metric}", solve
+
+    return radius_runs(map(one, balls))
 
 
 def _times(radii: Mapping[str, Tensor], eps: Mapping[str, float]) -> dict[str, float]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class PatternsCommand(OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOptions):
     """Draw what the perturbations of several solvers look like."""
 
-    solver: list[str] = option([], "a radius solver, such as fab; repeat; else a ladder of PGD")
+    solver: list[str] = option([], "a radius solver, such as fab; repeat; else APGD at falling eps")
     budget: int = option(500, "passes per example and solver")
     eps: list[str] = option([], "size of problem 1: linf:0.3, l2:2 or l1:10; repeat")
 

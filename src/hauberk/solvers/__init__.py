@@ -12,7 +12,8 @@ _PLACES = {place.partition(".")[2]: place.partition(".")[0] for place in CLASSES
 
 def __getattr__(name: str) -> Any:
     """The solvers' classes, each loaded when it is first used."""
-    module = {**_PLACES, "LineSearch": "line_search", "Solver": "base"}.get(name)
+    more = {"EpsSearch": "eps_search", "LineSearch": "line_search", "Solver": "base"}
+    module = {**_PLACES, **more}.get(name)
     if module is None:
         raise AttributeError(f"module 'hauberk.solvers' has no attribute '{name}'")
     return getattr(import_module(f"hauberk.solvers.{module}"), name)

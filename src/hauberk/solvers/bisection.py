@@ -53,7 +53,7 @@ class Bisection(MinNormSolver):
         if self.levels < 1 or not self.first > 0:
             raise InputError("levels must be 1 or more, and first above 0")
         if self.attack.rows:
-            raise InputError(f"bisection cannot drive {type(self.attack).__name__}: use APGD, say")
+            raise InputError(f"bisection cannot drive {type(self.attack).__name__}: use EpsSearch")
 
     def within(self, budget: int, classes: int) -> Self:
         levels = (budget - bool(self.targets)) // self.attempts(classes) - 2
