@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib.util
+import inspect
 import io
 import itertools
 import re
@@ -13,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from hauberk import attacks
 from hauberk.cli.main import COMMANDS, main
+from hauberk.cli.strategy import NAMES
 from hauberk.data.sources import SOURCES
+from hauberk.solvers.registry import SOLVERS, solver_class
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "regenerate.py")
@@ -152,6 +156,31 @@ def rows(page, heading):
 def test_data_sources_are_all_listed():
     shown = {usage.replace("\\|", "|"): about for usage, about in rows("docs/index.md", "source")}
     assert shown == {f"`{source.usage}`": source.about for source in SOURCES.values()}
+
+
+def test_strategies_are_all_listed():
+    shown = {
+        name.strip("`")
+        for names, *_ in rows("docs/train.md", "strategy")
+        for name in names.split(", ")
+    }
+    assert shown == set(NAMES)
+
+
+def test_attacks_are_all_listed():
+    kinds = {name for name in attacks.__all__ if inspect.isclass(getattr(attacks, name))}
+    text = PAGES["docs/attacks.md"].read_text(encoding="utf-8")
+    assert {name for name in kinds if f"`{name}`" not in text} <= {"Attack"}
+
+
+def test_solvers_are_listed_with_their_cost():
+    shown = {name.strip("`"): passes for name, *_, passes in rows("docs/attacks.md", "solver")}
+    assert set(shown) == set(SOLVERS)
+    for name in set(SOLVERS) - {"best"}:
+        solver = solver_class(name)()
+        ranking = bool(getattr(solver, "targets", 0))
+        cost = solver.attempts(10) * solver.passes + ranking
+        assert shown[name].replace(",", "") == str(cost), name
 
 
 def test_suites_are_listed_with_their_cost():
