@@ -87,9 +87,9 @@ def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
 
 def test_a_training_that_has_not_ended_says_what_there_is(tmp_path):
     trained(tmp_path / "run", ended=False)
-    told = refused("run", call=load_model)
-    assert "has not ended" in told
-    assert "--weights run/last.safetensors" in told
+    message = refused("run", call=load_model)
+    assert "has not ended" in message
+    assert "--weights run/last.safetensors" in message
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_a_missing_file_is_named(tmp_path):
     assert "nowhere.yaml" in refused("nowhere.yaml", call=load_model)
     trained(tmp_path / "run", "../gone.py:make")
     (tmp_path / "gone").mkdir()
-    told = refused("run", call=load_model)
-    assert f"{tmp_path / 'gone.py'} does not exist" in told
+    message = refused("run", call=load_model)
+    assert f"{tmp_path / 'gone.py'} does not exist" in message
 
 
 @pytest.mark.parametrize("spec", ["gone", "run/best.safetensors"])
