@@ -82,7 +82,7 @@ DESIGNS: dict[str, dict[str, Attack | Stage]] = {
     "+ carried, exact targets 3 x 40": SOFT | CARRIED | {"apgd-t": APGD(steps=40, targets=3)},
     "+ carried, deep on the nearest 10%": SOFT
     | CARRIED
-    | {"deep": Stage(attack=APGD(steps=100, targets=9), share=0.1)},
+    | {"deep": Stage(attack=APGD(steps=100, targets=9), portion=0.1)},
     "+ carried, targets, wide balls in l1": SOFT
     | CARRIED
     | {

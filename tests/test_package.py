@@ -83,7 +83,12 @@ def test_public_names_load_no_heavy_module():
 
 
 def test_a_radius_is_asked_for_like_a_run():
-    assert list(inspect.signature(hauberk.radius).parameters)[:4] == ["model", "x", "y", "metric"]
+    assert list(inspect.signature(hauberk.radius).parameters)[:4] == [
+        "model",
+        "images",
+        "labels",
+        "metric",
+    ]
 
 
 def test_heavy_modules_are_seen():

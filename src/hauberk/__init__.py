@@ -31,10 +31,8 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
     from hauberk.evaluation.minmax.result import MinMaxResult as MinMaxResult
     from hauberk.evaluation.radii.radius import radius as radius
     from hauberk.evaluation.radii.result import Radii as Radii, RadiiSet as RadiiSet
-    from hauberk.evaluation.universal.universal import (
-        Universal as Universal,
-        universal as universal,
-    )
+    from hauberk.evaluation.universal.result import Universal as Universal
+    from hauberk.evaluation.universal.universal import universal as universal
     from hauberk.objectives.minmax import (
         Average as Average,
         Domain as Domain,
@@ -72,7 +70,8 @@ HOMES = {
     "evaluation.minmax.result": "MinMaxResult",
     "evaluation.radii.radius": "radius",
     "evaluation.radii.result": "Radii RadiiSet",
-    "evaluation.universal.universal": "Universal universal",
+    "evaluation.universal.result": "Universal",
+    "evaluation.universal.universal": "universal",
     "objectives.minmax": "Average Domain Fixed MinMax",
     "threats": (
         "Affine Box Each FiniteSet L0 L1 L2 Linf Lp Measured Metric Perceptual "

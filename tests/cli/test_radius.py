@@ -138,7 +138,7 @@ def test_yaml_says_what_the_command_line_says(place):
         (["--metric", "l2", "--solver", "magic"], "choose one of best, fmn"),
         (["--metric", "l1", "--solver", "ddn"], "solvers for l1: "),
         (["--metric", "l2", "--budget", "1"], "too small"),
-        (["--metric", "l2", "--budget", "0"], "too small"),
+        (["--metric", "l2", "--budget", "0"], "1 or more"),
         (["--metric", "l2", "--budget", "many"], "budget"),
         (["--threat", "rt:30,3"], "balls"),
         (["--metric", "l2", "--eps", "big"], "METRIC:SIZE"),

@@ -31,7 +31,7 @@ def test_fields_are_read_as_their_types():
         ("maxx", ["l2:1"], [], "did you mean max"),
         ({"steps": 3}, [], [], "has no name"),
         ("max", [], [], "needs a threat"),
-        ("max", ["l2:1"], ["attacks={attack: PGD, nearest: 0.5}"], "alone"),
+        ("max", ["l2:1"], ["attacks={attack: PGD, portion: 0.5}"], "alone"),
         ("max", ["l2:1"], ["stepz=3"], "did you mean steps"),
     ],
 )

@@ -314,7 +314,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(place, capsys):
         (["--strategy", "max", *BALLS, "--set", "attacks={l2: {attack: PGD}}"], "the threats are"),
         (["--strategy", "max", *BALLS, "--set", "attacks={attack: Hammer}"], "unknown attack"),
         (["--strategy", "max", *BALLS, "--set", "attacks={attack: PGD, pace: 1}"], "no setting"),
-        (["--strategy", "max", *BALLS, "--set", "attacks={attack: PGD, nearest: 0.5}"], "alone"),
+        (["--strategy", "max", *BALLS, "--set", "attacks={attack: PGD, portion: 0.5}"], "alone"),
         (["--strategy", "max", *BALLS, "--set", "attacks=3"], "attacks by kind"),
         (["--strategy", "gone.py:name"], "does not exist"),
         (["--strategy", "net.py:number"], "gave a int"),

@@ -123,13 +123,14 @@ def test_reproducible_and_reports_progress():
     x, y = data(models["a"])
     told = []
     attack = PGD(steps=3)
-    one = transfer(models, x, y, L2(0.2), attack, seed=3, progress=lambda *a: told.append(a))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    one = transfer(models, x, y, L2(0.2), attack, seed=3, progress=told.append)
+    assert [event.done for event in told] == sorted(event.done for event in told)
+    assert told[-1].done == pytest.approx(1.0)
     assert one == transfer(models, x, y, L2(0.2), attack, seed=3)
     wide = {name: Linear(seed, classes=4) for seed, name in enumerate("abc")}
     assert one == transfer(wide, x, y, L2(0.2), attack, seed=3, batch_size=7)
-    empty = transfer(models, x[:0], y[:0], L2(0.2), attack)
-    assert empty.combined == dict.fromkeys("abc", 0.0)
+    with pytest.raises(InputError, match="no examples"):
+        transfer(models, x[:0], y[:0], L2(0.2), attack)
 
 
 def test_transfer_as_an_attack_finds_what_the_gradient_does_not():

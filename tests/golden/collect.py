@@ -31,17 +31,46 @@ VOLATILE = re.compile(r"seconds.*|started|hauberk_version|torch_version|device")
 """Keys of summaries, histories and parts that differ from run to run or machine to machine."""
 DESCRIPTIVE = {"attack", "objectives", "manifest_sha256"}
 """Keys of summaries that repeat settings: class names and keywords, which may be renamed."""
-COLUMNS: dict[str, str] = {}
-"""Columns and tensors of parts that go by a new name, and what they were called."""
+RENAMED: dict[str, dict[str, str]] = {
+    "accuracy": {"task": "attack"},
+    "radius": {"threat": "metric", "broken": "found"},
+    "minmax": {"originals": "inputs"},
+}
+"""By kind of run: columns and tensors of parts that go by a new name, and what they were called."""
+ADDED: dict[str, set[str]] = {
+    "accuracy": set(),
+    "radius": {"task"},
+    "minmax": {"label", "threat", "task", "claimed", "broken", "margin", "correct", "margins"},
+}
+"""By kind of run: columns of parts that there were not when the numbers were kept."""
+HEAD: dict[str, set[str]] = {
+    "accuracy": {"kind"},
+    "radius": {"kind"},
+    "minmax": {"clean_interval", "cost", "finished"},
+}
+"""By kind of run: keys of the summary's head that there were not."""
 SOLVED: dict[str, str] = {
     "Portfolio": "Best", "LineSearch": "Refine", "LevelSetFMN": "General", "PWCFRadius": "PWCF",
 }  # fmt: skip
 """Names of solvers in parts and summaries that are new, and what they were called."""
 
 
-def part_name(key: str) -> str:
+def part_name(kind: str, key: str) -> str:
     """What a part of a ledger is compared under."""
+    if kind == "minmax":
+        key = "clean" if key == "clean-00000" else key.removeprefix("objective-")
     return key
+
+
+def former(kind: str, key: str, part: dict[str, Any]) -> dict[str, Any]:
+    """A part of a ledger as it was when the numbers were kept."""
+    part = dict(part)
+    if kind == "minmax" and key.startswith("clean-"):  # labels and ids of one each are columns now
+        part.setdefault("labels", torch.from_numpy(part["label"].astype(np.int64)))
+        part.setdefault("ids", torch.from_numpy(part["id"].astype(np.int64)))
+    new = ADDED.get(kind, set())
+    names = RENAMED.get(kind, {})
+    return {names.get(n, n): value for n, value in part.items() if n not in new}
 
 
 def outcome(found: Any) -> dict[str, Any]:
@@ -200,9 +229,15 @@ def ledger(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         result = says(run(out))
-        parts = {part_name(file.stem): _part(file) for file in sorted(out.glob("parts/*.parquet"))}
+        manifest = out / "manifest.json"
+        kind = json.loads(manifest.read_text("utf-8"))["kind"] if manifest.exists() else ""
+        parts = {
+            part_name(kind, file.stem): former(kind, file.stem, _part(file))
+            for file in sorted(out.glob("parts/*.parquet"))
+        }
         told = json.loads((out / "summary.json").read_text("utf-8"))
-        summary = {key: value for key, value in told.items() if key not in DESCRIPTIVE}
+        new = DESCRIPTIVE | HEAD.get(kind, set())
+        summary = {key: value for key, value in told.items() if key not in new}
         return {"parts": parts, "summary": summary, "result": result}
 
 
@@ -217,14 +252,12 @@ def _part(file: Path) -> dict[str, Any]:
     rows = columns.pop("row")[order].astype(np.int64) if "row" in columns else order
     rows = rows[rows >= 0]
     found: dict[str, Any] = {
-        COLUMNS.get(n, n): values[order]
-        for n, values in columns.items()
-        if not VOLATILE.fullmatch(n)
+        n: values[order] for n, values in columns.items() if not VOLATILE.fullmatch(n)
     }
     # Tensors hold the examples in the order of the column "row", or as the part has them.
     for name, tensor in tensors.items():
         index = order if len(tensor) == len(order) and name == "originals" else rows
-        found[COLUMNS.get(name, name)] = tensor[torch.from_numpy(np.array(index, dtype=np.int64))]
+        found[name] = tensor[torch.from_numpy(np.array(index, dtype=np.int64))]
     return found
 
 

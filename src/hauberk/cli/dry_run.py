@@ -64,21 +64,20 @@ def tried(
     Raises:
         InputError: for what a run would refuse before its first attack.
     """
-    from hauberk.evaluation.core.preflight import screen
-    from hauberk.threats import Box
-    from hauberk.victims.victim import Victim
+    from hauberk.evaluation.core.options import RunOptions
+    from hauberk.evaluation.core.prepare import prepare
 
-    victim = Victim.of(model, batch_size)
-    x, y, _, victim = screen(victim, data.images, data.labels, Box.of(box), seed)
+    options = RunOptions(box=box, seed=seed, batch_size=batch_size)
+    setting = prepare({"model": model}, data.images, data.labels, options)
+    victim, x = setting.victim, setting.x
     few = x[: victim.batch_size(x[:1])].to(victim.device)
     with victim.held():
-        classes = victim.predict(few).shape[1]
         begun = time.perf_counter()
         u = few.clone().requires_grad_(True)
         # Moved to the host, the gradient is there: a GPU would still be computing it.
         victim.gradient(victim.logits(u).sum(), None, u).cpu()
         seconds = (time.perf_counter() - begun) / 2 / len(few)
-    return Trial(victim, x, y, seconds, classes)
+    return Trial(victim, x, setting.y, seconds, setting.classes)
 
 
 def print_costs(what: str, costs: Sequence[Cost]) -> int:

@@ -34,7 +34,7 @@ class EvaluateCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
 
     def run(self) -> int:
         from hauberk.evaluation import evaluate
-        from hauberk.evaluation.accuracy.suites import suite_of
+        from hauberk.evaluation.accuracy.reading import suite_of
         from hauberk.report.progress import shown
         from hauberk.report.tables.accuracy import print_table
 

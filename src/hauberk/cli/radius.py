@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hauberk.data import Dataset
-    from hauberk.evaluation.radii.radius import Asked
+    from hauberk.evaluation.radii.question import LeastDistances
     from hauberk.evaluation.radii.result import RadiiSet
     from hauberk.threats import Threat
 
@@ -34,22 +34,24 @@ class RadiusCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
     eps: list[str] = option([], "size to tell the accuracy at: 0.1, 8/255 or l2:0.5; repeat")
 
     def run(self) -> int:
-        from hauberk.evaluation.radii import radius as radii
+        from hauberk.evaluation.radii.question import LeastDistances
+        from hauberk.evaluation.radii.radius import radius
         from hauberk.report.progress import shown
         from hauberk.report.tables.radii import print_table
 
         require_out(self.resume, self.out)
         metrics = self.metrics()
-        asked = radii.Asked.of(metrics)
-        eps = sizes(self.eps, [*asked.metrics, *(["union"] if asked.balls else [])])
         # What costs nothing to find out comes before the model is loaded.
-        asked.searches(self.solver, self.budget, 2, self.soften)
+        asked = LeastDistances.asked(
+            metrics, solver=self.solver, budget=self.budget, soften=self.soften
+        )
+        eps = sizes(self.eps, [*asked.metrics, *(["union"] if asked.balls else [])])
         named = named_model(self.model, self.weights)
         model, data = load_named(named, self), load_data(self)
         if self.dry_run:
             return self.print_cost(model, data, asked)
         with shown() as progress:
-            found = radii.radius(
+            found = radius(
                 model, data.images, data.labels, metrics, budget=self.budget, solver=self.solver,
                 box=self.box, seed=self.seed, ids=data.ids, out=self.out, resume=self.resume,
                 batch_size=self.batch_size, progress=progress, manifest=recorded(named, self),
@@ -73,14 +75,11 @@ class RadiusCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
             )
         return metrics
 
-    def print_cost(self, model: "nn.Module", data: "Dataset", asked: "Asked") -> int:
+    def print_cost(self, model: "nn.Module", data: "Dataset", asked: "LeastDistances") -> int:
         """The dry run: the budgets of the solvers."""
         trial = tried(model, data, self.box, self.seed, self.batch_size)
-        searches = asked.searches(self.solver, self.budget, trial.classes, self.soften)
-        passes = trial.victim.draws * sum(
-            search.solver.passes * search.solver.attempts(trial.classes) for search in searches
-        )
-        n, names = len(trial.x), ", ".join(search.name for search in searches)
+        passes = trial.victim.draws * asked.passes(trial.classes)
+        n, names = len(trial.x), ", ".join(asked.metrics)
         note = "; points that the model gets wrong cost nothing"
         cost = Cost(passes * trial.seconds * n, f"at most {passes}", note=note)
         return print_costs(f"{n} examples, {names}, solver {self.solver}", [cost])

@@ -9,7 +9,8 @@ from hauberk import train
 from hauberk.attacks import Attack
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
-from hauberk.evaluation.accuracy.suites import Stage, read_row
+from hauberk.evaluation.accuracy.reading import read_row
+from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.solvers import solver_class
 from hauberk.solvers.base import Solver
 from hauberk.spec.build import Reader, build, did_you_mean

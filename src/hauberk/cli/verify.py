@@ -15,9 +15,8 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
     def run(self) -> int:
         from hauberk.evaluation import verify
 
-        named = named_models(self)
-        model = load_named(named[0], self)
+        models = [load_named(named, self) for named in named_models(self)]
         data = load_data(self) if self.data else None
-        found = verify(self.folder, model, data=data, batch_size=self.batch_size)
+        found = verify(self.folder, models, data=data, batch_size=self.batch_size)
         print(found)
         return 0 if found.ok else 1

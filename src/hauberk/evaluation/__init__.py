@@ -6,10 +6,13 @@ from hauberk.evaluation.accuracy.evaluate import evaluate
 from hauberk.evaluation.accuracy.evidence import Finding
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.suites import Stage, Suite
-from hauberk.evaluation.accuracy.walk import Progress
 from hauberk.evaluation.core.judge import Verdict, judge
+from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.verify import Verification, verify
+from hauberk.evaluation.minmax.minmax import minmax
+from hauberk.evaluation.radii.radius import radius
 from hauberk.evaluation.transfer import TransferReport, transfer
+from hauberk.evaluation.universal.universal import universal
 from hauberk.store.ledger import Ledger
 
 __all__ = [
@@ -26,6 +29,9 @@ __all__ = [
     "Verification",
     "evaluate",
     "judge",
+    "minmax",
+    "radius",
     "transfer",
+    "universal",
     "verify",
 ]

@@ -1,25 +1,32 @@
 """Points of one model tried on another: a model that only hides its gradient falls to them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, Unpack
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hauberk.engine.inputs import check
-from hauberk.engine.method import Job, Method
+from hauberk.engine.method import Method
 from hauberk.errors import InputError
-from hauberk.evaluation.core.judge import decide, judge
+from hauberk.evaluation.core.judge import DomainJudge, Judge
+from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
+from hauberk.evaluation.core.prepare import Model, Setting
+from hauberk.evaluation.core.question import Question
+from hauberk.evaluation.core.recorded import attack_from, threat_from
+from hauberk.evaluation.core.run import run as ask
+from hauberk.evaluation.core.summary import RunResult, head, interval
+from hauberk.evaluation.core.task import Block, Found, Report, Search, Task
+from hauberk.objectives.domains import Domain
 from hauberk.report.tables.transfer import table
-from hauberk.threats.base import Box, Threat
+from hauberk.store.ledger import Store
+from hauberk.threats.base import Threat, Union
 from hauberk.victims.victim import Victim
-
-Model = nn.Module | Victim
 
 
 @dataclass(frozen=True)
-class TransferReport:
+class TransferReport(RunResult):
     """What each model withstands alone, and with the others' points. Shares of all examples.
 
     Source: Ding et al. 2020, section 3.2 and appendix D.
@@ -41,6 +48,8 @@ class TransferReport:
     broke: dict[str, dict[str, float]]
     forwards: int
     backwards: int
+    summary: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    store: Store | None = field(default=None, repr=False, compare=False)
 
     @property
     def gap(self) -> dict[str, float]:
@@ -49,22 +58,23 @@ class TransferReport:
 
     def table(self) -> str:
         """The report as text (:func:`hauberk.report.tables.transfer.table`)."""
-        return table({**asdict(self), "gap": self.gap})
+        names = ("threat", "clean", "whitebox", "combined", "broke", "gap")
+        return table({name: getattr(self, name) for name in names})
+
+    def __str__(self) -> str:
+        return self.table()
 
 
+@with_run_options
 def transfer(
     models: Mapping[str, Model],
-    x: Tensor,
-    y: Tensor,
+    images: Tensor,
+    labels: Tensor,
     threat: Threat,
     attack: Method | Sequence[Method],
     *,
-    box: Box | Sequence[Any] = (0.0, 1.0),
-    seed: int = 0,
-    ids: Tensor | None = None,
     stop: bool = False,
-    batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **run: Unpack[RunFields],
 ) -> TransferReport:
     """Craft points on every model, and judge them on every model.
 
@@ -72,65 +82,158 @@ def transfer(
 
     Args:
         models: names and models of the same inputs and classes.
-        x, y: examples ``(B, ...)`` in the box and labels ``(B,)``.
+        images: ``(N, ...)``, floats in the box.
+        labels: ``(N,)`` integer classes.
         threat: what points may do; under a union a point may use any of its parts.
         attack: one or several (the paper has half with ``ce``, half with ``cw``). An attack gives
             one point per example and model, its best: give restarts as attacks of their own for
             all their points to be tried.
         stop: whether crafting stops at the first point that fools its own model; by default it
             goes on to the largest loss, which transfers better.
-        progress: called with the models attacked and all of them.
+        run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
         InputError: for bad input, no model or no attack.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> from hauberk.attacks import FGSM
+        >>> nets = {n: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)) for n in "ab"}
+        >>> x = torch.rand(4, 1, 2, 2)
+        >>> found = transfer(nets, x, nets["a"](x).argmax(1), Linf(0.1), FGSM())
+        >>> found.clean["a"]
+        1.0
     """
     attacks = (attack,) if isinstance(attack, Method) else tuple(attack)
     if not attacks or not all(isinstance(one, Method) for one in attacks):
         raise InputError("give at least one attack, e.g. PGD(loss='ce', steps=100)")
     if not models:
         raise InputError("give at least one model: a dictionary of names and models")
-    bounds = Box.of(box)
-    x, y = check(x, y, bounds)
-    victims = {name: Victim.of(model, batch_size) for name, model in models.items()}
-    right = {name: _right(victim, x, y) for name, victim in victims.items()}
-    fell: dict[str, dict[str, Tensor]] = {}
-    forwards = backwards = 0
-    jobs = [(part, one) for part in threat.parts for one in attacks]
-    for done, (source, maker) in enumerate(victims.items(), start=1):
-        row = fell[source] = {name: torch.zeros(len(x), dtype=torch.bool) for name in victims}
-        for stream, (part, one) in enumerate(jobs):
-            job = Job(
-                threat=part, x=x, y=y, box=bounds, seed=seed, ids=ids, stop=stop, stream=stream
+    question = TransferTable(threat.parts, attacks, stop)
+    return ask(question, dict(models), images, labels, RunOptions(**run))
+
+
+@dataclass(frozen=True)
+class TransferTable(Question[TransferReport]):
+    """Which points, crafted on one model, break which others.
+
+    Args:
+        threats: a point may use any of them.
+        attacks: each gives a point for each example, model and threat.
+        stop: whether crafting stops at the first point that fools its own model.
+        names: of the models, once the question is bound.
+    """
+
+    kind = "transfer"
+
+    threats: tuple[Threat, ...]
+    attacks: tuple[Method, ...]
+    stop: bool = False
+    names: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "threats": [str(threat) for threat in self.threats],
+            "attacks": [attack.describe() for attack in self.attacks],
+            "stop": self.stop,
+        }
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
+        threats = tuple(threat_from(name, objects) for name in manifest["threats"])
+        attacks = tuple(attack_from(told) for told in manifest["attacks"])
+        return cls(threats, attacks, manifest["stop"])
+
+    def bind(self, setting: Setting) -> tuple[Self, Setting]:
+        return self.recall(setting), setting
+
+    def recall(self, setting: Setting) -> Self:
+        return type(self)(self.threats, self.attacks, self.stop, tuple(setting.victims))
+
+    def parts(self) -> Any:
+        return {"attacks": self.attacks, "threats": self.threats}
+
+    def tasks(self, setting: Setting) -> Sequence["Craft"]:
+        jobs = [(threat, attack) for threat in self.threats for attack in self.attacks]
+        return [
+            Craft(
+                f"craft-{{}}-{place:02d}-{stream:03d}", source, threat, victim=victim,
+                attack=attack, stream=stream, stop=self.stop,
             )
-            found = one.run(maker, job)
-            forwards += int(found.forwards.sum())
-            backwards += int(found.backwards.sum())
-            for name, victim in victims.items():
-                witness = None if found.witness is None else found.witness.to(victim.device)
-                verdict = judge(victim, part, x, found.points, y, bounds, witness)
-                row[name] |= verdict.broken.cpu() & right[name]
-        if progress is not None:
-            progress(done, len(victims))
-    own = {name: right[name] & ~fell[name][name] for name in victims}
-    both = {
-        name: right[name] & ~torch.stack([r[name] for r in fell.values()]).any(0) for name in own
-    }
-    return TransferReport(
-        threat=str(threat),
-        clean=_shares(right),
-        whitebox=_shares(own),
-        combined=_shares(both),
-        broke={source: _shares(row) for source, row in fell.items()},
-        forwards=forwards,
-        backwards=backwards,
-    )
+            for place, (source, victim) in enumerate(setting.victims.items())
+            for stream, (threat, attack) in enumerate(jobs)
+        ]  # fmt: skip
+
+    def judge(self, setting: Setting) -> Judge:
+        domains = [Domain(model=victim, name=name) for name, victim in setting.victims.items()]
+        return DomainJudge(domains, setting.box, setting.seed)
+
+    def summarise(self, store: Store) -> dict[str, Any]:
+        clean, points = store.rows("clean-"), store.rows("craft-")
+        names = list(store.manifest["model_draws"])
+        wrong = [store.tensors(key)["wrong"][:, 0] for key in store.keys("clean-")]
+        right = ~torch.cat(wrong).bool().numpy()
+        fell = {source: np.zeros_like(right) for source in names}
+        at = 0
+        for block, key in enumerate(store.keys("clean-")):
+            many = len(store.part(key)["id"])
+            for part in store.keys(f"craft-{block:05d}-"):
+                source = str(store.part(part)["task"][0])
+                broke = store.tensors(part)["wrong"][:, 0].bool().numpy()
+                fell[source][at : at + many] |= broke & right[at : at + many]
+            at += many
+        own = np.stack([right[:, k] & ~fell[name][:, k] for k, name in enumerate(names)], 1)
+        both = right & ~np.stack(list(fell.values())).any(0)
+        shares = {"clean": right, "whitebox": own, "combined": both}
+        summary = head(store.manifest, clean, [points])
+        return summary | {
+            **{name: dict(zip(names, _shares(rows), strict=True)) for name, rows in shares.items()},
+            "combined_interval": {name: interval(both[:, k]) for k, name in enumerate(names)},
+            "broke": {
+                source: dict(zip(names, _shares(rows), strict=True))
+                for source, rows in fell.items()
+            },
+            "threat": str(Union(*self.threats)),
+        }
+
+    def result(self, store: Store, summary: dict[str, Any]) -> TransferReport:
+        spent = store.rows("craft-")
+        names = ("threat", "clean", "whitebox", "combined", "broke")
+        return TransferReport(
+            **{name: summary[name] for name in names},
+            forwards=int(spent["forwards"].sum()), backwards=int(spent["backwards"].sum()),
+            summary=summary, store=store,
+        )  # fmt: skip
 
 
-def _shares(which: Mapping[str, Tensor]) -> dict[str, float]:
-    return {name: int(rows.sum()) / max(1, len(rows)) for name, rows in which.items()}
+@dataclass(frozen=True, kw_only=True)
+class Craft(Task):
+    """Points crafted on one model, by one attack under one threat.
+
+    Args:
+        victim: the model that they are crafted on; the task has its name.
+        attack: what crafts them; stream: number of its random numbers.
+        stop: whether it stops at the first point that fools.
+    """
+
+    keeps_all: ClassVar[bool] = True
+
+    victim: Victim
+    attack: Method
+    stream: int
+    stop: bool
+
+    def due(self, block: Block) -> Tensor:
+        return torch.arange(len(block.x))
+
+    def search(self, block: Block, index: Tensor, report: Report) -> Search:
+        job = block.job(self.threat, index, report)
+        yield index, self.attack.run(self.victim, replace(job, stop=self.stop, stream=self.stream))
+
+    def tensors(self, found: Sequence[Found]) -> dict[str, Tensor]:
+        return {"wrong": torch.cat([f.verdict.domains.to(torch.uint8) for f in found])}  # type: ignore[union-attr]
 
 
-def _right(victim: Victim, x: Tensor, y: Tensor) -> Tensor:
-    """Whether the victim is right on clean inputs, ``(B,)`` on the host."""
-    _, wrong = decide(victim, x.to(victim.device), y.to(victim.device))
-    return ~wrong.cpu()
+def _shares(mask: Any) -> list[float]:
+    """Share of True in each column, ``(N, K)``."""
+    return [int(column.sum()) / max(1, len(mask)) for column in mask.T]

@@ -132,8 +132,6 @@ def test_resume_after_a_kill_gives_the_same_run(case, tmp_path):
 import sys
 sys.path.insert(0, {str(Path(hb.__file__).parents[1])!r})
 import torch, hauberk as hb
-import hauberk.evaluation.accuracy.evaluate as ev
-ev.BLOCK = 8
 from torch import nn
 from hauberk.attacks import APGD
 torch.set_num_threads(1)
@@ -144,7 +142,7 @@ y = model(x).argmax(1)
 def tell(p): print(p.done, flush=True)
 union, suite = hb.Union(hb.Linf(0.1), hb.L2(0.5)), {{"apgd": APGD(steps=60, restarts=4)}}
 hb.evaluate(model, x, y, union, suite=suite,
-            out=sys.argv[1], resume=True, progress=tell)
+            out=sys.argv[1], resume=True, progress=tell, block=8)
 """
     run = [sys.executable, "-c", script]
     subprocess.run([*run, str(tmp_path / "whole")], check=True, capture_output=True)

@@ -49,7 +49,7 @@ class Rows:
                for k, v in (plain | columns).items()}  # fmt: skip
         for k, i in enumerate(ids):
             row = {name: float(column[k]) for name, column in own.items()}
-            self.rows.append({"id": i, "threat": threat, "attack": attack, "attacked": True,
+            self.rows.append({"id": i, "threat": threat, "task": attack, "attacked": True,
                               "broken": i in broken, **row})  # fmt: skip
         return self
 
@@ -94,7 +94,7 @@ def test_no_gradients_before_or_only_some_say_nothing_of_gradients():
     run = Rows(square=FREE, apgd=EXACT)
     run.add("square", range(N), broken=range(50)).add("apgd", range(50, N))
     assert run.codes() == []
-    near = Rows(apgd=EXACT, few=Stage(attack=APGD(), share=0.1), square=FREE)
+    near = Rows(apgd=EXACT, few=Stage(attack=APGD(), portion=0.1), square=FREE)
     near.add("apgd", range(N)).add("few", range(10)).add("square", range(N), broken=range(20, 30))
     assert near.codes() == ["gradient-free beats gradients"]
 
@@ -139,7 +139,7 @@ def test_softened_gradients_beat_exact_ones(left, broke, sign):
 
 def test_softened_gradients_are_held_against_exact_ones_on_all_points():
     """An exact stage for some points only must not hide what softened gradients found."""
-    for options in ({"carry": True}, {"share": 0.1}):
+    for options in ({"carry": True}, {"portion": 0.1}):
         run = Rows(apgd=EXACT, some=Stage(attack=APGD(), **options), soft=SOFT)
         run.add("apgd", range(N)).add("some", range(2)).add("soft", range(N), broken=range(50))
         assert run.codes() == ["softened gradients beat exact ones"]
@@ -219,7 +219,7 @@ def test_when_restarts_say_nothing():
     assert Rows(apgd=MANY).add("apgd", range(N), loss=-0.5, worst=half).codes() == []
 
 
-DEAR = Stage(attack=APGD(steps=100, targets=9), share=0.1)
+DEAR = Stage(attack=APGD(steps=100, targets=9), portion=0.1)
 
 
 @pytest.mark.parametrize(("broke", "sign"), [(1, False), (2, True)])
@@ -236,8 +236,8 @@ def test_more_budget_helps(broke, sign):
 
 def test_more_budget_where_it_says_nothing():
     for stage in (
-        Stage(attack=APGD(), share=0.1, when="masked"),
-        Stage(attack=APGD(), share=0.1, carry=True),
+        Stage(attack=APGD(), portion=0.1, when="masked"),
+        Stage(attack=APGD(), portion=0.1, carry=True),
         Stage(attack=APGD()),
         Stage(attack=SparseL1Descent()),  # its own setting "share" is another thing
         Stage(attack=PGD(share=0.1)),
@@ -314,7 +314,7 @@ def test_no_false_alarm_on_honest_models(make):
     assert not run.summary["escalated"]
     tried = hb.evaluate(model, x, y, union, all_attacks=True, suite={
         "apgd": APGD(steps=20), "soft": APGD(steps=10, soften=0.1), "square": Square(steps=20),
-        "dear": Stage(attack=APGD(steps=40, targets=2), share=0.1),
+        "dear": Stage(attack=APGD(steps=40, targets=2), portion=0.1),
     })  # fmt: skip
     assert tried.summary["evidence"] == []
 
@@ -407,14 +407,14 @@ def test_the_catalogue_names_no_stage_in_two_ways():
         for name, stage in suite.stages.items():
             told = suite.describe()[name]
             assert told["kind"] == type(stage.attack).kind
-            assert told.get("nearest", 1.0) == stage.share
+            assert told.get("portion", 1.0) == stage.portion
             assert told.get("carry", False) == stage.carry
             assert told.get("when", "always") == stage.when
 
 
 @pytest.mark.parametrize(("won", "sign"), [(7, True), (8, False), (10, False)])
 def test_an_attack_without_a_bound_must_succeed(won, sign):
-    run = Rows(apgd=EXACT, unbounded=Stage(attack=Unbounded(), share=0.05))
+    run = Rows(apgd=EXACT, unbounded=Stage(attack=Unbounded(), portion=0.05))
     run.add("apgd", range(N), broken=range(50))
     run.add("unbounded", range(50, 60), loss=np.arange(10) < won)
     assert run.codes() == ["larger threats do not help"] * sign

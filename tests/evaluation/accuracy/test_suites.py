@@ -12,7 +12,8 @@ import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, Grid, Noise, Pointwise, SparseL1Descent, Square
 from hauberk.cli.main import main
 from hauberk.evaluation import SUITES
-from hauberk.evaluation.accuracy.suites import Stage, Suite, read_suite, suite_of, try_on
+from hauberk.evaluation.accuracy.reading import read_suite, suite_of
+from hauberk.evaluation.accuracy.suites import Stage, Suite, try_on
 from hauberk.threats import Box, threat
 
 BALLS = hb.Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)).parts
@@ -46,9 +47,9 @@ def test_which_threats_a_stage_is_for(words, kinds):
     ("settings", "message"),
     [
         ({"when": "sometimes"}, "always, masked or unmasked"),
-        ({"share": 0}, "share"),
-        ({"share": 1.5}, "share"),
-        ({"share": float("nan")}, "share"),
+        ({"portion": 0}, "portion"),
+        ({"portion": 1.5}, "portion"),
+        ({"portion": float("nan")}, "portion"),
         ({"attack": "apgd"}, "give an attack"),
         ({"attack": APGD}, "give an attack"),
     ],
@@ -64,7 +65,7 @@ def test_passes_of_a_stage():
     targeted = APGD(steps=10, targets=9)
     assert Stage(attack=targeted).passes(classes=10) == 9 * 21
     assert Stage(attack=targeted).passes(classes=2) == 21
-    assert Stage(attack=SHORT, share=0.5).passes() == 10.5
+    assert Stage(attack=SHORT, portion=0.5).passes() == 10.5
     assert Stage(attack=SHORT, carry=True).passes() == 0
     assert Stage(attack=Square(steps=10)).passes() == 11
 
@@ -99,7 +100,7 @@ def test_every_threat_needs_an_attack_that_is_always_run(options):
 
 def test_about_tells_settings_that_are_not_defaults():
     assert Stage(attack=APGD(steps=7)).about() == "APGD(steps=7)"
-    stage = Stage(attack=APGD(steps=7, soften=0.1), when="masked", share=0.05, threats=("-l1",))
+    stage = Stage(attack=APGD(steps=7, soften=0.1), when="masked", portion=0.05, threats=("-l1",))
     told = stage.about()
     assert told.startswith("APGD(steps=7, soften=0.1); for -l1; ")
     assert "5%" in told
@@ -107,12 +108,12 @@ def test_about_tells_settings_that_are_not_defaults():
     assert "another threat" in Stage(attack=SHORT, carry=True).about()
 
 
-def test_the_manifest_keeps_both_shares_apart():
+def test_share_of_the_attack_is_another_setting():
     """Square's windows and a stage's portions are different things."""
-    one = Stage(attack=Square(steps=9, share=0.3), share=0.5).describe()
-    assert (one["share"], one["nearest"]) == (0.3, 0.5)
-    assert "nearest" not in Stage(attack=SparseL1Descent(steps=9)).describe()
-    assert not set(Stage(attack=SHORT).describe()) & {"when", "carry", "threats", "nearest"}
+    one = Stage(attack=Square(steps=9, share=0.3), portion=0.5).describe()
+    assert (one["share"], one["portion"]) == (0.3, 0.5)
+    assert "portion" not in Stage(attack=SparseL1Descent(steps=9)).describe()
+    assert not set(Stage(attack=SHORT).describe()) & {"when", "carry", "threats", "portion"}
     assert Stage(attack=SHORT, carry=True, when="masked").describe()["when"] == "masked"
 
 
@@ -173,8 +174,8 @@ version: 3
 about: four rows
 attacks:
   first: {attack: APGD, steps: 5, loss: ce, soften: 1, enlarge: [2, 1], threats: [l1, l2]}
-  2: {attack: Square, steps: 7, share: 0.5, nearest: 0.1}
-  third: {attack: APGD, steps: 9, share: 0.25, when: unmasked, threats: -l1}
+  2: {attack: Square, steps: 7, share: 0.5, portion: 0.1}
+  third: {attack: APGD, steps: 9, portion: 0.25, when: unmasked, threats: -l1}
   last: {attack: PGD, step_size: 0.1, share: [0.1, 0.2], random_start: false, carry: true}
 """
     suite = read_suite(write(tmp_path, text))
@@ -183,8 +184,8 @@ attacks:
         "first": Stage(
             attack=APGD(steps=5, loss="ce", soften=1, enlarge=(2, 1)), threats=("l1", "l2")
         ),
-        "2": Stage(attack=Square(steps=7, share=0.5), share=0.1),
-        "third": Stage(attack=APGD(steps=9), share=0.25, when="unmasked", threats=("-l1",)),
+        "2": Stage(attack=Square(steps=7, share=0.5), portion=0.1),
+        "third": Stage(attack=APGD(steps=9), portion=0.25, when="unmasked", threats=("-l1",)),
         "last": Stage(attack=PGD(step_size=0.1, share=(0.1, 0.2), random_start=False), carry=True),
     }
 
@@ -236,10 +237,10 @@ def test_numbers_may_be_written_as_in_threats(tmp_path):
         (ROW % "soften: 1e-", "soften is '1e-': give a number, such as 0.5 or 8/255"),
         (ROW % "soften: .nan", "soften is nan: give a number"),
         (ROW % "rho: .inf", "rho is inf: give a number"),
-        (ROW % "share: x", "first: share is 'x': give a number"),
-        (ROW % "share: 2", "first: share is 2"),
-        (ROW % "share: null", "first: share is None: give a number"),
-        (ROW % "share: 0.1, nearest: 0.2", "same thing"),
+        (ROW % "portion: x", "first: portion is 'x': give a number"),
+        (ROW % "portion: 2", "first: portion is 2"),
+        (ROW % "portion: null", "first: portion is None: give a number"),
+        (ROW % "share: 0.1", "has no setting 'share'"),
         (ROW % "when: 3", "first: when is 3: give always or masked or unmasked"),
         (ROW % "when: never", "first: when is 'never': give always or masked"),
         (ROW % "carry: maybe", "first: carry is 'maybe': give true or false"),
@@ -286,7 +287,7 @@ FILE = """
 about: for a test
 attacks:
   quick: {attack: APGD, steps: 4}
-  nearest: {attack: APGD, steps: 8, targets: 2, nearest: 0.25, threats: -l1}
+  nearest: {attack: APGD, steps: 8, targets: 2, portion: 0.25, threats: -l1}
   carried: {attack: APGD, steps: 4, carry: true}
 """
 
@@ -299,11 +300,11 @@ def test_evaluate_runs_a_suite_file(tmp_path):
     assert result.summary["finished"]
     assert list(result.summary["threats"]["l1:1"]["attacks"]) == ["quick", "carried"]
     told = json.loads((tmp_path / "r" / "manifest.json").read_text())
-    assert told["attacks"]["nearest"]["nearest"] == 0.25
+    assert told["attacks"]["nearest"]["portion"] == 0.25
     optional = [row["attack"] for row in told["schedule"] if row.get("optional")]
     assert optional == ["nearest", "nearest", "carried", "carried", "carried"]
     assert hb.verify(tmp_path / "r", model).ok
-    same = {"quick": APGD(steps=4), "nearest": Stage(attack=APGD(steps=8, targets=2), share=0.25,
+    same = {"quick": APGD(steps=4), "nearest": Stage(attack=APGD(steps=8, targets=2), portion=0.25,
             threats=("-l1",)), "carried": Stage(attack=APGD(steps=4), carry=True)}  # fmt: skip
     assert torch.equal(result.robust(), hb.evaluate(model, x, y, BALLS, suite=same).robust())
 
@@ -339,7 +340,7 @@ def test_the_command_runs_a_suite_file(tmp_path, monkeypatch, capsys):
         ("linf:0.1", Grid(), {}),
         ("linf:0.1", Grid(), {"when": "masked"}),
         ("linf:0.1", Grid(), {"carry": True}),
-        ("rt:30,3", Pointwise(), {"share": 0.5}),
+        ("rt:30,3", Pointwise(), {"portion": 0.5}),
     ],
 )
 def test_attacks_that_do_not_fit_are_refused_before_the_folder_is_made(

@@ -1,6 +1,5 @@
 """The walk's special stages: carried points, nearest points, and stages that hang on evidence."""
 
-import importlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -76,7 +75,7 @@ def points(model, n=30):
 
 def rows(result, threat, attack):
     found = result.store.rows("attack-")
-    mine = (found["threat"] == threat) & (found["attack"] == attack)
+    mine = (found["threat"] == threat) & (found["task"] == attack)
     return {name: column[mine] for name, column in found.items()}
 
 
@@ -195,7 +194,7 @@ LINE = Margin(lambda x: 0.5 - x[:, 0])
 def test_the_nearest_first_until_a_portion_breaks_none():
     """A reach of 0.065 breaks six of sixteen: 4 of the first 4, 2 of the next, none of the third"""
     x, order = spread()
-    suite = {"lazy": LAZY, "near": Stage(attack=APGD(steps=3), share=0.25)}
+    suite = {"lazy": LAZY, "near": Stage(attack=APGD(steps=3), portion=0.25)}
     run = hb.evaluate(LINE, x, zeros(x), hb.Linf(0.065), suite=suite)
     near = rows(run, "linf:0.065", "near")
     assert order[near["id"]].tolist() == [*range(12)]
@@ -208,7 +207,7 @@ def test_the_nearest_first_until_a_portion_breaks_none():
 
 def test_a_dry_first_portion_ends_it_and_all_attacks_do_not():
     x, order = spread()
-    suite = {"lazy": LAZY, "near": Stage(attack=LAZY, share=0.01)}
+    suite = {"lazy": LAZY, "near": Stage(attack=LAZY, portion=0.01)}
     run = hb.evaluate(LINE, x, zeros(x), hb.Linf(0.065), suite=suite)
     tried = order[rows(run, "linf:0.065", "near")["id"]].tolist()
     assert tried in ([0], [0, 1])
@@ -221,7 +220,7 @@ def test_nearness_is_that_of_the_best_point_so_far():
     slope = torch.tensor([0.3, 0.9, 0.1, 0.5, 0.7, 0.2])
     x = torch.stack([torch.full((6,), 0.5), torch.zeros(6), slope], 1)
     model = Margin(lambda x: x[:, 0] - x[:, 1] * x[:, 2])
-    suite = {"jump": Jump(way=(0.0, 0.1, 0.0)), "near": Stage(attack=LAZY, share=0.5)}
+    suite = {"jump": Jump(way=(0.0, 0.1, 0.0)), "near": Stage(attack=LAZY, portion=0.5)}
     run = hb.evaluate(model, x, zeros(x), hb.Linf(0.1), suite=suite)
     assert rows(run, "linf:0.1", "near")["id"].tolist() == [1, 4, 3]
 
@@ -229,8 +228,8 @@ def test_nearness_is_that_of_the_best_point_so_far():
 def test_stages_on_nobody():
     """All points broke before, or there is but one."""
     x, _ = spread()
-    suite = {"apgd": APGD(steps=3), "near": Stage(attack=LAZY, share=0.25),
-             "near carried": Stage(attack=LAZY, share=0.25, carry=True)}  # fmt: skip
+    suite = {"apgd": APGD(steps=3), "near": Stage(attack=LAZY, portion=0.25),
+             "near carried": Stage(attack=LAZY, portion=0.25, carry=True)}  # fmt: skip
     run = hb.evaluate(LINE, x.double(), zeros(x), [hb.Linf(0.4), hb.L2(0.4)], suite=suite)
     assert run.union_accuracy == 0
     assert run.summary["finished"]
@@ -245,7 +244,7 @@ def test_stages_on_nobody():
 SUITE = {
     "apgd": APGD(steps=5),
     "noise": Noise(steps=5),
-    "long": Stage(attack=APGD(steps=8), share=0.2, when="unmasked"),
+    "long": Stage(attack=APGD(steps=8), portion=0.2, when="unmasked"),
     "carried": Stage(attack=APGD(steps=4), carry=True),
     "square": Stage(attack=Square(steps=30), when="masked"),
     "random": Stage(attack=RandomSearch(samples=20), when="masked", threats=("linf",)),
@@ -261,7 +260,7 @@ def blind():
 
 
 def stages_of(result):
-    return set(result.store.rows("attack-")["attack"].tolist())
+    return set(result.store.rows("attack-")["task"].tolist())
 
 
 @pytest.mark.filterwarnings("ignore::hauberk.errors.HauberkWarning")
@@ -375,14 +374,14 @@ def comparable(path):
 @pytest.mark.filterwarnings("ignore::hauberk.errors.HauberkWarning")
 @pytest.mark.parametrize("masked", [True, False])
 @pytest.mark.parametrize("union_only", [False, True])
-def test_resuming_after_any_part_gives_the_same_run(tmp_path, monkeypatch, masked, union_only):
+def test_resuming_after_any_part_gives_the_same_run(tmp_path, masked, union_only):
     """Whether gradients are masked is read from the same parts again."""
-    monkeypatch.setattr(importlib.import_module("hauberk.evaluation.accuracy.walk"), "BLOCK", 16)
     model = Rounded(linear()) if masked else linear()
     x, y = points(model)
 
     def go(path, **more):
-        hb.evaluate(model, x, y, UNION, suite=SUITE, out=path, union_only=union_only, **more)
+        given = {"suite": SUITE, "union_only": union_only, "block": 16, **more}
+        hb.evaluate(model, x, y, UNION, out=path, **given)
         return comparable(path)
 
     whole, summary = go(tmp_path / "whole")
@@ -407,9 +406,8 @@ def test_resuming_after_any_part_gives_the_same_run(tmp_path, monkeypatch, maske
 
 
 @pytest.mark.filterwarnings("ignore::hauberk.errors.HauberkWarning")
-def test_each_block_escalates_on_its_own_evidence(monkeypatch):
+def test_each_block_escalates_on_its_own_evidence():
     """Rounding sets in beyond 2 in the first feature: in the second block only."""
-    monkeypatch.setattr(importlib.import_module("hauberk.evaluation.accuracy.walk"), "BLOCK", 20)
     inner = linear()
 
     class Half(nn.Module):
@@ -423,7 +421,8 @@ def test_each_block_escalates_on_its_own_evidence(monkeypatch):
     model = Half()
     suite = {"apgd": APGD(steps=5), "square": Stage(attack=Square(steps=9), when="masked"),
              "long": Stage(attack=APGD(steps=9), when="unmasked")}  # fmt: skip
-    run = hb.evaluate(model, x, model(x).argmax(1), hb.Linf(0.02), suite=suite, box=(0, 3))
+    y = model(x).argmax(1)
+    run = hb.evaluate(model, x, y, hb.Linf(0.02), suite=suite, box=(0, 3), block=20)
     assert min(rows(run, "linf:0.02", "square")["id"]) >= 20
     assert max(rows(run, "linf:0.02", "long")["id"]) < 20
     assert run.summary["escalated"]
@@ -440,7 +439,7 @@ def test_a_run_is_finished_without_its_optional_stages(tmp_path):
     clean, attacks = run.store.rows("clean-"), run.store.rows("attack-")
 
     def without(*names):
-        kept = ~np.isin(attacks["attack"], names)
+        kept = ~np.isin(attacks["task"], names)
         left = {name: column[kept] for name, column in attacks.items()}
         return summarise(clean, left, run.store.manifest)
 

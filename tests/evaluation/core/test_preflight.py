@@ -10,9 +10,9 @@ from torch import nn
 
 from hauberk import HauberkWarning, evaluate
 from hauberk.attacks import APGD
-from hauberk.evaluation.core.preflight import _change, screen
+from hauberk.evaluation.core.preflight import _change, preflight
 from hauberk.maths.seeding import seeded
-from hauberk.threats import Box, Linf
+from hauberk.threats import Linf
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.ensembles import Vote
 from hauberk.victims.victim import Victim
@@ -51,8 +51,8 @@ def screened(model, x=None, y=None):
     victim = model if isinstance(model, Victim) else Victim(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HauberkWarning)
-        _, _, found, victim = screen(victim, x, y, Box())
-    return found, victim
+        found = preflight(victim, x, y)
+    return found.warnings, found.victim
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -43,7 +43,7 @@ def attack_rows(attack, alive):
     n = len(X)
     rows = {
         "id": np.arange(n) + 10, "label": Y.numpy(), "threat": ["linf:0.25"] * n,
-        "attack": [attack] * n, "attacked": np.isin(np.arange(n), alive),
+        "task": [attack] * n, "attacked": np.isin(np.arange(n), alive),
         "claimed": np.isin(np.arange(n), [*points]), "broken": np.isin(np.arange(n), [*points]),
         "margin": np.where(np.isin(np.arange(n), alive), 0.5, NAN), "distance": np.full(n, NAN),
         "attempt": np.zeros(n, dtype=np.int64), "forwards": np.full(n, 4),
@@ -59,8 +59,9 @@ def attack_rows(attack, alive):
 
 def make(path, finished=True, attacks="ab"):
     manifest = {
-        "hauberk_version": "1", "threats": ["linf:0.25"], "suite": "s", "seed": 0, "n": len(X),
-        "box": [0.0, 1.0],
+        "kind": "accuracy", "hauberk_version": "1", "threats": ["linf:0.25"], "seed": 0,
+        "n": len(X), "box": [0.0, 1.0], "block": 1000, "union_only": False, "all_attacks": False,
+        "suite": "s", "suite_version": 0, "attacks": {a: {"attack": "PGD"} for a in "ab"},
         "schedule": [{"threat": "linf:0.25", "attack": a} for a in "ab"],
     }  # fmt: skip
     ledger = Ledger.create(path, manifest)
@@ -75,7 +76,7 @@ def make(path, finished=True, attacks="ab"):
         ledger.write(f"attack-00000-{k:03d}", rows, tensors)
     if finished:
         rows = ledger.rows("clean-"), ledger.rows("attack-")
-        ledger.write_summary(summarise(*rows, ledger.manifest, 2.0))
+        ledger.write_summary(summarise(*rows, ledger.manifest))
     return ledger
 
 
@@ -159,7 +160,7 @@ def test_a_tampered_point_is_refuted(ledger, model, point, reason):
         ("clean-00000", "id", 1, 99, "in no clean part"),
         ("attack-00000-000", "label", 0, 1, "another label than in its clean part"),
         ("attack-00000-000", "threat", 0, "linf:0.5", "not recorded as a under linf:0.25"),
-        ("attack-00000-000", "attack", 1, "b", "not recorded as a"),
+        ("attack-00000-000", "task", 1, "b", "not recorded as a"),
         ("attack-00000-000", "broken", 0, False, "rows and its 1 points do not match"),
         ("attack-00000-000", "broken", 1, True, "rows and its 1 points do not match"),
         ("attack-00000-000", "row", 0, 5, "rows and its 1 points do not match"),
@@ -210,8 +211,9 @@ def test_a_tampered_manifest_is_found(ledger, model, edit):
 
 def test_a_manifest_that_says_nothing_is_an_error(ledger, model):
     for edit, why in (
-        (lambda m: m.update(box=[0, 1], schedule=[{"threat": "l9", "attack": "a"}]), "unknown"),
-        (lambda m: m.pop("box"), "lacks 'box'"),
+        (lambda m: m.update(kind="other"), "its kind is 'other'"),
+        (lambda m: m.update(kind="accuracy", attacks={"a": {"attack": "PGD", "when": 3}}), "when"),
+        (lambda m: (m.update(attacks={"a": {"attack": "PGD"}}), m.pop("box")), "lacks 'box'"),
     ):
         change_json(ledger, "manifest.json", edit)
         with pytest.raises(InputError, match=f"does not say what was run.*{why}"):
@@ -273,18 +275,3 @@ def test_a_box_per_feature_is_read(tmp_path, model):
     assert len(found.refuted) == 1
     assert "leaves the box" in found.refuted[0].reason
     assert "manifest.json was changed" in str(found)
-
-
-def test_originals_are_found_by_their_row(tmp_path, model, ledger):
-    order = torch.tensor([2, 0, 4, 1, 3])
-    clean = dict(ledger.part("clean-00000"), row=order.argsort().numpy())
-    other = Ledger.create(tmp_path / "y", ledger.manifest)
-    other.write("clean-00000", clean, {"originals": X[order]})
-    for key in ledger.keys("attack-"):
-        other.write(key, ledger.part(key), ledger.tensors(key))
-    other.write_summary(ledger.summary())
-    assert verify(other.path, model).ok
-    assert verify(other.path, model).confirmed == 2
-    (other.path / "parts/clean-00000.parquet").unlink()
-    other.write("clean-00000", {**clean, "row": np.zeros(5, dtype=int)}, {"originals": X[order]})
-    assert "its rows and its originals do not match" in str(verify(other.path, model))

@@ -14,10 +14,8 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.engine.outcome import Outcome
-from hauberk.evaluation.radii import radius as radii
-from hauberk.evaluation.radii import walk as radii_walk
+from hauberk.evaluation.core.verify import verify
 from hauberk.evaluation.radii.result import Radii, RadiiSet
-from hauberk.evaluation.radii.verify import verify
 from hauberk.solvers import SOLVERS, serving, solver_class, solver_for
 from hauberk.solvers.base import Solver
 from hauberk.solvers.fab import FAB
@@ -305,12 +303,10 @@ def interrupted(calls):
     return progress
 
 
-def test_an_interrupted_run_resumes_to_the_same_arrays(tmp_path, monkeypatch):
-    monkeypatch.setattr(radii_walk, "BLOCK", 4)
-    monkeypatch.setattr(radii, "BLOCK", 4)
+def test_an_interrupted_run_resumes_to_the_same_arrays(tmp_path):
     net = linear(3)
     x, y = examples(net, n=10, wrong=[4, 5, 6, 7])  # a whole block of errors
-    settings = {"solver": "fmn", "budget": 60, "box": WIDE, "seed": 3}
+    settings = {"solver": "fmn", "budget": 60, "box": WIDE, "seed": 3, "block": 4}
     whole = hb.radius(net, x, y, ["l2", "l1.5"], **settings)
     out, calls = tmp_path / "run", []
     with pytest.raises(KeyboardInterrupt):

@@ -16,9 +16,6 @@ from hauberk.threats.notation import traits_of
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
-NEAREST = "nearest"
-"""What manifests and files call a stage's ``share``."""
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -76,7 +73,7 @@ class _Threat:
         order = np.argsort(clean["id"], kind="stable")
         place = np.searchsorted(clean["id"], rows["id"], sorter=order)
         self.clean_margin = np.asarray(clean["margin"], dtype=float)[order[place]]
-        self.names = list(dict.fromkeys(rows["attack"].tolist()))
+        self.names = list(dict.fromkeys(rows["task"].tolist()))
         lost = np.unique(rows["id"][rows["broken"].astype(bool)])
         self.stands = ~np.isin(rows["id"], lost)
 
@@ -107,16 +104,16 @@ class _Threat:
 
     def whole(self, names: list[str]) -> list[str]:
         """Those that were run on all points that stood; what the others left says little."""
-        partial = ("carry", NEAREST)
+        partial = ("carry", "portion")
         return [name for name in names if not any(self.of(name).get(way) for way in partial)]
 
     def broke(self, name: str, after: list[str]) -> tuple[int, int]:
         """How many points a stage broke that all of the others had left, and met."""
         ids, broken = self.rows["id"], self.rows["broken"].astype(bool)
-        mine = self.rows["attack"] == name
+        mine = self.rows["task"] == name
         met = mine.copy()
         for other in after:
-            left = ids[(self.rows["attack"] == other) & ~broken]
+            left = ids[(self.rows["task"] == other) & ~broken]
             met &= np.isin(ids, left)
         return int((met & broken).sum()), int(met.sum())
 
@@ -175,7 +172,7 @@ class _Threat:
 
     def share(self, column: str, names: list[str], least: float) -> tuple[int, int]:
         """On how many standing points a share exceeds ``least``, of those looked at."""
-        mine = np.isin(self.rows["attack"], names) & self.stands
+        mine = np.isin(self.rows["task"], names) & self.stands
         seen = self.rows[column][mine].astype(float)
         return int((seen > least).sum()), int((~np.isnan(seen)).sum())
 
@@ -203,7 +200,7 @@ class _Threat:
         )
 
     def headway(self) -> Finding | None:
-        mine = np.isin(self.rows["attack"], self.kind("gradient")) & self.stands
+        mine = np.isin(self.rows["task"], self.kind("gradient")) & self.stands
         if not mine.any() or not (self.rows["distance"] > 0).any():
             return None
         ids, gain = self.rows["id"][mine], (self.clean_margin - self.rows["margin"])[mine]
@@ -221,7 +218,7 @@ class _Threat:
         )
 
     def unbounded(self) -> Finding | None:
-        mine = np.isin(self.rows["attack"], self.kind("sanity"))
+        mine = np.isin(self.rows["task"], self.kind("sanity"))
         met, won = int(mine.sum()), int((self.rows["loss"][mine] > 0).sum())
         if met < 2 or won >= 0.75 * met:
             return None
@@ -239,7 +236,7 @@ class _Threat:
             if self.of(name).get("restarts", 1) > 1 and not self.of(name).get("targets")
             and self.of(name).get("loss") == "margin"
         ]  # fmt: skip
-        mine = np.isin(self.rows["attack"], many) & self.stands & (self.clean_margin > 0)
+        mine = np.isin(self.rows["task"], many) & self.stands & (self.clean_margin > 0)
         best, worst = (self.rows[k][mine].astype(float) for k in ("loss", "worst"))
         gained = best + self.clean_margin[mine]
         known = ~np.isnan(worst) & np.isfinite(best) & (gained > 0)
@@ -256,12 +253,13 @@ class _Threat:
     def deep(self) -> Finding | None:
         for name in self.kind("gradient"):
             special = self.of(name)
-            if not special.get(NEAREST) or special.get("carry") or special.get("when") == "masked":
+            rare = special.get("carry") or special.get("when") == "masked"
+            if not special.get("portion") or rare:
                 continue
             # With all attacks on all points, most were broken before.
             others = self.before(name, self.names)
-            lost = np.isin(self.rows["attack"], others) & self.rows["broken"].astype(bool)
-            mine = (self.rows["attack"] == name) & ~np.isin(self.rows["id"], self.rows["id"][lost])
+            lost = np.isin(self.rows["task"], others) & self.rows["broken"].astype(bool)
+            mine = (self.rows["task"] == name) & ~np.isin(self.rows["id"], self.rows["id"][lost])
             broke, met = int(self.rows["broken"][mine].sum()), int(mine.sum())
             if broke >= self.few:
                 return self.told(

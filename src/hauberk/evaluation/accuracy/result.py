@@ -1,7 +1,6 @@
 """What an evaluation returns."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,12 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.store.ledger import Ledger, MemoryLedger
+from hauberk.evaluation.core.summary import RunResult
+from hauberk.store.ledger import Store
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(RunResult):
     """The numbers of a run, and its points. Accuracies are fractions in [0, 1].
 
     Attributes:
@@ -21,7 +21,7 @@ class Result:
     """
 
     summary: dict[str, Any]
-    store: Ledger | MemoryLedger = field(repr=False)
+    store: Store = field(repr=False)
 
     @property
     def clean_accuracy(self) -> float:
@@ -42,11 +42,6 @@ class Result:
     def accuracy(self) -> dict[str, float]:
         """Accuracy under each threat, by its notation."""
         return {name: threat["accuracy"] for name, threat in self.summary["threats"].items()}
-
-    @property
-    def path(self) -> Path | None:
-        """The ledger's folder, if there is one."""
-        return self.store.path if isinstance(self.store, Ledger) else None
 
     @property
     def ids(self) -> Tensor:

@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from math import isfinite
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from hauberk.attacks.base import Attack
 from hauberk.engine.method import Job, Method
 from hauberk.errors import InputError
-from hauberk.evaluation.accuracy.evidence import NEAREST
-from hauberk.spec.build import build, require_known
+from hauberk.evaluation.core.recorded import attack_from
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.notation import is_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +20,8 @@ class Stage:
         attack: what is run, under every threat, on the points that still stand.
         when: ``always``, or only if by then the run has evidence of ``masked`` gradients, or has
             none (``unmasked``).
-        share: below 1, go through the standing points from the one nearest to the decision boundary
-            on, in portions of this share of them, until a portion holds none that breaks.
+        portion: below 1, go through the standing points from the one nearest to the decision
+            boundary on, in portions of this share of them, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
         threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or traits,
             ``("ball",)`` (:class:`hauberk.threats.Trait`), or all but some, ``("-l1",)``; all by
@@ -35,7 +30,7 @@ class Stage:
 
     attack: Method
     when: Literal["always", "masked", "unmasked"] = "always"
-    share: float = 1.0
+    portion: float = 1.0
     carry: bool = False
     threats: tuple[str, ...] = ()
 
@@ -46,13 +41,13 @@ class Stage:
             object.__setattr__(self, "threats", (self.threats,))
         if self.when not in ("always", "masked", "unmasked"):
             raise InputError(f"when is '{self.when}': choose always, masked or unmasked")
-        if not 0 < self.share <= 1:
-            raise InputError(f"share is {self.share}: give a share of the examples in (0, 1]")
+        if not 0 < self.portion <= 1:
+            raise InputError(f"portion is {self.portion}: give a share of the examples in (0, 1]")
 
     @property
     def whole(self) -> bool:
         """Whether every standing point is attacked."""
-        return self.when == "always" and self.share == 1 and not self.carry
+        return self.when == "always" and self.portion == 1 and not self.carry
 
     def fits(self, threat: Threat) -> bool:
         """Whether the stage is for such a threat."""
@@ -62,10 +57,10 @@ class Stage:
         )
 
     def passes(self, classes: int = 10) -> float:
-        """Most passes that a point costs that nothing breaks; with ``share``, for one portion."""
+        """Most passes that a point costs that nothing breaks; with ``portion``, for one portion."""
         if self.carry:
             return 0.0
-        return self.share * self.attack.attempts(classes) * self.attack.passes
+        return self.portion * self.attack.attempts(classes) * self.attack.passes
 
     def about(self) -> str:
         """The attack's settings that are not its defaults, and whom the stage is for."""
@@ -80,8 +75,8 @@ class Stage:
             told.append(f"for {', '.join(self.threats)}")
         if self.carry:
             told.append("from points that broke under another threat")
-        if self.share < 1:
-            told.append(f"nearest {100 * self.share:g}% first, until none of a portion breaks")
+        if self.portion < 1:
+            told.append(f"nearest {100 * self.portion:g}% first, until none of a portion breaks")
         if self.when != "always":
             told.append(f"if gradients seem {self.when}")
         return "; ".join(told)
@@ -89,8 +84,7 @@ class Stage:
     def describe(self) -> dict[str, Any]:
         """What the manifest records: the attack's settings, and what makes the stage special."""
         special = {
-            # An attack may have a setting "share" of its own.
-            NEAREST if f.name == "share" else f.name: getattr(self, f.name)
+            f.name: getattr(self, f.name)
             for f in fields(self)
             if f.name != "attack" and getattr(self, f.name) != f.default
         }
@@ -162,133 +156,14 @@ def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: B
         raise InputError(f"{name} under {threat}: {error}") from error
 
 
-def suite_of(suite: "str | Path | Suite | Mapping[str, Method | Stage] | Method | Stage") -> Suite:
-    """A suite by name, from a YAML file, as it is, or one made of the given attacks.
-
-    Raises:
-        InputError: for an unknown name or something that is no attack.
-    """
-    from hauberk.evaluation.accuracy.catalogue import SUITES
-
-    if isinstance(suite, Suite):
-        return suite
-    if isinstance(suite, str | Path):
-        if str(suite).endswith((".yaml", ".yml")):
-            return read_suite(suite)
-        if suite not in SUITES:
-            known = ", ".join(SUITES)
-            raise InputError(f"unknown suite '{suite}': choose one of {known}, or a .yaml file")
-        return SUITES[str(suite)]
-    if isinstance(suite, Method | Stage):
-        attack = suite if isinstance(suite, Method) else suite.attack
-        suite = {type(attack).__name__.lower(): suite}
-    fine = isinstance(suite, Mapping) and len(suite) > 0
-    if not fine or not all(isinstance(row, Method | Stage) for row in suite.values()):
-        raise InputError("a suite is a name, an attack, or a dictionary of names and attacks")
-    return Suite(name="custom", version=0, about="the caller's own", attacks=dict(suite))
-
-
-def read_suite(path: str | Path) -> Suite:
-    """A suite from a YAML file.
-
-    ::
-
-        about: two runs, and a dear one for the points nearest to the boundary
-        attacks:
-          first: {attack: APGD, steps: 20, loss: margin}
-          second: {attack: APGD, steps: 50, soften: 0.3}
-          last: {attack: APGD, steps: 100, targets: 9, nearest: 0.05}
-
-    A row holds settings of its attack and of its :class:`Stage`. ``nearest`` is the stage's share;
-    so is ``share``, but for attacks that have a setting of that name.
-
-    Raises:
-        InputError: if the file cannot be read or says something that hauberk does not know.
-    """
-    import yaml
-
-    path = Path(path)
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise InputError(f"suite {path} cannot be read: {why}") from error
-    if not isinstance(told, dict) or not isinstance(told.get("attacks"), dict):
-        raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
-    if unknown := sorted({str(word) for word in told} - {"name", "version", "about", "attacks"}):
-        raise InputError(
-            f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
-            "attacks"
-        )
-    own = {"name": path.stem, "version": 0, "about": f"read from {path}"}
-    own |= {word: value for word, value in told.items() if word != "attacks"}
-    head = build(_Head, own, f"suite {path}")
-    attacks = {str(name): read_row(f"suite {path}, {name}", row)
-               for name, row in told["attacks"].items()}  # fmt: skip
-    if not attacks:
-        raise InputError(f"suite {path} names no attack: add one under 'attacks:'")
-    return Suite(**vars(head), attacks=attacks)
-
-
-def read_row(where: str, row: object) -> Stage:
-    """A stage from a mapping: its attack's name, and settings of attack and stage.
-
-    Args:
-        where: the start of every error message.
-        row: such as ``{"attack": "APGD", "steps": 50, "when": "masked"}``.
-
-    Raises:
-        InputError: for what is no such mapping, and for unknown or wrong settings.
-
-    Example:
-        >>> read_row("row 1", {"attack": "APGD", "steps": 50}).attack.steps
-        50
-    """
-    from hauberk import attacks
-
-    if not isinstance(row, Mapping) or "attack" not in row:
-        raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
-    given = {str(word): value for word, value in row.items()}
-    name = given.pop("attack")
-    kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
-    if kind is None or kind is Attack:
-        known = ", ".join(k for k in attacks.__all__ if k != "Attack")
-        raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
-    settings = {f.name for f in fields(kind)}
-    words = {f.name for f in fields(Stage)} - {"attack", "share"}
-    if "share" in given and "share" not in settings:
-        if NEAREST in given:
-            raise InputError(f"{where}: share and {NEAREST} are the same thing here: give one")
-        given[NEAREST] = given.pop("share")
-    require_known(f"{where}: {name}", given, sorted(settings | words | {NEAREST}))
-    for word, value in given.items():
-        if isinstance(value, float) and not isfinite(value):
-            raise InputError(f"{where}: {word} is {value}: give a number that is finite")
-    attack = build(kind, {word: v for word, v in given.items() if word in settings}, where)
-    special = {word: value for word, value in given.items() if word in words}
-    if NEAREST in given:
-        special["share"] = given[NEAREST]
-    if "threats" in special:
-        special["threats"] = _kinds(where, special["threats"])
-    return build(Stage, {"attack": attack, **special}, where)
-
-
-def _kinds(where: str, given: object) -> object:
-    """Kinds of threat, of which one may stand for a list of one."""
-    kinds = given if isinstance(given, list | dict) else [given]
-    for kind in kinds if isinstance(kinds, list) else []:
-        if not is_kind(str(kind).removeprefix("-")):
-            raise InputError(
-                f"{where}: threats has '{kind}': name kinds of threat such as l1, linf or rt, "
-                "or traits such as ball, or with a minus those that the stage is not for"
-            )
-    return kinds
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What a suite's file says beside its attacks."""
-
-    name: str
-    version: int
-    about: str
+def suite_from(manifest: Mapping[str, Any], objects: Mapping[str, Any]) -> Suite:
+    """The suite that a manifest describes; attacks of the user's own may stand in ``objects``."""
+    stages: dict[str, Method | Stage] = {}
+    words = [f.name for f in fields(Stage) if f.name != "attack"]
+    for name, told in manifest["attacks"].items():
+        own = {word: told[word] for word in words if word in told}
+        if "threats" in own:
+            own["threats"] = tuple(own["threats"])
+        described = {word: value for word, value in told.items() if word not in own}
+        stages[name] = Stage(attack=objects.get(name) or attack_from(described), **own)
+    return Suite(str(manifest["suite"]), int(manifest["suite_version"]), "recorded", stages)

@@ -1,10 +1,6 @@
 """What a run's rows add up to: the numbers of ``summary.json``, and nothing from outside."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from math import sqrt
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -12,44 +8,15 @@ import numpy.typing as npt
 
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
-from hauberk.store.files import plain
-from hauberk.store.ledger import VOLATILE
-
-ROUNDING = 1e-5
-"""Margins closer to 0 than this may change sign with batch size or device."""
+from hauberk.evaluation.core.summary import ROUNDING, head, interval, share
 
 Mask = npt.NDArray[np.bool_]
-
-
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share, two-sided; (0, 1) if ``n`` is 0.
-
-    Source: Wilson 1927; Brown, Cai & DasGupta 2001.
-
-    Raises:
-        InputError: unless 0 <= successes <= n and 0 < confidence < 1.
-    """
-    if not 0 <= successes <= n or not 0 < confidence < 1:
-        raise InputError(
-            f"no interval for {successes} of {n} at confidence {confidence}: "
-            "give 0 <= successes <= n and 0 < confidence < 1"
-        )
-    if n == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share, scale = successes / n, 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / scale
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / scale
-    # The ends are exact where rounding would leave them beside 0 and 1.
-    low = 0.0 if successes == 0 else centre - half
-    return low, 1.0 if successes == n else centre + half
 
 
 def summarise(
     clean: Mapping[str, npt.NDArray[Any]],
     attacks: Mapping[str, npt.NDArray[Any]],
     manifest: Mapping[str, Any],
-    seconds: float | None = None,
 ) -> dict[str, Any]:
     """The summary of a run, from the columns of its parts, whatever their order.
 
@@ -62,7 +29,6 @@ def summarise(
         attacks: columns of all ``attack-`` parts; examples not attacked may be left out.
         manifest: uses ``schedule``, ``threats``, ``n``, ``all_attacks``, ``union_only``,
             ``warnings``, ``suite``, ``seed`` and ``hauberk_version``.
-        seconds: how long the run took; None if not known.
 
     Raises:
         InputError: if the rows contradict each other or the schedule.
@@ -86,7 +52,7 @@ def summarise(
         for k in mine:
             left = standing & ~broken[k]
             after[schedule[k][1]] = {
-                "accuracy_after": _share(left),
+                "accuracy_after": share(left),
                 "broke": int(standing.sum() - left.sum()),
                 "broke_alone": int(broken[k].sum()) if every else None,
                 "attacked": int(attacked[k].sum()),
@@ -97,53 +63,35 @@ def summarise(
         done = whole and bool(attacked[whole_ones][:, due].all())
         finished &= done
         threats[notation] = {
-            "accuracy": _share(standing),
-            "interval": _interval(standing),
+            "accuracy": share(standing),
+            "interval": interval(standing),
             "upper_bound": union_only or not done,
             "attacks": after,
         }
 
     robust = correct & ~lost
     accuracies = [t["accuracy"] for t in threats.values()]
-    draws = int(manifest.get("draws", 1))  # of a stochastic model, for each look at a point
-    forwards = n * draws + int(np.sum(attacks.get("forwards", 0)))
-    backwards = int(np.sum(attacks.get("backwards", 0)))
-    cost = {"forwards": forwards, "backwards": backwards, "seconds": seconds}
+    top = head(manifest, clean, [attacks])
+    looks = int(_mask(attacks, "attacked").sum())
+    top["cost"]["judge_forwards"] = int(manifest.get("draws", 1)) * looks
     claimed = _mask(attacks, "claimed")
-    if "attacked" in attacks:
-        cost["judge_forwards"] = draws * int(_mask(attacks, "attacked").sum())
     return {
-        "hauberk_version": manifest.get("hauberk_version"),
-        "n": n,
-        "clean_accuracy": _share(correct),
-        "clean_interval": _interval(correct),
-        "union_accuracy": _share(robust),
-        "union_interval": _interval(robust),
+        **top,
+        "union_accuracy": share(robust),
+        "union_interval": interval(robust),
         "average_accuracy": float(np.mean(accuracies)) if n and accuracies else None,
         "threats": threats,
-        "cost": cost,
-        "per_example": {
-            "forwards": forwards / n if n else None,
-            "backwards": backwards / n if n else None,
-        },
+        "per_example": {k: top["cost"][k] / n if n else None for k in ("forwards", "backwards")},
         "suite": manifest.get("suite"),
-        "seed": manifest.get("seed"),
         "union_only": union_only,
         "all_attacks": every,
         "finished": finished,
         "near_boundary": _near_boundary(attacks, list(threats)),
         "rejected": int((claimed & ~_mask(attacks, "broken")).sum()),
-        "manifest_sha256": fingerprint(manifest),
         "escalated": _escalated(attacks, manifest),
         "evidence": [found.plain() for found in findings],
-        "warnings": [*(manifest.get("warnings") or ()), *map(str, findings)],
+        "warnings": [*top["warnings"], *map(str, findings)],
     }
-
-
-def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of all that a manifest says, but for its volatile keys."""
-    kept = plain({k: v for k, v in manifest.items() if k not in VOLATILE})
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _escalated(attacks: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, Any]) -> bool:
@@ -152,7 +100,7 @@ def _escalated(attacks: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, A
         return False  # they were asked for
     stages = manifest.get("attacks") or {}
     masked = [name for name, told in stages.items() if told.get("when") == "masked"]
-    return bool(np.isin(attacks["attack"], masked).any()) if "attack" in attacks else False
+    return bool(np.isin(attacks["task"], masked).any()) if "task" in attacks else False
 
 
 def _schedule(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -189,7 +137,7 @@ def _grids(
     column = order[place]
     met = np.zeros(len(rows), dtype=bool)
     for k, (threat, attack) in enumerate(schedule):
-        mine = (attacks["threat"] == threat) & (attacks["attack"] == attack)
+        mine = (attacks["threat"] == threat) & (attacks["task"] == attack)
         met |= mine
         where = column[mine]
         counts = np.bincount(where, minlength=len(ids))
@@ -201,7 +149,7 @@ def _grids(
         broken[k, where] = attacks["broken"][mine]
     if not met.all():
         row = int(np.flatnonzero(~met)[0])
-        told = f"{attacks['attack'][row]} under {attacks['threat'][row]}"
+        told = f"{attacks['task'][row]} under {attacks['threat'][row]}"
         raise InputError(f"the ledger holds rows of {told}, which the schedule does not name")
     for wrong, why in (
         (broken & ~attacked, "broken by an attack that was not run on it"),
@@ -232,11 +180,3 @@ def _near_boundary(
     pairs = zip(attacks["id"][near].tolist(), attacks["threat"][near].tolist(), strict=True)
     found = sorted(set(pairs), key=lambda pair: (pair[0], threats.index(pair[1])))
     return [{"id": id_, "threat": threat} for id_, threat in found]
-
-
-def _share(mask: Mask) -> float | None:
-    return float(mask.mean()) if len(mask) else None
-
-
-def _interval(mask: Mask) -> list[float] | None:
-    return list(wilson(int(mask.sum()), len(mask))) if len(mask) else None

@@ -1,5 +1,6 @@
-"""What :func:`hauberk.verify` looks at: clean inputs, broken points, and what they add up to."""
+"""What :func:`hauberk.verify` looks at: clean inputs, recorded points, and what they add up to."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.accuracy.summary import ROUNDING, summarise
-from hauberk.evaluation.core.judge import decide, judge
-from hauberk.maths.losses import margin
+from hauberk.evaluation.core.judge import Clean, Verdict
+from hauberk.evaluation.core.prepare import Setting
+from hauberk.evaluation.core.question import Question
+from hauberk.evaluation.core.run import CLEAN
+from hauberk.evaluation.core.summary import ROUNDING
+from hauberk.evaluation.core.task import Columns, Task
 from hauberk.store.files import differences, plain, short
-from hauberk.store.ledger import Ledger
-from hauberk.threats import Box, threat
-from hauberk.victims.victim import Victim
+from hauberk.store.ledger import Ledger, places
 
 Array = npt.NDArray[Any]
 
@@ -43,95 +45,117 @@ class Point:
     margin: float = float("nan")
 
 
+@dataclass(frozen=True)
+class Examples:
+    """The examples of a clean part: ids, labels, inputs, and labels that the models can have."""
+
+    ids: Tensor
+    labels: Tensor
+    x: Tensor
+    y: Tensor
+
+    @property
+    def names(self) -> Array:
+        """One id an example."""
+        found: Array = (self.ids if self.ids.dim() == 1 else self.ids[:, 0]).numpy()
+        return found
+
+
 class Checks:
     """Goes through a ledger block by block and collects what does not hold."""
 
-    def __init__(self, ledger: Ledger, victim: Victim, data: Data | None) -> None:
-        self.ledger, self.victim, self.data = ledger, victim, data
+    def __init__(
+        self, ledger: Ledger, question: Question[Any], setting: Setting, data: Data | None,
+        size: int,
+    ) -> None:  # fmt: skip
+        self.ledger, self.question, self.setting, self.data = ledger, question, setting, data
+        self.tasks = list(question.tasks(setting))
+        self.judge = question.judge(setting)
+        self.many = -(-int(ledger.manifest["n"]) // size)
         self.confirmed = 0
         self.refuted: list[Point] = []
         self.unsettled: list[Point] = []
         self.problems: list[str] = []
-        manifest = ledger.manifest
+
+    def blocks(self) -> None:
+        """Check all parts."""
+        keys = set(self.ledger.keys()) - set(self.question.other_keys())
+        for number in range(self.many):
+            clean = CLEAN.format(number)
+            examples = self.guarded(clean, lambda: self.clean(clean)) if clean in keys else None  # noqa: B023
+            keys.discard(clean)
+            for task in self.tasks:
+                key = task.part(number)
+                if key in keys:
+                    keys.discard(key)
+                    self.guarded(key, lambda: self.part(key, task, examples))  # noqa: B023
+        for key in sorted(keys):
+            self.problems.append(f"part {key} belongs to nothing that the run asked")
+
+    def guarded(self, key: str, check: Callable[[], Any]) -> Any:
+        """What a check of a part returns; None, and a line about it, if it fails."""
         try:
-            self.box = Box(*(_edge(v) for v in manifest["box"]))
-            self.schedule = [(s["threat"], s["attack"]) for s in manifest["schedule"]]
-            self.threats = {name: threat(name) for name, _ in self.schedule}
-        except (KeyError, TypeError, ValueError) as error:
-            why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise InputError(
-                f"{ledger.path / 'manifest.json'} does not say what was run ({why}): "
-                "restore it from a copy"
-            ) from error
-        self.place: dict[int, int] = {}
-        if data is not None:
-            self.place = {int(id_): i for i, id_ in enumerate(data.ids)}
+            return check()
+        except KeyError as error:
+            self.problems.append(f"part {key} lacks the column {error}")
+        except InputError as error:
+            self.problems.append(str(error))
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:  # columns of other types
+            self.problems.append(f"part {key} cannot be checked: {' '.join(str(error).split())}")
+        return None
 
-    def block(self, block: str) -> None:
-        """Check one clean part, and the attack parts that stand on it."""
-        clean: tuple[Array, Array, Tensor] | None = None
-        for key in [f"clean-{block}", *self.ledger.keys(f"attack-{block}-")]:
-            try:
-                if key.startswith("clean-"):
-                    clean = self.clean(key)
-                else:
-                    self.attack(key, clean)
-            except KeyError as error:
-                self.problems.append(f"part {key} lacks the column {error}")
-            except InputError as error:
-                self.problems.append(str(error))
-            except (
-                IndexError,
-                RuntimeError,
-                TypeError,
-                ValueError,
-            ) as error:  # columns of another type
-                why = " ".join(str(error).split())
-                self.problems.append(f"part {key} cannot be checked: {why}")
-
-    def clean(self, key: str) -> tuple[Array, Array, Tensor] | None:
-        """Check a clean part; its ids, labels and inputs."""
-        part, x = self.ledger.part(key), self.ledger.tensors(key).get("originals")
-        ids, labels = part["id"].astype(np.int64), part["label"].astype(np.int64)
-        if x is None or len(x) != len(ids):
+    def clean(self, key: str) -> Examples | None:
+        """Check a clean part; its examples."""
+        part, tensors = self.ledger.part(key), self.ledger.tensors(key)
+        names, labels = part["id"].astype(np.int64), part["label"].astype(np.int64)
+        x = tensors.get("originals")
+        if x is None or len(x) != len(names):
             held = "no" if x is None else str(len(x))
-            self.problems.append(f"part {key} holds {held} originals for {len(ids)} rows")
+            self.problems.append(f"part {key} holds {held} originals for {len(names)} rows")
             return None
-        if "row" in part:
-            if sorted(part["row"].tolist()) != [*range(len(x))]:
-                self.problems.append(f"part {key}: its rows and its originals do not match")
-                return None
-            x = x[torch.from_numpy(part["row"].astype(np.int64))]
-        self.report(key, ids, self.outside(x), "leaves the box")
+        y = tensors.get("labels", torch.from_numpy(labels))
+        ids = tensors.get("ids", torch.from_numpy(names))
+        self.report(key, names, self.outside(x), "leaves the box")
         if self.data is not None:
-            self.compare(key, ids, labels, x)
-        y = torch.from_numpy(labels).to(self.victim.device)
-        logits, _ = decide(self.victim, x.to(self.victim.device), torch.zeros_like(y))
-        unknown = (labels < 0) | (labels >= logits.shape[1])
-        self.report(key, ids, unknown, "has a label that the model does not know")
-        y = y.clamp(0, logits.shape[1] - 1)
-        wrong = self.victim.wrong(logits, y)
-        now = (-margin(logits.double(), y)).cpu().numpy()
-        near = (np.abs(now) < ROUNDING) & (np.abs(part["margin"]) < ROUNDING)
-        wrong_now = wrong.cpu().numpy()
+            self.compare(
+                key, ids.flatten().numpy(), y.flatten().numpy(), x.flatten(0, ids.dim() - 1)
+            )
+        known = (y >= 0) & (y < self.setting.classes)
         self.report(
-            key, ids, (part["correct"] == wrong_now) & ~near,
+            key, names, ~known.flatten(1).all(1).numpy() if y.dim() > 1 else ~known.numpy(),
+            "has a label that the model does not know",
+        )  # fmt: skip
+        examples = Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
+        self.decisions(key, part, tensors, examples)
+        return examples
+
+    def decisions(
+        self, key: str, part: Columns, tensors: dict[str, Tensor], examples: Examples
+    ) -> None:
+        """Compare clean decisions with those recorded."""
+        names = part["id"].astype(np.int64)
+        clean = self.judge.clean(examples.x, examples.y, examples.ids)
+        now = clean.margin.numpy()
+        near = (np.abs(now) < ROUNDING) & (np.abs(part["margin"]) < ROUNDING)
+        self.report(
+            key, names, (part["correct"] != clean.correct.numpy()) & ~near,
             "is decided otherwise now: is this the same model, with the same weights?",
         )  # fmt: skip
-        told = torch.from_numpy(part["prediction"]).to(logits.device)
-        known = (told >= 0) & (told < logits.shape[1])
-        chosen = logits.gather(1, (told * known)[:, None])[:, 0]
-        other = ~known | (chosen < logits.amax(1) - ROUNDING)
-        self.report(key, ids, other.cpu().numpy(), "has another prediction than the one recorded")
-        self.report(key, ids, ~_alike(part["margin"], now), "has another margin than recorded")
-        return ids, y.cpu().numpy(), x
+        if clean.logits is not None:
+            other = _other_prediction(part["prediction"], clean)
+            self.report(key, names, other, "has another prediction than the one recorded")
+        if "wrong" in clean.tensors:
+            other = (clean.tensors["wrong"] != tensors["wrong"]).flatten(1).any(1).numpy()
+            self.report(key, names, other & ~near, "is decided otherwise now behind some domain")
+        self.report(key, names, ~_alike(part["margin"], now), "has another margin than recorded")
 
     def compare(self, key: str, ids: Array, labels: Array, x: Tensor) -> None:
         """Check clean inputs and labels against the data set."""
         assert self.data is not None
-        known = np.array([int(id_) in self.place for id_ in ids], dtype=bool)
+        place = places(self.data.ids.numpy(), ids)
+        known = place >= 0
         self.report(key, ids, ~known, "is not in the data")
-        where = torch.tensor([self.place[int(id_)] for id_ in ids[known]], dtype=torch.int64)
+        where = torch.from_numpy(place[known])
         images, mine = self.data.images[where], x[torch.from_numpy(known)]
         if images.shape[1:] != mine.shape[1:]:
             self.problems.append(
@@ -144,104 +168,103 @@ class Checks:
         other = self.data.labels[where].numpy() != labels[known]
         self.report(key, ids[known], other, "has another label than in the data")
 
-    def attack(self, key: str, clean: tuple[Array, Array, Tensor] | None) -> None:
-        """Check an attack part: judge all points that it calls broken."""
+    def part(self, key: str, task: Task, examples: Examples | None) -> None:
+        """Check a task's part: judge all points that it holds."""
         part, tensors = self.ledger.part(key), self.ledger.tensors(key)
-        number = key.rpartition("-")[2]
-        if not number.isdigit() or int(number) >= len(self.schedule):
-            self.problems.append(f"part {key} belongs to no attack of the schedule")
-            return
-        notation, attack = self.schedule[int(number)]
-        ids, broken, row = part["id"], part["broken"], part["row"]
-        other = (part["threat"] != notation) | (part["attack"] != attack)
-        self.report(key, ids, other, f"is not recorded as {attack} under {notation}")
+        ids, broken, row = part["id"], part["broken"].astype(bool), part["row"]
+        other = (part["threat"] != str(task.threat)) | (part["task"] != task.name)
+        self.report(key, ids, other, f"is not recorded as {task.name} under {task.threat}")
+        for mask, what in task.flaws(part):
+            self.report(key, ids, mask, what)
         points = tensors.get("points", torch.zeros(0))
-        if sorted(row[broken].tolist()) != [*range(len(points))] or (row[~broken] != -1).any():
+        kept = broken | task.keeps_all
+        if sorted(row[kept].tolist()) != [*range(len(points))] or (row[~kept] != -1).any():
             self.problems.append(f"part {key}: its rows and its {len(points)} points do not match")
-        id_of, labels, x0 = clean or (ids[:0], ids[:0], torch.zeros(0))
-        slots = {int(id_): i for i, id_ in enumerate(id_of)}
-        slot = np.array([slots.get(int(id_), -1) for id_ in ids], dtype=np.int64)
-        at_home = slot >= 0
-        other = at_home.copy()
-        other[at_home] = labels[slot[at_home]] != part["label"][at_home]
-        self.report(key, ids, other, "has another label than in its clean part")
-        held = (row >= 0) & (row < len(points)) & (points.shape[1:] == x0.shape[1:])
-        for i in np.flatnonzero(broken & ~(at_home & held)):
-            lacks = "its point" if at_home[i] else "its clean input"
-            reason = f"{lacks} is missing from the ledger, or has another shape"
-            self.refuted.append(Point(int(ids[i]), notation, attack, reason))
-        some = np.flatnonzero(broken & at_home & held)
-        if len(some):
-            pick, at = torch.from_numpy(row[some]), torch.from_numpy(slot[some])
-            witness = tensors.get("witness")
-            mine = {name: column[some] for name, column in part.items()}
-            self.rejudge(
-                key, mine, notation, x0[at], points[pick], torch.from_numpy(labels)[at],
-                None if witness is None else witness[pick],
+        at = places(examples.names, ids) if examples else np.full(len(ids), -1)
+        home = at >= 0
+        if examples is not None:
+            first = examples.labels if examples.labels.dim() == 1 else examples.labels[:, 0]
+            other = home.copy()
+            other[home] = first.numpy()[at[home]] != part["label"][home]
+            self.report(key, ids, other, "has another label than in its clean part")
+        whole = examples is not None and task.fits(points, examples.x)
+        held = (row >= 0) & (row < len(points)) & whole
+        for i in np.flatnonzero(broken & ~(home & held)):
+            lacks = "its point" if home[i] else "its clean input"
+            self.refute(
+                part, task, int(i), f"{lacks} is missing from the ledger, or has another shape"
+            )
+        some = np.flatnonzero(kept & home & held)
+        if len(some) and examples is not None:
+            pick, where = torch.from_numpy(row[some]), torch.from_numpy(at[some])
+            verdict = self.judge.look(
+                task.threat, examples.x[where], points[pick], examples.y[where],
+                examples.ids[where], task.witness(self.ledger, key, pick),
             )  # fmt: skip
+            self.weigh(key, task, {k: v[some] for k, v in part.items()}, verdict, points[pick])
+            if verdict.domains is not None and verdict.domain_margins is not None:
+                far = verdict.domain_margins.abs() >= ROUNDING
+                other = ((verdict.domains != tensors["wrong"][pick].bool()) & far).flatten(1).any(1)
+                self.report(key, ids[some], other.numpy(), "fools other domains than recorded")
 
-    def rejudge(
-        self,
-        key: str,
-        rows: dict[str, Array],
-        notation: str,
-        x0: Tensor,
-        x: Tensor,
-        y: Tensor,
-        witness: Tensor | None,
-    ) -> None:
-        """Judge points that an attack part calls broken, and sort them."""
-        ids = rows["id"]
-        verdict = judge(self.victim, self.threats[notation], x0, x, y, self.box, witness)
+    def weigh(self, key: str, task: Task, rows: Columns, verdict: Verdict, points: Tensor) -> None:
+        """Compare verdicts with what is recorded, and sort what is called broken."""
+        ids, broken = rows["id"], rows["broken"].astype(bool)
         margins, distances = verdict.margin.cpu().numpy(), verdict.distance.cpu().numpy()
-        allowed, holds = verdict.allowed.tolist(), verdict.broken.cpu().numpy()
+        allowed, holds = verdict.allowed.cpu().numpy(), verdict.broken.cpu().numpy()
         near = (np.abs(margins) < ROUNDING) & (np.abs(rows["margin"]) < ROUNDING)
-        outside = self.outside(x)
-        self.confirmed += int(holds.sum())
-        for i in np.flatnonzero(~holds):
+        outside = self.outside(points)
+        self.confirmed += int((holds & broken).sum())
+        for i in np.flatnonzero(broken & ~holds):
             reason = f"the model decides for its label, by {margins[i]:.3g}"
             if outside[i]:
-                reason = f"it leaves the box {self.box}"
+                reason = f"it leaves the box {self.setting.box}"
             elif not allowed[i]:
-                reason = f"it lies outside {notation}: its distance is {distances[i]:.9g}"
-            point = Point(
-                int(ids[i]), notation, str(rows["attack"][i]), reason,
-                distance=float(distances[i]), margin=float(margins[i]),
+                reason = f"it lies outside {task.threat}: its distance is {distances[i]:.9g}"
+            self.refute(
+                rows, task, int(i), reason, float(distances[i]), float(margins[i]),
+                settled=not (allowed[i] and near[i]),
             )  # fmt: skip
-            (self.unsettled if allowed[i] and near[i] else self.refuted).append(point)
-        other = holds & ~np.isclose(rows["distance"], distances, rtol=1e-6, atol=1e-9)
+        self.report(key, ids, holds & ~broken & ~near, "breaks now, and is not recorded as broken")
+        same = holds == broken
+        other = same & ~np.isclose(rows["distance"], distances, rtol=1e-6, atol=1e-9)
         self.report(key, ids, other, "has another distance than recorded")
-        other = holds & ~_alike(rows["margin"], margins)
+        other = same & ~_alike(rows["margin"], margins)
         self.report(key, ids, other, "has another margin than recorded")
+
+    def refute(
+        self, rows: Columns, task: Task, i: int, reason: str, distance: float = np.nan,
+        margin: float = np.nan, settled: bool = True,
+    ) -> None:  # fmt: skip
+        """Note a point that does not hold."""
+        point = Point(
+            int(rows["id"][i]), str(task.threat), task.author(rows, i), reason,
+            distance=distance, margin=margin,
+        )  # fmt: skip
+        (self.refuted if settled else self.unsettled).append(point)
 
     def totals(self) -> bool:
         """Check what the parts add up to; whether the run was finished."""
+        file = self.ledger.path / "summary.json"
         try:
             stored = self.ledger.summary()
-            seconds = (stored or {}).get("cost", {}).get("seconds")
-            rows = self.ledger.rows("clean-"), self.ledger.rows("attack-")
-            found = plain(summarise(*rows, self.ledger.manifest, seconds))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if stored is None:
+                return False
+            found = plain(self.question.again(stored).summarise(self.ledger))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             self.problems.append(f"the parts do not add up: {error}")
-            return (self.ledger.path / "summary.json").exists()
-        if stored is None:
-            return False
-        known = {key: value for key, value in stored.items() if key in found and key != "warnings"}
-        found.pop("warnings")
-        if isinstance(known.get("cost"), dict):
-            known["cost"] = {k: v for k, v in known["cost"].items() if k in found["cost"]}
-        file = self.ledger.path / "summary.json"
-        for name, there, here in differences(known, found):
+            return file.exists()
+        own = {name: value for name, value in stored.items() if name in found}
+        for name, there, here in differences(own, found):
+            told = f"{file} says that {name} is {short(there)}, the parts give {short(here)}"
             if name == "manifest_sha256":
                 told = f"{self.ledger.path / 'manifest.json'} was changed after {file} was written"
-            else:
-                told = f"{file} says that {name} is {short(there)}, the parts give {short(here)}"
             self.problems.append(told)
         return bool(stored.get("finished", True))
 
     def outside(self, x: Tensor) -> Array:
         """Which inputs leave the box, or hold NaN."""
-        lo, hi = self.box.bounds(x)
+        lo, hi = self.setting.box.bounds(x)
         inside: Array = ((x >= lo) & (x <= hi)).flatten(1).all(1).numpy()
         return ~inside
 
@@ -252,11 +275,21 @@ class Checks:
             self.problems.append(f"part {key}: example {ids[found][0]}{several} {what}")
 
 
-def _edge(value: Any) -> float | Tensor:
+def edge(value: Any) -> float | Tensor:
     """One bound of the box, as a manifest has it: a number, "inf", or nested lists of them."""
     if isinstance(value, list):
         return torch.from_numpy(np.array(value, dtype=np.float64))
     return float(value)
+
+
+def _other_prediction(recorded: Array, clean: Clean) -> Array:
+    """Whose recorded prediction is not, within rounding, the largest logit."""
+    assert clean.logits is not None
+    told = torch.from_numpy(recorded).to(clean.logits.device)
+    known = (told >= 0) & (told < clean.logits.shape[1])
+    chosen = clean.logits.gather(1, (told * known)[:, None])[:, 0]
+    other: Array = (~known | (chosen < clean.logits.amax(1) - ROUNDING)).cpu().numpy()
+    return other
 
 
 def _alike(recorded: Array, found: Array) -> Array:

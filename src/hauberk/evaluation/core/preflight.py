@@ -1,15 +1,14 @@
-"""What is looked at before any work is lost: inputs, labels and the model's manners."""
+"""Warnings about a model, from a few looks at it before a run starts."""
 
 import warnings
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hauberk.engine.inputs import check
 from hauberk.errors import HauberkWarning, InputError
 from hauberk.maths.seeding import seeded
 from hauberk.objectives.base import Objective
-from hauberk.threats.base import Box
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
 
@@ -23,34 +22,36 @@ SAME = 1e-4
 """Share of the spread of the logits by which softening may change them."""
 
 
-def screen(
-    victim: Victim, x: Tensor, y: Tensor, box: Box, seed: int = 0
-) -> tuple[Tensor, Tensor, list[str], Victim]:
-    """Inputs and labels as they must be, warnings about the model, and whom to attack.
+@dataclass(frozen=True)
+class Preflight:
+    """What a look at a model found.
 
-    That is the victim itself, or its average if its output changes between identical calls.
+    Attributes:
+        victim: what to attack: the model as it is, or its average over draws if its output changes
+            between identical calls.
+        classes: number of its classes.
+        warnings: what may make numbers too high, one line each.
+        steady: whether the victim decides alike in identical calls.
+    """
+
+    victim: Victim
+    classes: int
+    warnings: list[str]
+    steady: bool = True
+
+
+def preflight(victim: Victim, x: Tensor, y: Tensor, seed: int = 0) -> Preflight:
+    """Look at a model on a few clean inputs, before any work is lost.
+
+    Args:
+        x: clean inputs ``(N, ...)`` in the box; y: labels ``(N,)`` int64.
 
     Raises:
-        InputError: for data or a model that nothing can be said about.
+        InputError: for a model that nothing can be said about.
     """
-    if not len(x):
-        raise InputError("there are no examples: check --data, --limit and --offset")
-    x, y = check(x, y, box)
     _mode(victim.model)
     few = x[: min(len(x), victim.batch_size(x[:1]), 64)]
-    with victim.held():
-        try:
-            logits = victim.predict(few)
-            again = victim.predict(few)
-        except InputError:
-            raise
-        except Exception as error:  # whatever a user's model raises
-            shape = tuple(few.shape[1:])
-            line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            raise InputError(
-                f"the model fails on a batch of inputs of shape {shape}: "
-                f"{type(error).__name__}: {line}"
-            ) from error
+    logits, again = _twice(victim, few)
     _labels(y, logits.shape[1])
     if bool(logits.isnan().any()):
         bad = int(logits.isnan().any(1).nonzero()[0])
@@ -78,8 +79,24 @@ def screen(
     if message := stiffness(victim, few[:4], seed):
         found.append(message)
     for message in found:
-        warnings.warn(message, HauberkWarning, stacklevel=3)
-    return x, y, found, victim
+        warnings.warn(message, HauberkWarning, stacklevel=5)
+    return Preflight(victim, logits.shape[1], found, steady=not most)
+
+
+def _twice(victim: Victim, few: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits of two identical calls."""
+    with victim.held():
+        try:
+            return victim.predict(few), victim.predict(few)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's model raises
+            shape = tuple(few.shape[1:])
+            line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            raise InputError(
+                f"the model fails on a batch of inputs of shape {shape}: "
+                f"{type(error).__name__}: {line}"
+            ) from error
 
 
 def _change(logits: Tensor, again: Tensor) -> float:

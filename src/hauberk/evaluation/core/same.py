@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.judge import Clean
 
 ROUNDING = 1e-3
 """Share of a block's largest logit by which another device or batch size may change margins."""
@@ -20,50 +21,35 @@ REMEDY = "resume with the same model, or choose another --out"
 
 
 def require_same_decisions(
-    part: Mapping[str, Any], ids: Tensor, margin: Tensor, correct: Tensor, logits: Tensor
+    part: Mapping[str, Any], margins: Tensor | None, ids: Tensor, clean: Clean, dtype: torch.dtype
 ) -> None:
     """Refuse a model whose clean margins or decisions are not those of the recorded part.
 
     Args:
         part: columns ``id``, ``margin`` and ``correct`` of the clean part.
-        ids, margin, correct: of the block's examples now, ``(B,)``.
-        logits: their logits, ``(B, C)``, which set the scale of rounding.
+        margins: of every domain, ``(B, ...)``, if the part has them.
+        ids: of the block's examples now, ``(B,)``.
+        clean: what the judge finds on them now.
+        dtype: of the model, which sets the scale of rounding.
 
     Raises:
         InputError: naming the first input that is decided otherwise.
     """
     if not np.array_equal(part["id"], ids.numpy()):
         raise InputError(f"the run holds other examples in this block than it is given: {REMEDY}")
-    was, now = np.asarray(part["margin"], dtype=float), margin.double().cpu().numpy()
-    share = max(ROUNDING, 16 * torch.finfo(logits.dtype).eps)
-    scale = logits.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs()
-    allowed = share * (float(scale.amax()) if scale.numel() else 0.0)
+    was, now = (np.asarray(part["margin"], dtype=float)[:, None], clean.margin.numpy()[:, None])
+    if margins is not None:
+        was, now = margins.flatten(1).numpy(), clean.tensors["margins"].flatten(1).numpy()
+    allowed = max(ROUNDING, 16 * torch.finfo(dtype).eps) * clean.scale
     with np.errstate(invalid="ignore"):
-        far = ~(np.abs(was - now) <= allowed) & ~((was == now) | (np.isnan(was) & np.isnan(now)))
-        clear = np.maximum(np.abs(was), np.abs(now)) > allowed
-    other = far | ((np.asarray(part["correct"], dtype=bool) != correct.cpu().numpy()) & clear)
+        same = (np.abs(was - now) <= allowed) | (was == now) | (np.isnan(was) & np.isnan(now))
+        clear = np.maximum(np.abs(was), np.abs(now)).min(1) > allowed
+    correct = np.asarray(part["correct"], dtype=bool) != clean.correct.cpu().numpy()
+    other = ~same.all(1) | (correct & clear)
     if other.any():
         k = int(np.flatnonzero(other)[0])
+        d = int(np.argmin(same[k]))
         raise InputError(
             f"the model decides clean input {int(ids[k])} otherwise than this run recorded "
-            f"(margin {now[k]:.6g}, recorded {was[k]:.6g}): {REMEDY}"
-        )
-
-
-def require_same_domains(wrong: Tensor, recorded: Tensor, ids: Tensor) -> None:
-    """Refuse models that decide clean inputs otherwise than recorded, behind their transformations.
-
-    Args:
-        wrong, recorded: ``(B, ...)`` bool, now and in the ledger. One in a hundred decisions may
-            differ by rounding.
-
-    Raises:
-        InputError: naming the first input that is decided otherwise.
-    """
-    other = (wrong != recorded).flatten(1) if wrong.shape == recorded.shape else None
-    if other is None or float(other.double().mean()) > 0.01:
-        k = 0 if other is None else int(other.any(1).nonzero()[0])
-        raise InputError(
-            f"the models decide clean input {int(ids[k])} otherwise than this run "
-            f"recorded: {REMEDY}"
+            f"(margin {now[k, d]:.6g}, recorded {was[k, d]:.6g}): {REMEDY}"
         )

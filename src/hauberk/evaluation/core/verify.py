@@ -1,13 +1,20 @@
-"""Verification: a run, judged again from what lies on disk."""
+"""Verification: a run of any kind, judged again from what lies on disk."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.core.checks import Checks, Data, Point
+from hauberk.evaluation.core.checks import Checks, Data, Point, edge
+from hauberk.evaluation.core.prepare import Model, Setting
+from hauberk.evaluation.core.question import Question
 from hauberk.store.ledger import Ledger
+from hauberk.threats.base import Box
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
 
@@ -59,51 +66,107 @@ class Verification:
 
 def verify(
     path: str | Path,
-    model: nn.Module | Victim,
+    model: Model | Sequence[Model] | Mapping[str, Model],
     *,
     data: Data | None = None,
     batch_size: int | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> Verification:
-    """Open the ledger of a run, of an evaluation or of radii, and check every claim in it.
+    """Open the ledger of a run, of whatever kind, and check every claim in it.
 
-    Decides every clean input and judges every broken point again, compares what the parts record
-    with what was found, and what they add up to with ``summary.json``. With ``data``, also checks
-    that the ledger's clean inputs and labels are those of the data set.
+    Decides every clean input and judges every recorded point again, compares what the parts record
+    with what was found, and what they add up to with ``summary.json``.
+
+    Args:
+        path: the ledger's folder.
+        model: the model of the run; of a run on several, all of them by name, or in its order.
+        data: the data set: checks as well that the ledger's clean inputs and labels are its own.
+        batch_size: examples through the model at once; chosen if left out.
+        objects: what a manifest cannot hold as text, by its name there: own distances, domains and
+            transformations that are Python functions.
 
     Raises:
-        InputError: if there is no ledger, or its manifest cannot be read or does not say which
-            threats and box it is about; for a min-max run.
+        InputError: if there is no ledger, or its manifest cannot be read or does not say what was
+            asked; for other models than the run names.
     """
     ledger = Ledger.open(path)
-    if ledger.manifest.get("kind") == "radius":
-        from hauberk.evaluation.radii import verify as radii_verify
-
-        return radii_verify.verify(path, model, data=data, batch_size=batch_size)
-    if ledger.manifest.get("kind") == "minmax":
+    manifest, size = ledger.manifest, 0
+    try:
+        kind = Question.kinds.get(str(manifest["kind"]))
+        if kind is None:
+            raise ValueError(f"its kind is {manifest['kind']!r}")
+        question = kind.of(manifest, objects or {})
+        box, size = Box(*(edge(v) for v in manifest["box"])), int(manifest["block"])
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            "a min-max run is judged when it is made; run it again with --resume to see its table"
-        )
-    victim = victim_of(ledger, model, batch_size)
-    check = Checks(ledger, victim, data)
-    blocks = {key.removeprefix("clean-") for key in ledger.keys("clean-")}
-    blocks |= {key.split("-")[1] for key in ledger.keys("attack-")}
-    for block in sorted(blocks):
-        check.block(block)
-    finished = check.totals()
+            f"{ledger.path / 'manifest.json'} does not say what was run ({why}): "
+            "restore it from a copy"
+        ) from error
+    victims = _victims(manifest, model, batch_size)
+    setting = _setting(ledger, victims, box)
+    question = question.recall(setting)
+    checks = Checks(ledger, question, setting, data, size)
+    checks.blocks()
+    finished = checks.totals()
     return Verification(
-        points=check.confirmed + len(check.refuted) + len(check.unsettled),
-        confirmed=check.confirmed,
-        refuted=check.refuted,
-        unsettled=check.unsettled,
-        problems=check.problems,
+        points=checks.confirmed + len(checks.refuted) + len(checks.unsettled),
+        confirmed=checks.confirmed,
+        refuted=checks.refuted,
+        unsettled=checks.unsettled,
+        problems=list(dict.fromkeys(checks.problems)),
         finished=finished,
     )
 
 
-def victim_of(ledger: Ledger, model: nn.Module | Victim, batch_size: int | None) -> Victim:
-    """The model as the run saw it: averaged over as many draws."""
-    victim = Victim.of(model, batch_size)
-    draws = ledger.manifest.get("draws", 1)
-    if draws != victim.draws and type(victim) is Victim:
-        return Averaged(victim.model, draws, seed=ledger.manifest["seed"], batch_size=batch_size)
-    return victim
+def _victims(manifest: Mapping[str, Any], model: Any, batch_size: int | None) -> dict[str, Victim]:
+    """The models as the run saw them: by name, and averaged over as many draws."""
+    draws: Mapping[str, int] = manifest.get("model_draws") or {"model": 1}
+    given = model if isinstance(model, Mapping) else None
+    if given is None:
+        several = list(model) if isinstance(model, list | tuple) else [model]
+        if len(several) != len(draws):
+            raise InputError(
+                f"the run has {len(draws)} models ({', '.join(draws)}) and {len(several)} "
+                f"{'is' if len(several) == 1 else 'are'} given: give each, by name or in this order"
+            )
+        given = dict(zip(draws, several, strict=True))
+    if missing := [name for name in draws if name not in given]:
+        raise InputError(f"the run has a model {missing[0]}: give {', '.join(draws)} by name")
+    victims: dict[str, Victim] = {}
+    for name, many in draws.items():
+        victim = Victim.of(given[name], batch_size)
+        if many != victim.draws and type(victim) is Victim:
+            victim = Averaged(victim.model, many, seed=manifest["seed"], batch_size=batch_size)
+        victims[name] = victim
+    return victims
+
+
+def _setting(ledger: Ledger, victims: dict[str, Victim], box: Box) -> Setting:
+    """The setting of the run, with the first examples of the ledger that can be read."""
+    x = torch.zeros(0)
+    y = ids = torch.zeros(0, dtype=torch.int64)
+    for key in ledger.keys("clean-"):
+        try:
+            x, y, ids = originals(ledger, key)
+            break
+        except (InputError, KeyError):
+            continue
+    classes = 2
+    if len(x):
+        few = x[:1] if y.dim() == 1 else x[0, :1]
+        victim = next(iter(victims.values()))
+        with victim.held():
+            classes = victim.predict(few).shape[1]
+    return Setting(victims, x, y, ids, box, int(ledger.manifest["seed"]), classes=classes)
+
+
+def originals(ledger: Ledger, key: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, labels and ids of a clean part; those of groups as groups.
+
+    Raises:
+        KeyError: if it holds no inputs.
+    """
+    part, tensors = ledger.part(key), ledger.tensors(key)
+    y, ids = (torch.from_numpy(part[name].astype(np.int64)) for name in ("label", "id"))
+    return tensors["originals"], tensors.get("labels", y), tensors.get("ids", ids)

@@ -1,4 +1,7 @@
-"""A domain tried on a few inputs before any work: whether it will do, and whether it varies."""
+"""The domains of a run: every model behind every transformation, tried on a few inputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -6,11 +9,104 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.seeding import seeded
-from hauberk.objectives.domains import Domain
+from hauberk.objectives.domains import Domain, product
+from hauberk.transforms import check
+from hauberk.transforms import transform as read_transform
+from hauberk.transforms.base import Transform
 from hauberk.victims.victim import Victim
 
 LOOKS = 8
 """Looks at the same inputs, to see whether they differ."""
+
+
+def domains_of(
+    named: Mapping[str, Victim], transforms: Sequence[Callable[..., Tensor]],
+    domains: Sequence[Domain], few: Tensor, draws: int,
+) -> list[Domain]:  # fmt: skip
+    """Every model behind every transformation, and the user's own domains: named and tried."""
+    for what, given in (("transforms", transforms), ("domains", domains)):
+        if callable(given) or isinstance(given, Domain):
+            raise InputError(f"{what} is {given!r}: give a list, with that one in it")
+    every = _product(named, list(transforms), few) + _further(list(domains), named)
+    names = [str(domain) for domain in every]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"domain {name} is named twice: give each a name of its own")
+    made: list[Domain] = []
+    classes: int | None = None
+    for domain in every:
+        domain, classes = tried(domain, few, draws, classes)
+        made.append(domain)
+    return made
+
+
+def _product(
+    named: Mapping[str, Victim], transforms: list[Callable[..., Tensor]], few: Tensor
+) -> list[Domain]:
+    if not transforms:
+        return [Domain(model=victim, name=name) for name, victim in named.items()]
+    for transform in transforms:
+        check(transform, few)
+    shown: list[str] = []
+    for transform in transforms:
+        text = str(Domain(transform=transform))
+        if text in shown and not isinstance(transform, Transform):  # a second lambda, say
+            text = f"{text} {len(shown) + 1}"
+        shown.append(text)
+    shown *= len(named)
+    owners = [name for name in named for _ in transforms]
+    return [
+        domain.but(name=f"{owner} {text}" if len(named) > 1 else text)
+        for domain, owner, text in zip(
+            product(list(named.values()), transforms), owners, shown, strict=True
+        )
+    ]
+
+
+def _further(domains: list[Domain], named: Mapping[str, Victim]) -> list[Domain]:
+    """The user's own domains, on all models where they name none."""
+    made: list[Domain] = []
+    for domain in domains:
+        if not isinstance(domain, Domain):
+            raise InputError(f"{domain!r} is no Domain: pass models and transforms as such")
+        text = domain.name or type(domain).__name__
+        if domain.model is not None:
+            made.append(domain.but(model=Victim.of(domain.model), name=domain.name or str(domain)))
+            continue
+        made += [
+            domain.but(model=victim, name=f"{owner} {text}" if len(named) > 1 else text)
+            for owner, victim in named.items()
+        ]
+    return made
+
+
+def recorded_domains(
+    manifest: Mapping[str, Any], objects: Mapping[str, Any]
+) -> tuple[list[Callable[..., Tensor]], list[Domain]]:
+    """The transformations and further domains that a manifest names.
+
+    Args:
+        objects: those that text cannot say, by name.
+
+    Raises:
+        InputError: naming the first that neither text nor ``objects`` can give.
+    """
+    transforms: list[Callable[..., Tensor]] = []
+    for name in manifest["transforms"]:
+        try:
+            transforms.append(objects[name] if name in objects else read_transform(name))
+        except InputError:
+            raise _lacking("transformation", name) from None
+    if missing := [name for name in manifest["domains"] if name not in objects]:
+        raise _lacking("domain", missing[0])
+    return transforms, [objects[name] for name in manifest["domains"]]
+
+
+def _lacking(what: str, name: str) -> InputError:
+    return InputError(
+        f"the run's {what} {name} is a Python object that text cannot say: verify it in Python, "
+        f"with objects={{'{name}': ...}}"
+    )
 
 
 def tried(domain: Domain, x: Tensor, draws: int, classes: int | None) -> tuple[Domain, int]:

@@ -1,42 +1,29 @@
 """Attack several domains at once by one perturbation, and say what the domain weights tell."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
 from hauberk.errors import InputError
-from hauberk.evaluation.accuracy.evaluate import _ids, facts_of
-from hauberk.evaluation.core.identity import fingerprints
-from hauberk.evaluation.minmax.groups import groups
+from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
+from hauberk.evaluation.core.prepare import Model
+from hauberk.evaluation.core.run import run as ask
+from hauberk.evaluation.minmax.question import OnePerturbation, bound_to
 from hauberk.evaluation.minmax.result import MinMaxResult
-from hauberk.evaluation.minmax.run import Run
-from hauberk.evaluation.minmax.setup import (
-    Models,
-    bound_to,
-    chosen,
-    domains_of,
-    told_of,
-    victims_of,
-)
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
-from hauberk.objectives.minmax import Average, MinMax
-from hauberk.store.ledger import Ledger, MemoryLedger
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.each import Each
 from hauberk.threats.notation import threat as read_threat
+from hauberk.victims.victim import Victim
 
-BLOCK = 200
-"""Perturbations that are written down together."""
+Models = Model | Sequence[Model] | Mapping[str, Model]
 
 
+@with_run_options
 def minmax(
     models: Models,
     images: Tensor,
@@ -54,35 +41,31 @@ def minmax(
     draws: int = 1,
     judge_draws: int = 10,
     stop: bool | None = None,
-    box: Box | Sequence[Any] = (0.0, 1.0),
-    seed: int = 0,
-    ids: Tensor | None = None,
-    batch_size: int | None = None,
-    out: str | Path | None = None,
-    resume: bool = False,
-    progress: Callable[["Step"], None] | None = None,
-    manifest: Mapping[str, Any] | None = None,
+    **run: Unpack[RunFields],
 ) -> MinMaxResult:
     """One perturbation against all of several domains: min-max beside the average of the losses.
 
-    The domains are every model behind every transformation, times the images of a group. What
-    fools is for the judge to say, who runs the models again and measures the perturbation.
+    The domains are every model behind every transformation, times the images of a group. The judge
+    decides what is fooled: it runs the models again and measures the perturbation.
 
     Args:
-        models: one or several, which all take the same inputs and know the same classes; a
+        models: one or several, which all take the same inputs and have the same classes; a
             dictionary names them.
-        images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box.
+        labels: ``(N,)`` integer classes.
         threat: a ball or a warp, or its notation. Of a union, every part gets a perturbation of its
             own (:class:`~hauberk.threats.each.Each`) and the weights go to the strongest, unless
             the attack is MSD, which walks one perturbation through the whole union.
         transforms: what every perturbed image must survive, e.g. those of
             :func:`hauberk.transforms.wang2021`; none by default.
         domains: further domains, of kinds of one's own
-        (:class:`~hauberk.objectives.domains.Domain`),
-            beside the models behind the transformations; one without a model stands for all models.
-        group: so many images share one perturbation (universal perturbations), in order, or
-            ``by_class``. What does not fill a group is left out.
-        gamma, beta: of :class:`~hauberk.objectives.minmax.MinMax`, unless ``objectives`` are given.
+            (:class:`~hauberk.objectives.domains.Domain`), beside the models behind the
+            transformations; one without a model stands for all models.
+        group: so many images share one perturbation (universal perturbations), in order. What does
+            not fill a group is left out.
+        by_class: make groups of one class each.
+        gamma: of :class:`~hauberk.objectives.minmax.MinMax`, unless ``objectives`` are given.
+        beta: the same.
         attack: any gradient attack, whose loss the domains combine; 50 steps of APGD on the margin
             up to 50 by default.
         objectives: what to compare, by name, instead of ``average`` and ``minmax``.
@@ -90,81 +73,35 @@ def minmax(
         judge_draws: fresh draws of random transformations that the judge decides by.
         stop: leave an example as soon as all its domains are fooled; otherwise every example costs
             the same. Off by default for random transformations, which one draw may flatter.
-        box, seed, ids, batch_size, out, resume, manifest: as :func:`hauberk.evaluate` has them.
-        progress: called after each block with a :class:`Step`.
+        run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
         InputError: for bad input, before anything is written.
 
     Source: Wang et al. 2021.
+
+    Example:
+        >>> import torch
+        >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(2)]
+        >>> x, y = torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 0])
+        >>> found = minmax(nets, x, y, "linf:0.5", attack=PGD(loss="cw", steps=3))
+        >>> tuple(found.weights.shape)
+        (3, 2)
     """
-    if resume and out is None:
-        raise InputError("resume continues the run that out= holds: give out=, or leave it out")
-    for name, value in (("draws", draws), ("judge_draws", judge_draws)):
-        if value < 1:
-            raise InputError(f"{name} is {value}: give 1 or more")
+    options = RunOptions(**run)
     if attack is not None and not isinstance(attack, Attack):
         raise InputError(f"attack is {attack!r}: give one such as hauberk.attacks.APGD(steps=50)")
-    if group is not None and not isinstance(group, int):
-        raise InputError(f"group is {group!r}: give the number of images in each group")
-    if by_class and group is None:
-        raise InputError("by_class makes groups of one class: give group=, the images in each")
-    bounds = Box.of(box)
+    for what, given in (("transforms", transforms), ("domains", domains)):
+        if callable(given) or isinstance(given, Domain):
+            raise InputError(f"{what} is {given!r}: give a list, with that one in it")
     threat = read_threat(threat) if isinstance(threat, str) else threat
     method = default_attack(len(threat.parts) > 1) if attack is None else attack
-    if isinstance(method.loss, Combined):
-        raise InputError("the attack's loss combines domains already: give it a plain loss")
-    named, x, y, warned = victims_of(models, images, labels, bounds, seed, batch_size)
-    names = _ids(ids, len(x))
-    every = domains_of(named, transforms, domains, x[:2], draws)
-    if stop is None:
-        stop = not any(domain.varies for domain in every)
-    bound = bound_to(threat, method, group)
-    toward: Literal["strong", "hard"] = "strong" if isinstance(bound, Each) else "hard"
-    if objectives is None:
-        objectives = {
-            "average": Average(every, toward=toward, loss=method.loss),
-            "minmax": MinMax(every, gamma, beta, toward=toward, loss=method.loss),
-        }
-    else:
-        objectives = chosen(objectives, method, every, bound, group)
-    if group is not None:
-        index = groups(y, group, by_class)
-        x, y, names = x[index], y[index], names[index]
-    else:
-        index = torch.arange(len(x))
-    facts = {
-        "kind": "minmax",
-        "threat": str(bound),
-        "parts": [str(domain) for domain in every],
-        "models": fingerprints(
-            named, {"domains": every, "objectives": objectives, "attack": method, "threat": bound}
-        ),
-        "group": group,
-        "by_class": by_class,
-        "attack": method.describe(),
-        "objectives": {name: told_of(o) for name, o in objectives.items()},
-        "draws_of_transforms": draws,
-        "judge_draws": judge_draws,
-        "stop": stop,
-        "block": BLOCK,
-        "members": [] if not isinstance(bound, Each) else [str(part) for part in bound.parts],
-        **facts_of(next(iter(named.values())), x, y, names, bounds, seed, batch_size, warned),
-        **(manifest or {}),
-    }
-    store = MemoryLedger(facts) if out is None else Ledger.create(out, facts, resume=resume)
-    run = Run(method, bound, every, x, y, names, bounds, seed, judge_draws, stop, store, BLOCK)
-    run.clean()
-    total = len(objectives) * -(-len(x) // BLOCK)
-    for number, (name, objective, start) in enumerate(
-        (name, o, start) for start in range(0, len(x), BLOCK) for name, o in objectives.items()
-    ):
-        run.block(name, objective, start)
-        if progress is not None:
-            progress(Step((number + 1) / total, f"{name} {start}", *run.spent))
-    result = MinMaxResult.read(store, list(objectives), index)
-    store.write_summary(result.summary)
-    return result
+    question = OnePerturbation(
+        threat, method, tuple(transforms), tuple(domains), group, by_class, gamma, beta, objectives,
+        draws, judge_draws, stop,
+    )  # fmt: skip
+    bound_to(threat, method, group)  # refuses before the models are run
+    return ask(question, named_models(models, options.box), images, labels, options)
 
 
 def default_attack(several: bool, loss: str = "cw", steps: int = 50) -> Attack:
@@ -174,11 +111,36 @@ def default_attack(several: bool, loss: str = "cw", steps: int = 50) -> Attack:
     return APGD(loss=loss, steps=steps)
 
 
-@dataclass(frozen=True)
-class Step:
-    """How far a run is: share done, what was done last, passes of this process so far."""
+def named_models(models: Models, box: Any) -> dict[str, Model]:
+    """Models by name: their own names, or those of their classes with a number.
 
-    done: float
-    doing: str
-    forwards: int
-    backwards: int
+    Raises:
+        InputError: for what is no model, none at all, or one that takes inputs in another box.
+
+    Example:
+        >>> list(named_models([nn.Flatten(), nn.Flatten()], (0, 1)))
+        ['Flatten 1', 'Flatten 2']
+    """
+    if isinstance(models, Mapping):
+        named = {str(name): model for name, model in models.items()}
+    else:
+        several = list(models) if isinstance(models, Sequence) else [models]
+        kinds = [type(getattr(m, "model", m)).__name__ for m in several]
+        named = {
+            f"{kind} {number}" if kinds.count(kind) > 1 else kind: model
+            for number, (kind, model) in enumerate(zip(kinds, several, strict=True), start=1)
+        }
+    bounds = Box.of(box)
+    for name, model in named.items():
+        if not isinstance(model, nn.Module | Victim):
+            raise InputError(f"model {name} is {model!r}: give a torch.nn.Module")
+        own = getattr(model, "box", None)
+        if own is not None and str(Box.of(own)) != str(bounds):
+            raise InputError(
+                f"model {name} takes inputs in {Box.of(own)}, not {bounds}: one perturbation of "
+                "one input needs one box for all models; put the scaling into the model"
+            )
+    devices = {str(Victim.of(model).device) for model in named.values()}
+    if len(devices) > 1:
+        raise InputError(f"the models are on {' and '.join(sorted(devices))}: move them together")
+    return named

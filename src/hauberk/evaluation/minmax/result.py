@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.store.ledger import Ledger, MemoryLedger
+from hauberk.evaluation.core.summary import RunResult, cost, head, interval
+from hauberk.store.ledger import Store
 
-Store = MemoryLedger | Ledger
 METRICS = ("asr_all", "asr_avg", "asr_group", "asr_any")
 
 
@@ -78,7 +78,7 @@ class Side:
 
 
 @dataclass(frozen=True, repr=False)
-class MinMaxResult(Mapping[str, Side]):
+class MinMaxResult(Mapping[str, Side], RunResult):
     """What each objective reached, by name, and how they compare.
 
     Attributes:
@@ -94,6 +94,7 @@ class MinMaxResult(Mapping[str, Side]):
     labels: Tensor
     index: Tensor
     summary: dict[str, Any] = field(default_factory=dict)
+    store: Store | None = None
 
     def __getitem__(self, name: str) -> Side:
         return self.sides[name]
@@ -151,22 +152,38 @@ class MinMaxResult(Mapping[str, Side]):
     def __repr__(self) -> str:
         return f"MinMaxResult({', '.join(f'{n}: {s!r}' for n, s in self.sides.items())})"
 
-    @classmethod
-    def read(cls, store: Store, names: Sequence[str], index: Tensor) -> "MinMaxResult":
-        """Everything that a finished run wrote, added up."""
-        facts = store.manifest
-        clean = store.tensors("clean")
-        labels = clean["labels"]
-        parts = tuple(facts["parts"])
-        if facts["members"]:  # a perturbation for each of several threats
-            parts = tuple(
-                t if len(parts) == 1 else f"{part} {t}" for part in parts for t in facts["members"]
-            )
-        members = labels.shape[1] if labels.dim() == 2 else 1
-        sides = {name: _side(store, name, parts, members) for name in names}
-        wrong = clean["wrong"].bool().transpose(0, 1)
-        result = cls(sides, wrong, labels, index)
-        return cls(sides, wrong, labels, index, _summarise(result, facts, parts, members))
+
+def result_of(store: Store, names: Sequence[str], index: Tensor | None = None) -> MinMaxResult:
+    """What the parts of a finished run hold, without its summary.
+
+    Args:
+        names: of the objectives.
+        index: places of the examples in the data; their ids if left out.
+    """
+    keys = store.keys("clean-")
+    clean = [store.tensors(key) for key in keys]
+    part = store.rows("clean-")
+    grouped = "labels" in clean[0]
+    labels, ids = (
+        torch.cat([block[name] for block in clean])
+        if grouped
+        else torch.from_numpy(part[column].astype(np.int64))
+        for name, column in (("labels", "label"), ("ids", "id"))
+    )
+    wrong = torch.cat([block["wrong"] for block in clean]).bool().transpose(0, 1)
+    members = labels.shape[1] if labels.dim() == 2 else 1
+    sides = {name: _side(store, name, part_names(store.manifest), members) for name in names}
+    return MinMaxResult(sides, wrong, labels, ids if index is None else index, store=store)
+
+
+def part_names(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the parts: the domains, times the threats that each have a perturbation."""
+    parts = tuple(manifest["parts"])
+    if manifest["members"]:
+        parts = tuple(
+            t if len(parts) == 1 else f"{part} {t}" for part in parts for t in manifest["members"]
+        )
+    return parts
 
 
 def lift(better: float, than: float) -> float:
@@ -202,7 +219,8 @@ def _parts(values: Tensor, members: int) -> Tensor:
 
 def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side:
     # Not those of another objective whose name goes on after a dash.
-    keys = [key for key in store.keys(f"{name}-") if key.rpartition("-")[0] == name]
+    begins = f"objective-{name}"
+    keys = [key for key in store.keys(f"{begins}-") if key.rpartition("-")[0] == begins]
     blocks = [store.tensors(key) for key in keys]
     rows = [store.part(key) for key in keys]
     longest = max(block["path"].shape[1] for block in blocks)
@@ -224,42 +242,30 @@ def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side
     )
 
 
-def _summarise(
-    result: MinMaxResult, facts: Mapping[str, Any], parts: tuple[str, ...], members: int
-) -> dict[str, Any]:
-    clean = 1 - _parts(result.clean, members).double().mean((0, 1, 3))
-    told: dict[str, Any] = {}
-    for name, side in result.sides.items():
-        n = len(side.points)
-        told[name] = {
-            "accuracy": side.accuracy,
-            "asr_all": side.asr_all,
-            "asr_avg": side.asr_avg,
-            "asr_group": side.asr_group,
-            "asr_any": side.asr_any,
-            "mean_weights": _mean_weights(side),
-            "refused": int((~torch.as_tensor(side.rows["allowed"])).sum()),
-            "cost": {
-                "forwards": int(side.rows["forwards"].sum()),
-                "backwards": int(side.rows["backwards"].sum()),
-                "seconds": float(side.rows["seconds"].sum()),
-                "passes_per_example": float(
-                    side.rows["forwards"].sum() + side.rows["backwards"].sum()
-                )
-                / max(1, n),
-            },
-        }
-    summary = {
-        key: facts[key]
-        for key in ("hauberk_version", "kind", "threat", "group", "seed", "attack", "objectives")
-    }
+def summarise(result: MinMaxResult, store: Store) -> dict[str, Any]:
+    """The summary of a run."""
+    facts, clean = store.manifest, store.rows("clean-")
+    parts = part_names(facts)
+    members = result.labels.shape[1] if result.labels.dim() == 2 else 1
+    right = 1 - _parts(result.clean, members).double().mean((0, 1, 3))
+    looks = result.clean.shape[0] * result.clean.shape[2]
+    names = ("threat", "group", "attack", "objectives")
+    summary = head(facts, clean, [side.rows for side in result.sides.values()])
+    summary["cost"] = cost(
+        [clean, *(side.rows for side in result.sides.values())], looks * len(result.labels),
+        looks * len(result.labels) * len(result.sides),
+    )  # fmt: skip
+    intervals = 1 - _parts(result.clean, members).flatten(3).transpose(0, 2).flatten(1).double()
     summary |= {
+        **{name: facts[name] for name in names},
         "n": int(result.labels.numel()),
         "perturbations": len(result.labels),
         "parts": list(parts),
-        "clean_accuracy": dict(zip(parts, clean.tolist(), strict=True)),
-        "sides": told,
-        "warnings": list(facts.get("warnings") or ()),
+        "clean_accuracy": dict(zip(parts, right.tolist(), strict=True)),
+        "clean_interval": {
+            name: interval(row.bool().numpy()) for name, row in zip(parts, intervals, strict=True)
+        },
+        "sides": {name: _told(side) for name, side in result.sides.items()},
     }
     if "minmax" in result.sides:
         summary["binding"] = result.binding()
@@ -267,6 +273,22 @@ def _summarise(
         if "average" in result.sides:
             summary["lift"] = {metric: result.lift(metric) for metric in METRICS}
     return summary
+
+
+def _told(side: Side) -> dict[str, Any]:
+    """One side of the summary."""
+    spent = cost([side.rows])
+    passes = spent["forwards"] + spent["backwards"]
+    return {
+        "accuracy": side.accuracy,
+        **{metric: getattr(side, metric) for metric in METRICS},
+        "mean_weights": _mean_weights(side),
+        "refused": int((~torch.as_tensor(side.rows["allowed"])).sum()),
+        "cost": {
+            **{name: spent[name] for name in ("forwards", "backwards", "seconds")},
+            "passes_per_example": float(passes) / max(1, len(side.points)),
+        },
+    }
 
 
 def _mean_weights(side: Side) -> dict[str, float]:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.summary import RunResult
+from hauberk.store.ledger import Store
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Radii:
+class Radii(RunResult):
     """The least distances at which a model was fooled, one row per example.
 
     Every radius is an upper bound, that of a point which was found and judged. Where nothing was
@@ -51,6 +53,7 @@ class Radii:
     parts: Mapping[str, "Radii"] = field(default_factory=dict, repr=False)
     summary: dict[str, Any] = field(default_factory=dict, repr=False)
     load: Callable[[], Tensor] | None = field(default=None, repr=False)
+    store: Store | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.distance)
@@ -182,16 +185,18 @@ class Radii:
         return self.table() if self.summary else repr(self)
 
 
-class RadiiSet(dict[str, Radii]):
+class RadiiSet(dict[str, Radii], RunResult):
     """The radii of one run by metric, those of a union as ``union``.
 
     Attributes:
         summary: everything that ``summary.json`` holds.
     """
 
-    def __init__(self, radii: Mapping[str, Radii], summary: dict[str, Any]) -> None:
+    def __init__(
+        self, radii: Mapping[str, Radii], summary: dict[str, Any], store: Store | None = None
+    ) -> None:
         super().__init__(radii)
-        self.summary = summary
+        self.summary, self.store = summary, store
 
     def __missing__(self, metric: object) -> Radii:
         if str(metric) in self:  # a metric itself, where its name is the key

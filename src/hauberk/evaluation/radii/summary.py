@@ -1,5 +1,6 @@
 """What the rows of a radius run add up to: radii by metric, and the numbers of ``summary.json``."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +13,10 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.accuracy.summary import fingerprint, wilson
+from hauberk.evaluation.core.summary import head
 from hauberk.evaluation.radii.result import Radii
-from hauberk.evaluation.radii.walk import part_of
 from hauberk.maths.steps import per_example
-from hauberk.store.ledger import Ledger, MemoryLedger
+from hauberk.store.ledger import Store, places
 from hauberk.threats.ball import Ball
 from hauberk.threats.metric import Metric
 
@@ -27,22 +27,29 @@ POINTS = 101
 """Sizes at which ``summary.json`` tells the accuracy; the ledger holds every radius."""
 
 
-def read(
-    store: Ledger | MemoryLedger, metrics: Sequence[str], balls: Sequence[Ball]
-) -> dict[str, Radii]:
+def part_of(metric: str) -> str:
+    """What the keys of a metric's parts begin with; the number of the block follows.
+
+    Example:
+        >>> part_of("l1.5")
+        'radius-l1_5-'
+    """
+    return f"radius-{re.sub('[^A-Za-z0-9]+', '_', metric)}-"
+
+
+def read(store: Store, metrics: Sequence[str], balls: Sequence[Ball]) -> dict[str, Radii]:
     """Radii by metric from a run's parts, and the union's if there are balls."""
     clean = store.rows("clean-")
     found = {name: _radii(store, clean, name) for name in metrics}
     return found | ({"union": united(found, balls)} if balls else {})
 
 
-def _radii(store: Ledger | MemoryLedger, clean: Rows, metric: str) -> Radii:
+def _radii(store: Store, clean: Rows, metric: str) -> Radii:
     ids, correct = clean["id"].astype(np.int64), clean["correct"].astype(bool)
     rows = store.rows(part_of(metric))
     if len(rows.get("id", ())) != int(correct.sum()):
         raise InputError(f"the run has not searched all examples in {metric}: resume it")
-    order = np.argsort(ids, kind="stable")
-    at = order[np.searchsorted(ids[order], rows["id"].astype(np.int64))]
+    at = places(ids, rows["id"])
     n = len(ids)
 
     def spread(values: npt.NDArray[Any], kind: type) -> npt.NDArray[Any]:
@@ -52,7 +59,7 @@ def _radii(store: Ledger | MemoryLedger, clean: Rows, metric: str) -> Radii:
 
     names = np.full(n, "", dtype=object)
     names[at] = rows["solver"]
-    found = rows["found"].astype(bool)
+    found = rows["broken"].astype(bool)
     return Radii(
         metric=metric,
         ids=torch.from_numpy(ids),
@@ -64,10 +71,11 @@ def _radii(store: Ledger | MemoryLedger, clean: Rows, metric: str) -> Radii:
         backwards=torch.from_numpy(spread(rows["backwards"], np.int64)),
         rejected=int((rows["claimed"].astype(bool) & ~found).sum()),
         load=lambda: _points(store, metric),
+        store=store,
     )
 
 
-def _points(store: Ledger | MemoryLedger, metric: str) -> Tensor:
+def _points(store: Store, metric: str) -> Tensor:
     """The points of all examples; the clean inputs where there is none."""
     blocks = []
     for key in store.keys("clean-"):
@@ -76,9 +84,8 @@ def _points(store: Ledger | MemoryLedger, metric: str) -> Tensor:
         block = part_of(metric) + key.removeprefix("clean-")
         part, points = store.part(block), store.tensors(block)["points"]
         kept = kept.to(points.dtype, copy=True)
-        place = {int(i): k for k, i in enumerate(ids)}
-        hit = part["found"].astype(bool)
-        at = torch.tensor([place[int(i)] for i in part["id"][hit]], dtype=torch.int64)
+        hit = part["broken"].astype(bool)
+        at = torch.from_numpy(places(ids, part["id"][hit]))
         kept[at] = points[torch.from_numpy(part["row"][hit].astype(np.int64))]
         blocks.append(kept)
     return torch.cat(blocks)
@@ -113,44 +120,31 @@ def united(found: Mapping[str, Radii], balls: Sequence[Ball]) -> Radii:
         nearest=[str(balls[k]) if known[i] else "" for i, k in enumerate(chosen)],
         parts={part.metric: part for part in used},
         load=load,
+        store=parts[0].store,
     )
 
 
 def summarise(
-    radii: Mapping[str, Radii],
-    clean: Rows,
-    manifest: Mapping[str, Any],
+    radii: Mapping[str, Radii], clean: Rows, parts: Sequence[Rows], manifest: Mapping[str, Any],
     eps: Sizes,
-    seconds: float | None,
-) -> dict[str, Any]:
-    """The summary of a run; ``eps`` are the sizes to report accuracies at, by metric."""
-    correct = clean["correct"].astype(bool)
-    n, draws = len(correct), int(manifest.get("draws", 1))
-    single = [r for name, r in radii.items() if name != "union"]
-    forwards = n * draws + sum(int(r.forwards.sum()) for r in single)
-    backwards = sum(int(r.backwards.sum()) for r in single)
+) -> dict[str, Any]:  # fmt: skip
+    """The summary of a run.
+
+    Args:
+        radii: by metric, and those of a union.
+        clean: columns of the clean parts; parts: those of each metric.
+        eps: the sizes to report accuracies at, by metric.
+    """
+    top = head(manifest, clean, parts)
     return {
-        "hauberk_version": manifest.get("hauberk_version"),
-        "n": n,
-        "clean_accuracy": float(correct.mean()),
-        "clean_interval": list(wilson(int(correct.sum()), n)),
+        **top,
         "metrics": {name: _one(r, eps.get(name, ())) for name, r in radii.items()},
-        "cost": {
-            "forwards": forwards,
-            "backwards": backwards,
-            "seconds": seconds,
-            "judge_forwards": draws * int(correct.sum()) * len(single),
-        },
-        "per_example": {"forwards": forwards / n, "backwards": backwards / n},
+        "per_example": {k: top["cost"][k] / top["n"] for k in ("forwards", "backwards")},
         "solver": manifest.get("solver"),
         "budget": manifest.get("budget"),
-        "seed": manifest.get("seed"),
         "union": manifest.get("union") or None,
-        "rejected": sum(r.rejected for r in single),
-        "finished": True,
+        "rejected": sum(r.rejected for name, r in radii.items() if name != "union"),
         "eps": {name: list(sizes) for name, sizes in eps.items()},
-        "manifest_sha256": fingerprint(manifest),
-        "warnings": list(manifest.get("warnings") or ()),
     }
 
 

@@ -1,0 +1,229 @@
+"""The question of :func:`hauberk.evaluate`: which examples stand under a union of threats?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Self
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hauberk.engine.method import WarmStart
+from hauberk.errors import InputError
+from hauberk.evaluation.accuracy.evidence import evidence
+from hauberk.evaluation.accuracy.result import Result
+from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from, try_on
+from hauberk.evaluation.accuracy.summary import summarise
+from hauberk.evaluation.core.prepare import Setting
+from hauberk.evaluation.core.question import Question
+from hauberk.evaluation.core.recorded import threat_from
+from hauberk.evaluation.core.task import Block, Columns, Found, Report, Search, Task, outcomes
+from hauberk.store.ledger import Store, joined, places
+from hauberk.threats.base import Threat
+
+
+class Points(StrEnum):
+    """Which points an attack is run on."""
+
+    STANDING = "standing"
+    """Those that still stand under its threat."""
+    UNION = "union"
+    """Those that still stand under every threat."""
+    ALL = "all"
+    """All that the model gets right when clean."""
+
+    @classmethod
+    def of(cls, union_only: bool, all_attacks: bool) -> "Points":
+        """From the two flags of :func:`hauberk.evaluate`.
+
+        Raises:
+            InputError: if both are given.
+        """
+        if union_only and all_attacks:
+            raise InputError("union_only and all_attacks exclude each other: choose one")
+        return cls.UNION if union_only else cls.ALL if all_attacks else cls.STANDING
+
+
+@dataclass(frozen=True)
+class Accuracy(Question[Result]):
+    """Which examples no attack of a suite breaks, under each threat and under their union.
+
+    Args:
+        threats: in the order of the run.
+        suite: the attacks.
+        points: which points an attack is run on.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> from hauberk.evaluation.accuracy.catalogue import SUITES
+        >>> question = Accuracy((Linf(0.1),), SUITES["fast"])
+        >>> Accuracy.of(question.facts()).facts() == question.facts()
+        True
+    """
+
+    kind = "accuracy"
+
+    threats: tuple[Threat, ...]
+    suite: Suite
+    points: Points = Points.STANDING
+
+    @property
+    def schedule(self) -> list[tuple[Threat, str, Stage]]:
+        """Threat, name and stage in the order in which they are run."""
+        return self.suite.schedule(self.threats)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "threats": [str(t) for t in self.threats],
+            "suite": self.suite.name,
+            "suite_version": self.suite.version,
+            "attacks": self.suite.describe(),
+            "schedule": [
+                {"threat": str(t), "attack": name} | ({} if stage.whole else {"optional": True})
+                for t, name, stage in self.schedule
+            ],
+            "union_only": self.points is Points.UNION,
+            "all_attacks": self.points is Points.ALL,
+        }
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
+        threats = tuple(threat_from(name, objects) for name in manifest["threats"])
+        points = Points.of(bool(manifest["union_only"]), bool(manifest["all_attacks"]))
+        return cls(threats, suite_from(manifest, objects), points)
+
+    def parts(self) -> Any:
+        return {"suite": self.suite.stages, "threats": self.threats}
+
+    def tasks(self, setting: Setting) -> Sequence["AttackTask"]:
+        schedule = self.schedule
+        always = frozenset(name for _, name, stage in schedule if stage.when == "always")
+        return [
+            AttackTask(
+                key=f"attack-{{}}-{k:03d}", name=name, threat=threat, stage=stage,
+                points=self.points, always=always, manifest=self.facts(),
+                # Later stages mostly meet few points; what they can cost at most is their weight.
+                weight=1e-9 + stage.passes() * threat.variants,
+            )
+            for k, (threat, name, stage) in enumerate(schedule)
+        ]  # fmt: skip
+
+    def summarise(self, store: Store) -> dict[str, Any]:
+        return summarise(store.rows("clean-"), store.rows("attack-"), store.manifest)
+
+    def result(self, store: Store, summary: dict[str, Any]) -> Result:
+        return Result(summary=summary, store=store)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackTask(Task):
+    """One stage of a suite under one threat.
+
+    Args:
+        stage: the attack, and the points that it is for.
+        points: which points attacks of the run are for.
+        always: names of the stages that are always run, which evidence is taken from.
+        manifest: the question's facts, which evidence is read with.
+    """
+
+    stage: Stage
+    points: Points
+    always: frozenset[str]
+    manifest: Mapping[str, Any] = field(repr=False)
+
+    def check(self, setting: Setting) -> None:
+        try_on(self.threat, self.name, self.stage, setting.x[:1], setting.y[:1], setting.box)
+
+    def due(self, block: Block) -> Tensor | None:
+        every = self.points is Points.ALL
+        if not every and self.stage.when not in ("always", self.signs(block)):
+            return None
+        due = block.correct
+        if not every:
+            others = {str(task.threat) for task, _, _ in block.taken}
+            for threat in {str(self.threat)} | (others if self.points is Points.UNION else set()):
+                due = due & ~block.broken(threat)
+        index = due.nonzero().squeeze(1)
+        if self.stage.carry and not every:
+            broke = [at[part["broken"].astype(bool)] for at, part, _ in self.elsewhere(block)]
+            index = index[np.isin(index.numpy(), np.concatenate(broke) if broke else ())]
+        return index
+
+    def signs(self, block: Block) -> str:
+        """Whether the block's rows so far speak for ``masked`` gradients, or not (``unmasked``)."""
+        parts = [part for task, _, part in block.taken if task.name in self.always]
+        parts = [part for part in parts if len(part["id"])]
+        # Judged again only when there is more to judge by.
+        if block.notes.get("parts") != len(parts):
+            signs = evidence(block.recorded, joined(parts), self.manifest) if parts else []
+            masked = any(sign.masked for sign in signs)
+            block.notes |= {"parts": len(parts), "signs": "masked" if masked else "unmasked"}
+        return str(block.notes.get("signs", "unmasked"))
+
+    def search(self, block: Block, index: Tensor, report: Report) -> Search:
+        warm = self.carried(block, index) if self.stage.carry else None
+        for rows in self.portions(block, index):
+            attack: Any = self.stage.attack
+            if warm is not None:
+                most = int(warm.take(rows).mask.sum(1).max()) if len(rows) else 1
+                attack = replace(attack, restarts=max(attack.restarts, most))
+            at, logits = index[rows], block.clean.logits
+            job = replace(
+                block.job(self.threat, at, report),
+                stream=crc32(f"{self.threat} {self.name}".encode()),
+                warm=None if warm is None else warm.take(rows),
+                clean_logits=None if logits is None else logits[at.to(logits.device)],
+            )
+            verdict = yield at, attack.run(block.setting.victim, job)
+            if not bool(verdict.broken.any()):
+                return
+
+    def portions(self, block: Block, index: Tensor) -> Sequence[Tensor]:
+        """Rows of ``index``: all at once, or those nearest to the decision boundary first."""
+        if self.stage.portion == 1 or self.points is Points.ALL:
+            return [torch.arange(len(index))]
+        near = block.nearest(str(self.threat))[index.numpy()]
+        order = torch.from_numpy(np.argsort(near, kind="stable"))
+        size = max(1, round(self.stage.portion * len(index)))
+        return list(order.split(size)) or [order]
+
+    def elsewhere(self, block: Block) -> list[tuple[Any, Columns, str]]:
+        """Rows of the block, columns and keys of all parts under other threats."""
+        return [
+            (block.at(part), part, key)
+            for threat in dict.fromkeys(str(task.threat) for task, _, _ in block.taken)
+            for task, key, part in block.taken
+            if str(task.threat) == threat != str(self.threat)
+        ]
+
+    def carried(self, block: Block, index: Tensor) -> WarmStart:
+        """What broke the examples ``index`` (M,) under other threats: a point for each at most."""
+        others = self.elsewhere(block)
+        width = max(1, len({str(task.threat) for task, _, _ in block.taken} - {str(self.threat)}))
+        x = block.x[index].cpu()
+        warm = x[:, None].repeat(1, width, *[1] * (x.dim() - 1))
+        filled = torch.zeros(len(index), dtype=torch.long)
+        for rows, part, key in others:
+            row = places(index.numpy(), rows)
+            mine = part["broken"].astype(bool) & (row >= 0)
+            if not mine.any():
+                continue
+            at = torch.from_numpy(row[mine])
+            points = block.store.tensors(key)["points"][part["row"][mine]].to(warm.dtype)
+            room = filled[at] < width  # with all attacks, a threat may break a point repeatedly
+            at, points = at[room], points[room]
+            warm[at, filled[at]] = points
+            filled[at] += 1
+        return WarmStart(warm, torch.arange(width) < filled[:, None])
+
+    def columns(self, found: Sequence[Found]) -> Columns:
+        many = sum(len(f.index) for f in found)
+        numbers = {name: outcomes(found, name, np.float64) for name in ("worst", "zero", "huge")}
+        return {
+            "attacked": np.ones(many, dtype=bool),
+            "attempt": outcomes(found, "attempt", np.int64),
+            "loss": outcomes(found, "loss", np.float64),
+            **numbers,
+        }

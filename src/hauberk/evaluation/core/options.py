@@ -1,0 +1,105 @@
+"""The options that every kind of run has, declared and documented once."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypedDict, TypeVar
+
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.evaluation.core.progress import Progress
+from hauberk.threats.base import Box
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OPTIONS = """\
+        box: valid range of the inputs, ``(lo, hi)`` of numbers or tensors.
+        seed: of all random numbers.
+        ids: names of the examples, ``(N,)`` different integers; 0 to N - 1 by default. Random
+            numbers are made from them, so an example keeps its draws in another selection.
+        batch_size: examples through the model at once; chosen, and halved if memory runs out.
+        out: folder of the ledger; nothing is written without it.
+        resume: continue the run that ``out`` holds.
+        progress: called now and then with a
+            :class:`~hauberk.evaluation.core.progress.Progress`.
+        manifest: further facts to record, such as where model and data come from.
+        block: examples whose results are written together: an interrupted run repeats at most one
+            part of so many."""
+
+
+class RunFields(TypedDict, total=False):
+    """The keyword arguments of :class:`RunOptions`, for functions that pass them on."""
+
+    box: Box | Sequence[Any]
+    seed: int
+    ids: Tensor | None
+    batch_size: int | None
+    out: str | Path | None
+    resume: bool
+    progress: Callable[[Progress], None] | None
+    manifest: Mapping[str, Any] | None
+    block: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out, whatever it asks; see :data:`OPTIONS`.
+
+    Example:
+        >>> RunOptions(seed=3).seed
+        3
+    """
+
+    box: Box | Sequence[Any] = (0.0, 1.0)
+    seed: int = 0
+    ids: Tensor | None = field(default=None, repr=False)
+    batch_size: int | None = None
+    out: str | Path | None = None
+    resume: bool = False
+    progress: Callable[[Progress], None] | None = field(default=None, repr=False)
+    manifest: Mapping[str, Any] | None = field(default=None, repr=False)
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resume and self.out is None:
+            raise InputError("resume continues the run that out= holds: give out=, or leave it out")
+        if self.block is not None and (not isinstance(self.block, int) or self.block < 1):
+            raise InputError(f"block is {self.block}: give 1 or more examples")
+
+
+def with_run_options(function: Callable[P, R]) -> Callable[P, R]:
+    """Spell out ``**run``, the :class:`RunFields`, in the signature and docstring of a function.
+
+    An unknown keyword is a TypeError that lists the known ones.
+    """
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    kinds = RunFields.__annotations__
+    common = [
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name]
+        )
+        for f in fields(RunOptions)
+        if f.name not in signature.parameters
+    ]
+    known = [p.name for p in (*own, *common)]
+
+    @wraps(function)
+    def checked(*args: P.args, **given: P.kwargs) -> R:
+        if unknown := [name for name in given if name not in known]:
+            raise TypeError(
+                f"{function.__name__}() has no argument '{unknown[0]}': it has {', '.join(known)}"
+            )
+        return function(*args, **given)
+
+    checked.__signature__ = signature.replace(parameters=[*own, *common])  # type: ignore[attr-defined]
+    lines = [
+        line if not line.strip().startswith("run: ") else OPTIONS
+        for line in (function.__doc__ or "").split("\n")
+    ]
+    checked.__doc__ = "\n".join(lines)
+    return checked

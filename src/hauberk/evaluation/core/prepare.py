@@ -1,0 +1,130 @@
+"""Models and data of a run, checked once before anything is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from hauberk.__about__ import __version__
+from hauberk.engine.inputs import check
+from hauberk.errors import InputError
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.preflight import preflight
+from hauberk.threats.base import Box
+from hauberk.victims.victim import Victim
+
+Model = nn.Module | Victim
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a question is asked of: models by name, and examples.
+
+    Attributes:
+        victims: the models, wrapped; a stochastic one is averaged over draws.
+        x: clean inputs ``(N, ...)`` in the box; of groups ``(G, M, ...)``.
+        y: labels ``(N,)`` int64; of groups ``(G, M)``.
+        ids: of the examples, like ``y``.
+        box, seed, batch_size: as in :class:`RunOptions`.
+        classes: of every model.
+        warnings: what was noticed about the models.
+        steady: whether all of them decide alike in identical calls.
+    """
+
+    victims: Mapping[str, Victim]
+    x: Tensor = field(repr=False)
+    y: Tensor = field(repr=False)
+    ids: Tensor = field(repr=False)
+    box: Box
+    seed: int = 0
+    batch_size: int | None = None
+    classes: int = 2
+    warnings: tuple[str, ...] = ()
+    steady: bool = True
+
+    @property
+    def victim(self) -> Victim:
+        """The first model, or the only one."""
+        return next(iter(self.victims.values()))
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest records of data, surroundings and random numbers."""
+        return {
+            "hauberk_version": __version__,
+            "seed": self.seed,
+            "box": [v.tolist() if isinstance(v, Tensor) else v for v in (self.box.lo, self.box.hi)],
+            "n": len(self.x),
+            "images_crc": _crc(self.x),
+            "labels_crc": _crc(self.y),
+            "ids_crc": _crc(self.ids),
+            "torch_version": torch.__version__,
+            "device": str(self.victim.device),
+            "batch_size": self.batch_size,
+            "draws": max(victim.draws for victim in self.victims.values()),
+            "model_draws": {name: victim.draws for name, victim in self.victims.items()},
+            "warnings": list(self.warnings),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def prepare(
+    models: Mapping[str, Model], images: Tensor, labels: Tensor, options: RunOptions
+) -> Setting:
+    """Check models and data, and wrap the models.
+
+    Args:
+        models: one or several by name.
+        images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
+
+    Raises:
+        InputError: for data or a model that nothing can be said about.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> x, y = torch.rand(3, 2, 2), torch.tensor([0, 1, 1])
+        >>> setting = prepare({"net": net}, x, y, RunOptions())
+        >>> setting.classes, setting.ids.tolist()
+        (2, [0, 1, 2])
+    """
+    if not models:
+        raise InputError("no model: give at least one")
+    box = Box.of(options.box)
+    wrapped = {name: Victim.of(model, options.batch_size) for name, model in models.items()}
+    if not len(images):
+        raise InputError("there are no examples: check --data, --limit and --offset")
+    x, y = check(images, labels, box)
+    ids = _ids(options.ids, len(x))
+    victims: dict[str, Victim] = {}
+    warned: list[str] = []
+    counts: dict[str, int] = {}
+    steady = True
+    for name, victim in wrapped.items():
+        looked = preflight(victim, x, y, options.seed)
+        victims[name], counts[name] = looked.victim, looked.classes
+        steady &= looked.steady
+        prefix = f"{name}: " if len(wrapped) > 1 else ""
+        warned += [prefix + text for text in looked.warnings]
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"the models differ in their number of classes ({told}): choose others")
+    classes = next(iter(counts.values()))
+    return Setting(
+        victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady
+    )
+
+
+def _ids(ids: Tensor | None, n: int) -> Tensor:
+    if ids is None:
+        return torch.arange(n)
+    ids = torch.as_tensor(ids).cpu().long()
+    if ids.shape != (n,) or len(ids.unique()) != n:
+        raise InputError(f"ids must be {n} different integers, one per example")
+    return ids
+
+
+def _crc(values: Tensor) -> int:
+    return crc32(values.detach().cpu().contiguous().numpy().tobytes())

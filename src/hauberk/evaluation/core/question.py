@@ -1,0 +1,106 @@
+"""What a run asks: the one thing that a new kind of run has to say."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from hauberk.evaluation.core.judge import Judge, PointJudge
+from hauberk.evaluation.core.prepare import Setting
+from hauberk.evaluation.core.progress import Reporter
+from hauberk.evaluation.core.task import Task
+from hauberk.store.ledger import Store
+
+R = TypeVar("R")
+
+
+class Question(ABC, Generic[R]):
+    """What a run asks of a model; :func:`hauberk.evaluation.core.run.run` finds the answer.
+
+    A subclass says which :class:`Task` objects are done to each block of examples, what decides
+    (the :class:`Judge`), and what the parts of the ledger add up to. Blocks, resuming, progress,
+    judging, writing and verifying are the same for all.
+
+    Attributes:
+        kind: what the manifest calls this kind of run.
+        block: examples whose results are written together, unless the caller says otherwise.
+    """
+
+    kinds: ClassVar[dict[str, type["Question[Any]"]]] = {}
+    """Every class of questions by its kind."""
+
+    kind: ClassVar[str]
+    block: ClassVar[int] = 1000
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "kind" in vars(cls):
+            Question.kinds[cls.kind] = cls
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What decides the answer besides model and data, as the manifest records it."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
+        """The question again, from what a run's manifest records.
+
+        Args:
+            objects: what text cannot say, by its name in the manifest: own distances, attacks,
+                transformations, domains.
+
+        Raises:
+            InputError: if the manifest does not say what was asked.
+        """
+
+    def bind(self, setting: Setting) -> tuple[Self, Setting]:
+        """The question for these models and data, and the data as it takes them (in groups, say).
+
+        Raises:
+            InputError: if they do not go together.
+        """
+        return self, setting
+
+    def recall(self, setting: Setting) -> Self:
+        """The question for the models and data of a ledger that holds it; for verification.
+
+        Args:
+            setting: with examples as the ledger has them, in groups if the run made groups.
+        """
+        return self
+
+    def parts(self) -> Any:
+        """Attacks, threats and the like: models inside them are fingerprinted with the run's."""
+        return ()
+
+    @abstractmethod
+    def tasks(self, setting: Setting) -> Sequence[Task]:
+        """What is done to every block, in order; a bound question knows them."""
+
+    def judge(self, setting: Setting) -> Judge:
+        """What decides; by default, the one model on each point."""
+        return PointJudge(setting.victim, setting.box)
+
+    def before(self, setting: Setting, store: Store, reporter: Reporter) -> None:
+        """Write parts that are no block's, such as one perturbation for all examples."""
+        return
+
+    def other_keys(self) -> Sequence[str]:
+        """Keys of the parts that :meth:`before` writes."""
+        return ()
+
+    def extra_weight(self, setting: Setting) -> float:
+        """Work of :meth:`before`, in units of a task's weight times examples."""
+        return 0.0
+
+    @abstractmethod
+    def summarise(self, store: Store) -> dict[str, Any]:
+        """What the parts add up to: ``summary.json``."""
+
+    @abstractmethod
+    def result(self, store: Store, summary: dict[str, Any]) -> R:
+        """What the caller gets."""
+
+    def again(self, summary: Mapping[str, Any]) -> Self:
+        """The question with what only its summary records; for verification."""
+        return self

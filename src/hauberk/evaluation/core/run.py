@@ -1,0 +1,103 @@
+"""The one run: blocks of examples, the tasks of a question, and a ledger of what was found."""
+
+from collections.abc import Iterator, Mapping
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from hauberk.evaluation.core.identity import fingerprints
+from hauberk.evaluation.core.judge import Judge
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.prepare import Model, Setting, prepare
+from hauberk.evaluation.core.progress import Reporter
+from hauberk.evaluation.core.question import Question
+from hauberk.evaluation.core.same import require_same_decisions
+from hauberk.evaluation.core.task import Block, Task, do, first
+from hauberk.store.ledger import Ledger, MemoryLedger, Store
+
+R = TypeVar("R")
+
+CLEAN = "clean-{:05d}"
+"""Key of a block's clean part."""
+
+
+def run(
+    question: Question[R],
+    models: Mapping[str, Model],
+    images: Tensor,
+    labels: Tensor,
+    options: RunOptions,
+) -> R:
+    """Ask a question of models and data: whatever ``options.out`` does not hold yet is done.
+
+    Raises:
+        InputError: for bad input, before anything is written; for another run in ``options.out``.
+    """
+    setting = prepare(models, images, labels, options)
+    question, setting = question.bind(setting)
+    tasks = list(question.tasks(setting))
+    for task in tasks:
+        task.check(setting)
+    size = options.block or question.block
+    facts = {
+        "kind": question.kind,
+        **question.facts(),
+        "block": size,
+        "models": fingerprints(setting.victims, question.parts()),
+        **setting.facts(),
+        **(options.manifest or {}),
+    }
+    store: Store = MemoryLedger(facts)
+    if options.out is not None:
+        store = Ledger.create(options.out, facts, resume=options.resume)
+    each = sum(task.weight for task in tasks)
+    total = each * len(setting.x) + question.extra_weight(setting)
+    reporter = Reporter(options.progress, list(setting.victims.values()), max(total, 1e-30))
+    question.before(setting, store, reporter)
+    judge = question.judge(setting)
+    for block in blocks(setting, store, size, judge):
+        for task in tasks:
+            weight = task.weight * len(block.x)
+            take(task, block, judge, reporter.within(weight, task.label))
+            reporter.finish(weight, task.label)
+    summary = question.summarise(store)
+    store.write_summary(summary)
+    return question.result(store, summary)
+
+
+def take(task: Task, block: Block, judge: Judge, report: Any) -> None:
+    """Do a task if the store lacks its part and it is called for, and take the part in."""
+    key = task.part(block.number)
+    if not block.store.has(key):
+        index = task.due(block)
+        if index is None:
+            return
+        do(task, block, index, judge, report)
+    block.taken.append((task, key, block.store.part(key)))
+
+
+def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[Block]:
+    """Blocks of examples, their clean parts written, or compared with what the store holds."""
+    for number, start in enumerate(range(0, len(setting.x), size)):
+        rows = slice(start, start + size)
+        begun = perf_counter()
+        x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
+        clean = judge.clean(x, y, ids)
+        key = CLEAN.format(number)
+        if not store.has(key):
+            columns = {
+                "id": first(ids).numpy(),
+                "label": first(y).cpu().numpy(),
+                "margin": clean.margin.numpy(),
+                "correct": clean.correct.numpy(),
+                **clean.columns,
+            }
+            columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
+            store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
+        part = store.part(key)
+        if setting.steady:
+            margins = store.tensors(key).get("margins")
+            require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
+        yield Block(setting, store, number, rows, clean, part)

@@ -1,0 +1,132 @@
+"""What every run's parts add up to: the head of ``summary.json``, the same for all kinds."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hauberk.errors import InputError
+from hauberk.store.files import plain
+from hauberk.store.ledger import VOLATILE, Store
+
+ROUNDING = 1e-5
+"""Margins closer to 0 than this may change sign with batch size or device."""
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+class RunResult:
+    """What the results of all kinds of run share.
+
+    Attributes:
+        summary: everything that ``summary.json`` holds.
+        store: the ledger, on disk or in memory; None for a result made by hand.
+    """
+
+    summary: dict[str, Any]
+    store: Store | None
+
+    @property
+    def path(self) -> Path | None:
+        """The ledger's folder, if there is one."""
+        return None if self.store is None else self.store.path
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """Passes (``forwards`` and ``backwards``) and ``seconds`` of the run."""
+        return dict(self.summary["cost"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the numbers doubtful, one line each."""
+        return list(self.summary["warnings"])
+
+
+def head(manifest: Mapping[str, Any], clean: Columns, parts: Sequence[Columns]) -> dict[str, Any]:
+    """The part of ``summary.json`` that is the same for all kinds of run.
+
+    Args:
+        clean: columns of all clean parts, one row an example.
+        parts: columns of the other parts.
+    """
+    correct = np.asarray(clean.get("correct", ()), dtype=bool)
+    n, draws = len(correct), int(manifest.get("draws", 1))  # of a stochastic model, for each look
+    return {
+        "hauberk_version": manifest.get("hauberk_version"),
+        "kind": manifest.get("kind"),
+        "n": n,
+        "clean_accuracy": share(correct),
+        "clean_interval": interval(correct),
+        "cost": cost([clean, *parts], n * draws, draws * sum(len(p.get("id", ())) for p in parts)),
+        "seed": manifest.get("seed"),
+        "finished": n == manifest.get("n", n),
+        "manifest_sha256": fingerprint(manifest),
+        "warnings": list(manifest.get("warnings") or ()),
+    }
+
+
+def cost(parts: Sequence[Columns], clean: int = 0, judge: int = 0) -> dict[str, Any]:
+    """Passes and seconds of some parts.
+
+    Args:
+        clean: forwards of the clean decisions; judge: those of the judge, which are told apart.
+    """
+    sums = {k: sum(int(np.sum(p.get(k, 0))) for p in parts) for k in ("forwards", "backwards")}
+    seconds = [float(np.sum(p["seconds"])) for p in parts if "seconds" in p]
+    return {
+        "forwards": clean + sums["forwards"],
+        "backwards": sums["backwards"],
+        "seconds": sum(seconds) if seconds else None,
+        "judge_forwards": judge,
+    }
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, two-sided; (0, 1) if ``n`` is 0.
+
+    Source: Wilson 1927; Brown, Cai & DasGupta 2001.
+
+    Raises:
+        InputError: unless 0 <= successes <= n and 0 < confidence < 1.
+
+    Example:
+        >>> low, high = wilson(8, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.49, 0.943)
+    """
+    if not 0 <= successes <= n or not 0 < confidence < 1:
+        raise InputError(
+            f"no interval for {successes} of {n} at confidence {confidence}: "
+            "give 0 <= successes <= n and 0 < confidence < 1"
+        )
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    part, scale = successes / n, 1 + z * z / n
+    centre = (part + z * z / (2 * n)) / scale
+    half = z * sqrt(part * (1 - part) / n + z * z / (4 * n * n)) / scale
+    # The ends are exact where rounding would leave them beside 0 and 1.
+    low = 0.0 if successes == 0 else centre - half
+    return low, 1.0 if successes == n else centre + half
+
+
+def share(mask: npt.NDArray[Any]) -> float | None:
+    """Share of True; None of nothing."""
+    return float(mask.mean()) if len(mask) else None
+
+
+def interval(mask: npt.NDArray[Any]) -> list[float] | None:
+    """Its 95% interval; None of nothing."""
+    return list(wilson(int(mask.sum()), len(mask))) if len(mask) else None
+
+
+def fingerprint(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a manifest says, but for its volatile keys."""
+    kept = plain({k: v for k, v in manifest.items() if k not in VOLATILE})
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""What a run for a universal perturbation returns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hauberk.errors import InputError
+from hauberk.evaluation.core.judge import decide, judge
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.prepare import Model, prepare
+from hauberk.evaluation.core.summary import RunResult
+from hauberk.store.ledger import Store
+from hauberk.threats.base import Box
+from hauberk.threats.shared import Shared
+
+
+@dataclass(frozen=True)
+class Universal(RunResult):
+    """A perturbation for every input.
+
+    Attributes:
+        delta: ``(...)``, inside the ball.
+        threat: the ball, shared; inputs are clipped to the box after it is added.
+        losses: mean loss of each minibatch on the way.
+        forwards, backwards: passes spent.
+    """
+
+    delta: Tensor
+    threat: Shared
+    box: Box
+    losses: tuple[float, ...]
+    forwards: int
+    backwards: int
+    summary: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    store: Store | None = field(default=None, repr=False, compare=False)
+
+    def table(self) -> str:
+        """The short table of the run, as text."""
+        return table_of(self.summary)
+
+    def __str__(self) -> str:
+        return self.table() if self.summary else repr(self)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Perturbed inputs, ``(B, ...)``."""
+        lo, hi = self.box.bounds(x)
+        return torch.clamp(x + self.delta.to(x), lo, hi)
+
+    def test(
+        self,
+        model: Model,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int | None = None,
+    ) -> "Tested":
+        """What it does to images ``(N, ...)`` that it need not have seen, as the judge finds.
+
+        Args:
+            model: a classifier, the one that the perturbation was made on or another.
+            images: floats in the box, of the perturbation's shape.
+            labels: ``(N,)`` integer classes.
+            batch_size: images through the model at once; chosen if left out.
+
+        Raises:
+            InputError: for bad input, or another shape than the perturbation was made for.
+        """
+        if images.shape[1:] != self.delta.shape:
+            raise InputError(
+                f"the perturbation has shape {tuple(self.delta.shape)}, the inputs "
+                f"{tuple(images.shape[1:])}: test it on inputs of its own shape"
+            )
+        options = RunOptions(box=self.box, batch_size=batch_size)
+        setting = prepare({"model": model}, images, labels, options)
+        victim = setting.victim
+        x, y = setting.x.to(victim.device), setting.y.to(victim.device)
+        points = self.apply(x)
+        before, was_wrong = decide(victim, x, y)
+        after = judge(victim, self.threat.threat, x, points, y, self.box)
+        return Tested(
+            clean=1 - float(was_wrong.double().mean()),
+            accuracy=1 - float(after.broken.double().mean()),
+            changed=float((before.argmax(1) != after.prediction).double().mean()),
+            wrong=after.broken.cpu(),
+        )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Accuracy on clean and perturbed inputs, the share whose class changed, and who is wrong."""
+
+    clean: float
+    accuracy: float
+    changed: float
+    wrong: Tensor = field(repr=False)
+
+
+def table_of(summary: dict[str, Any]) -> str:
+    """The short table of a run, as text."""
+    rows = [("clean", summary["clean_accuracy"]), ("perturbed", summary["accuracy"])]
+    rows.append(("class changed", summary["changed"]))
+    lines = [f"universal perturbation, {summary['threat']}, {summary['n']} examples"]
+    return "\n".join([*lines, *(f"{name:14} {100 * share:6.2f}" for name, share in rows)])
