@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hauberk.data.dataset import Dataset
 from hauberk.errors import InputError
+from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Box
 from hauberk.train.loop.arguments import (
     require_among,
@@ -25,7 +26,6 @@ from hauberk.train.loop.arguments import (
     require_whole,
 )
 from hauberk.train.loop.augment import Augmentation
-from hauberk.train.loop.logs import TrainingProgress
 from hauberk.train.loop.optimisers import NAMES
 from hauberk.train.loop.schedule import Rates, Schedule
 
@@ -261,10 +261,10 @@ class Execution:
     channels_last: bool = field(
         default=False, metadata=about("memory layout that some GPUs compute faster in")
     )
-    progress: Callable[[TrainingProgress], None] | None = field(
+    progress: Callable[[Progress], None] | None = field(
         default=None,
         metadata=about(
-            "called after each step with a TrainingProgress, in the first process",
+            "called after each step, in the first process, with a Progress: share done, passes",
             command_line=False,
         ),
     )

@@ -1,29 +1,11 @@
 """What a training adds up over an epoch, and reports while it runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """How far a training is.
-
-    Attributes:
-        done: Share of the optimiser steps done, in [0, 1].
-        doing: What it does now, such as ``epoch 2/15``.
-        forwards: Forward passes so far, of attacks and training together, in this process.
-        backwards: Backward passes, likewise.
-    """
-
-    done: float
-    doing: str
-    forwards: int
-    backwards: int
 
 
 class Tally:

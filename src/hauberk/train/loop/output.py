@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from hauberk.evaluation.core.progress import Progress
 from hauberk.models.saved import FILE
 from hauberk.store.files import plain, to_json
 from hauberk.train.loop.checkpoint import TrainingFolder
-from hauberk.train.loop.logs import Board, TrainingProgress
+from hauberk.train.loop.logs import Board
 from hauberk.train.settings import Execution
 
 FILES = {
@@ -56,7 +57,7 @@ class Output:
         if self.folder is not None:
             self.board = Board(self.path, epochs)
 
-    def step(self, event: TrainingProgress) -> None:
+    def step(self, event: Progress) -> None:
         """Report a step."""
         if self.first and self.options.progress is not None:
             self.options.progress(event)

@@ -9,13 +9,14 @@ from torch import nn
 from hauberk.__about__ import __version__
 from hauberk.errors import InputError, TrainingError
 from hauberk.evaluation.core.preflight import stiffness
+from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Threat
 from hauberk.train.loop.arguments import shown
 from hauberk.train.loop.ema import EMA
 from hauberk.train.loop.epochs import Epochs, record_of
 from hauberk.train.loop.examples import Data, Examples, split
 from hauberk.train.loop.loader import Loader
-from hauberk.train.loop.logs import Tally, TrainingProgress
+from hauberk.train.loop.logs import Tally
 from hauberk.train.loop.natural import Natural
 from hauberk.train.loop.nonfinite import NonFinite
 from hauberk.train.loop.optimisers import make_optimiser
@@ -189,7 +190,7 @@ class Trainer:
             before = self.epochs.passes()
             forwards, backwards = before[0] + self.tally.forwards, before[1] + self.tally.backwards
             doing = f"epoch {epoch + 1}/{self.options.epochs}"
-            self.output.step(TrainingProgress(self.step / self.total, doing, forwards, backwards))
+            self.output.step(Progress(self.step / self.total, doing, forwards, backwards))
         self.end_epoch(epoch)
         self.save()
 
