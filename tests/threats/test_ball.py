@@ -234,16 +234,16 @@ def test_nobody(ball):
 
 @balls
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
-def test_seal_makes_feasible_what_rounding_made_not(ball, dtype):
+def test_finalise_makes_feasible_what_rounding_made_not(ball, dtype):
     x0, x = inputs(n=20, dtype=dtype)
     region = ball.at(x0)
     u = region.project_(x.clone())
     slightly = x0 + (u - x0) * (1 + 3e-6)
-    sealed = region.finalise(slightly)
-    assert_inside(ball, x0, sealed)
+    final = region.finalise(slightly)
+    assert_inside(ball, x0, final)
     # by a hair's breadth and no more
     if ball.p:
-        torch.testing.assert_close(sealed, u, rtol=0, atol=2e-5)
+        torch.testing.assert_close(final, u, rtol=0, atol=2e-5)
     inside = region.finalise(x0 + (u - x0) * 0.5)
     assert torch.equal(inside, (x0 + (u - x0) * 0.5).clamp(0, 1))
 

@@ -67,8 +67,8 @@ def test_each_part_moves_as_it_does_alone(box, dtype):
     step = torch.tensor([0.1, 0.2, 0.3, 1.0], dtype=dtype)
     moved = region.ascent(u, grad, step, share)
     projected = region.project_(moved.clone())
-    sealed = region.finalise(projected)
-    decoded = region.decode(sealed)
+    final = region.finalise(projected)
+    decoded = region.decode(final)
     assert decoded.shape == (4, 4, 1, 6, 6)
     assert decoded.dtype == dtype
     for k, one in enumerate(alone):
@@ -79,7 +79,7 @@ def test_each_part_moves_as_it_does_alone(box, dtype):
         own = one.project_(own.clone())
         assert torch.equal(pieces(projected)[k], own)
         own = one.finalise(own)
-        assert torch.equal(pieces(sealed)[k], own)
+        assert torch.equal(pieces(final)[k], own)
         assert torch.equal(decoded[:, k], one.decode(own))
         assert torch.equal(pieces(region.start())[k], one.start())
 
@@ -122,7 +122,7 @@ def test_gradients_reach_the_part_they_belong_to(dtype):
 
 @DTYPES
 @EACH_BOX
-def test_sealed_points_are_inside_and_only_if_all_are(box, dtype):
+def test_final_points_are_inside_and_only_if_all_are(box, dtype):
     region, _ = bound(box=box, dtype=dtype)
     threat = Each(*PARTS)
     x = images(dtype=dtype, box=box)
@@ -293,7 +293,7 @@ def test_what_has_no_meaning_for_several_points():
 
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_what_is_sealed_is_inside(data):
+def test_what_is_final_is_inside(data):
     some = [L0(2), L1(0.7), Lp(3, 0.4), L2(0.5), Linf(0.1), RotationTranslation(9, 1)]
     parts = data.draw(st.lists(st.sampled_from(some), min_size=1, max_size=4, unique_by=str))
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))

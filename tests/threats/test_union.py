@@ -28,10 +28,10 @@ def test_the_projection_is_the_nearest_of_the_parts():
     gaps = [(part.project(x0, u) - u).norm(dim=1) for part in UNION.parts]
     assert torch.stack(gaps).argmin(0).unique().numel() > 1
     torch.testing.assert_close((near - u).norm(dim=1), torch.stack(gaps).amin(0), rtol=0, atol=1e-5)
-    sealed = around.finalise(near)
-    assert around.contains(sealed).all()
-    assert torch.equal(around.finalise(sealed), sealed)
-    torch.testing.assert_close(around.project_(sealed.clone()), sealed, rtol=0, atol=1e-6)
+    final = around.finalise(near)
+    assert around.contains(final).all()
+    assert torch.equal(around.finalise(final), final)
+    torch.testing.assert_close(around.project_(final.clone()), final, rtol=0, atol=1e-6)
 
 
 def test_the_distance_is_relative_to_the_nearest_ball():

@@ -144,14 +144,14 @@ def test_the_gradient_lives_at_the_clean_image():
     st.lists(st.floats(-3, 3, width=32), min_size=3, max_size=3),
 )
 @example(0.0, 2e-7, 1.175494351e-38, torch.float32, [0.0, 0.0, 0.0])
-def test_sealed_points_are_in_and_the_judge_agrees(degrees, pixels, factor, dtype, u):
+def test_final_points_are_in_and_the_judge_agrees(degrees, pixels, factor, dtype, u):
     x = images(n=2, shape=(1, 5, 6), dtype=dtype)
     region = RotationTranslation(degrees, pixels).at(x).scaled(torch.tensor([1.0, factor]))
     for moved in (by(x, *u), region.random(draws(2), 1), region.random_coarse(draws(2), 2)):
         near = region.project_(moved.clone())
-        sealed = region.finalise(near)
-        torch.testing.assert_close(sealed, near, atol=1e-6, rtol=1e-6)
-        points, witness = region.decode(sealed), region.witness(sealed)
+        final = region.finalise(near)
+        torch.testing.assert_close(final, near, atol=1e-6, rtol=1e-6)
+        points, witness = region.decode(final), region.witness(final)
         assert region.contains(points, witness).all()
         assert (region.distance(points, witness) <= region.radius * (1 + 1e-12)).all()
         for i in range(2):  # in another batch, too
