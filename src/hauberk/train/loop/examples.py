@@ -19,7 +19,7 @@ Data = Dataset | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledExamples:
     """Examples on the CPU.
 
     Args:
@@ -44,11 +44,11 @@ class Examples:
             digest.update(tensor.contiguous().view(torch.uint8).numpy().data)
         return {"name": self.name, "shape": list(self.x.shape), "sha256": digest.hexdigest()}
 
-    def part(self, rows: slice | Tensor) -> "Examples":
+    def part(self, rows: slice | Tensor) -> "LabelledExamples":
         """Some of the examples."""
-        return Examples(self.x[rows], self.y[rows], self.ids[rows], self.name)
+        return LabelledExamples(self.x[rows], self.y[rows], self.ids[rows], self.name)
 
-    def split_off(self, count: int) -> tuple["Examples", "Examples"]:
+    def split_off(self, count: int) -> tuple["LabelledExamples", "LabelledExamples"]:
         """The rest, and so many examples to validate on.
 
         The first ones; of examples grouped by class, which would all be of one, every so many-th.
@@ -64,7 +64,7 @@ class Examples:
 
 def split(
     data: Data, validation: int | Data, box: Box, model: nn.Module
-) -> "tuple[Examples, Examples]":
+) -> "tuple[LabelledExamples, LabelledExamples]":
     """Training and validation examples; `InputError` for what cannot be trained on."""
     train = _examples(data, box, model, "data")
     if isinstance(validation, bool) or not isinstance(validation, int | Dataset | tuple | list):
@@ -92,7 +92,7 @@ def split(
     return train, held
 
 
-def _examples(data: Data, box: Box, model: nn.Module, name: str) -> Examples:
+def _examples(data: Data, box: Box, model: nn.Module, name: str) -> LabelledExamples:
     if isinstance(data, Dataset):
         x, y, ids, name = data.images, data.labels, data.ids, data.name
     else:
@@ -116,10 +116,10 @@ def _examples(data: Data, box: Box, model: nn.Module, name: str) -> Examples:
         raise InputError(
             f"the model is in {dtype}: train it in float32 with precision='bf16-mixed'"
         )
-    return Examples(x.to(dtype), y, ids.cpu(), name)
+    return LabelledExamples(x.to(dtype), y, ids.cpu(), name)
 
 
-def _check_classes(model: nn.Module, *parts: Examples) -> None:
+def _check_classes(model: nn.Module, *parts: LabelledExamples) -> None:
     victim = Victim(model)
     for part in parts:
         if len(part):

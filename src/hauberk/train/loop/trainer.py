@@ -14,7 +14,7 @@ from hauberk.threats.base import Threat
 from hauberk.train.loop.arguments import shown
 from hauberk.train.loop.ema import EMA
 from hauberk.train.loop.epochs import Epochs, record_of
-from hauberk.train.loop.examples import Data, Examples, split
+from hauberk.train.loop.examples import Data, LabelledExamples, split
 from hauberk.train.loop.loader import Loader
 from hauberk.train.loop.logs import Tally
 from hauberk.train.loop.natural import Natural
@@ -85,7 +85,7 @@ class Trainer:
         """Where this process trains."""
         return self.processes.device
 
-    def _place_model(self, train: Examples, held: Examples) -> None:
+    def _place_model(self, train: LabelledExamples, held: LabelledExamples) -> None:
         """The model on its device, its optimiser, and the two views of it: to train, to attack."""
         model, options = self.model, self.options
         model.to(self.device)
@@ -110,7 +110,7 @@ class Trainer:
                 )
         self.ema = EMA(model, options.ema)
 
-    def _begin_strategy(self, train: Examples) -> dict[str, torch.Tensor]:
+    def _begin_strategy(self, train: LabelledExamples) -> dict[str, torch.Tensor]:
         """The strategy's tables, once it has found nothing to refuse."""
         strategy = self.strategy
         x, y = train.x[:4].to(self.device), train.y[:4].to(self.device)
@@ -312,7 +312,7 @@ class Trainer:
 
 def examples_of(
     model: nn.Module, data: Data, strategy: Strategy, options: Options
-) -> tuple[Examples, Examples]:
+) -> tuple[LabelledExamples, LabelledExamples]:
     """The examples to train and to validate on, once they can be trained on.
 
     Raises:

@@ -16,7 +16,7 @@ from hauberk.solvers.anpgd import ANPGD
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
-from hauberk.train.loop.examples import Examples
+from hauberk.train.loop.examples import LabelledExamples
 from hauberk.train.loop.processes import Processes
 from hauberk.train.settings import Settings
 from hauberk.victims.victim import Victim
@@ -120,8 +120,8 @@ class Validation:
     """
 
     def __init__(
-        self, held: Examples, processes: Processes, victim: Victim, threats: Sequence[Threat],
-        settings: Settings,
+        self, held: LabelledExamples, processes: Processes, victim: Victim,
+        threats: Sequence[Threat], settings: Settings,
     ) -> None:  # fmt: skip
         self.held, self.processes, self.victim = held, processes, victim
         self.threats, self.settings = threats, settings

@@ -81,7 +81,7 @@ class TRADES(Growing):
 
 
 @dataclass
-class Clean(Rows):
+class CleanLogits(Rows):
     """Logits at the clean inputs of the slots, ``(S, C)``."""
 
     logits: Tensor
@@ -100,15 +100,15 @@ class Divergence(Objective):
     loss: str = "ce"
     victim: Victim | None = field(default=None, compare=False, repr=False)
 
-    def start(self, problem: Problem) -> Clean:
+    def start(self, problem: Problem) -> CleanLogits:
         assert self.victim is not None
         region = problem.region
-        return Clean(self.victim.predict(region.decode(region.start())))
+        return CleanLogits(self.victim.predict(region.decode(region.start())))
 
     def __call__(
         self, victim: Victim, x: Tensor, y: Tensor, target: Tensor | None, weights: Rows | None
     ) -> Evaluation:
-        assert isinstance(weights, Clean)
+        assert isinstance(weights, CleanLogits)
         logits = victim.logits(x, self.soften)
         loss = divergence(weights.logits, logits)
         fooled = victim.wrong(logits.detach(), y)
