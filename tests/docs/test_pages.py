@@ -18,6 +18,7 @@ from hauberk import attacks
 from hauberk.cli.main import COMMANDS, main
 from hauberk.cli.strategy import NAMES
 from hauberk.data.sources import SOURCES
+from hauberk.evaluation.core.question import Question
 from hauberk.solvers.registry import SOLVERS, solver_class
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +26,7 @@ SPEC = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "reg
 pages = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(pages)
 
-TABLES = (SOURCES,)  # by which the package finds what is added to it
+TABLES = (SOURCES, Question.kinds)  # by which the package finds what is added to it
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages.PAGES}
 BLOCKS = {name: pages.blocks(page) for name, page in PAGES.items()}
 CONSOLE = [
