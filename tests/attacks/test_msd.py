@@ -4,7 +4,9 @@ from math import inf
 
 import pytest
 import torch
-from torch import nn
+from helpers.data import inputs
+from helpers.models import Constant, Linear, network
+from helpers.oracles import queries
 from torch.nn import functional as F
 
 from hauberk import InputError
@@ -18,26 +20,12 @@ UNION = Union(Linf(0.1), L2(0.5), L1(1.5))
 BOTH = pytest.mark.parametrize("ranking", ["loss", "first_order"])
 
 
-class Linear(nn.Module):
-    def __init__(self, features=20, dtype=torch.float32):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.w = nn.Parameter(torch.randn(features, 2, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
-
-
 def curved(features=20, classes=3, dtype=torch.float32):
-    torch.manual_seed(0)
-    layers = nn.Flatten(), nn.Linear(features, 30), nn.ReLU(), nn.Linear(30, classes)
-    return nn.Sequential(*layers).to(dtype)
+    return network(features, 30, classes, dtype=dtype)
 
 
 def data(n=8, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(2), dtype=dtype)
-    x[: n // 3] = x[: n // 3].round()  # at the edges
-    return x * (box[1] - box[0]) + box[0]
+    return inputs(n, shape, seed=2, box=box, dtype=dtype, corners=n // 3)
 
 
 def optimum(g, x, ball, box=(0.0, 1.0)):
@@ -58,17 +46,6 @@ def optimum(g, x, ball, box=(0.0, 1.0)):
     return (torch.minimum(size * low, room) * size).sum(1)
 
 
-def path(attack, threat, model, x, y, **options):
-    """The points that an attack asks for, batch by batch."""
-    asked = []
-    handle = model.register_forward_pre_hook(lambda _, given: asked.append(given[0].detach()))
-    try:
-        attack(model, x, y, threat, stop=False, **options)
-    finally:
-        handle.remove()
-    return [points.clone() for points in asked]
-
-
 @BOTH
 @pytest.mark.parametrize("box", [(0.0, 1.0), (-1.0, 3.0)], ids=str)
 @pytest.mark.parametrize(
@@ -79,7 +56,7 @@ def test_finds_the_optimum_of_a_linear_model_over_the_union(union, box, ranking)
     y = model(x).argmax(1)
     # With few features, l1 steps must move few: k of the paper is for 784.
     out = MSD(ranking=ranking, steps=150, k=(1, 2))(model, x, y, union, box=box, stop=False)
-    g = torch.where(y == 0, 1.0, -1.0).unsqueeze(1) * (model.w[:, 1] - model.w[:, 0]).detach()
+    g = model.slope(y)
     gain = ((out.points - x) * g).sum(1)
     best = torch.stack([optimum(g, x, part, box) for part in union.parts]).amax(0)
     assert union.contains(x, out.points, box=box).all()
@@ -120,7 +97,7 @@ def test_takes_the_steps_of_the_paper():
     model = curved(dtype=torch.float64)
     x = data(6, dtype=torch.float64) * 0.98 + 0.01
     y = model(x).argmax(1)
-    asked = path(MSD(steps=12, k=(3, 3)), UNION, model, x, y)
+    asked = queries(MSD(steps=12, k=(3, 3)), UNION, model, x, y)
     # Batches take turns: three candidates of each example, then the chosen ones.
     chosen = torch.stack([points for points in asked if len(points) == len(x)])
     assert len(chosen) == 13
@@ -133,7 +110,7 @@ def test_takes_the_steps_of_the_paper():
 def test_goes_to_the_candidate_of_largest_loss():
     model, x = curved(), data(5)
     y = model(x).argmax(1)
-    asked = path(MSD(steps=6, restarts=1), UNION, model, x, y)
+    asked = queries(MSD(steps=6, restarts=1), UNION, model, x, y)
     for spread, u in zip(asked[2::2], asked[3::2], strict=True):
         rows = spread.view(len(x), 3, -1)
         loss = F.cross_entropy(model(spread), y.repeat_interleave(3), reduction="none").view(-1, 3)
@@ -149,7 +126,7 @@ def test_on_one_ball_it_is_projected_ascent(ball):
     y = model(x).argmax(1)
     attack = MSD(steps=9, step_linf=0.1, step_l2=0.1, step_other=0.1)
     plain = PGD(steps=9, step_size=0.1 * ball.eps, random_start=False)
-    ours, its = path(attack, ball, model, x, y), path(plain, ball, model, x, y)
+    ours, its = queries(attack, ball, model, x, y), queries(plain, ball, model, x, y)
     torch.testing.assert_close(torch.stack(ours), torch.stack(its), rtol=0, atol=1e-6)
     one = attack(model, x, y, Union(ball), stop=False)
     assert torch.equal(one.points, attack(model, x, y, ball, stop=False).points)
@@ -158,7 +135,7 @@ def test_on_one_ball_it_is_projected_ascent(ball):
 def test_an_l1_step_moves_a_random_number_of_coordinates():
     model, x = Linear(200), torch.full((40, 200), 0.5)
     y = model(x).argmax(1)
-    asked = path(MSD(steps=2, k=(5, 20)), L1(1.0), model, x, y)
+    asked = queries(MSD(steps=2, k=(5, 20)), L1(1.0), model, x, y)
     moved = (asked[1] != asked[0]).sum(1)
     assert moved.min() >= 5
     assert moved.max() <= 20
@@ -170,17 +147,17 @@ def test_an_l1_step_moves_a_random_number_of_coordinates():
 def test_the_first_restart_starts_from_the_clean_input_and_others_do_not():
     model, x = curved(), data()
     y = model(x).argmax(1)
-    first = path(MSD(steps=1, restarts=2), UNION, model, x, y, batch_size=999)[1]
+    first = queries(MSD(steps=1, restarts=2), UNION, model, x, y, batch_size=999)[1]
     assert torch.equal(first[:8], x)
     assert (first[8:] != x).any(1).all()
     assert UNION.contains(x, first[8:].double().float()).all()
-    at_random = path(MSD(steps=1, zero_start=False), UNION, model, x, y)[1]
+    at_random = queries(MSD(steps=1, zero_start=False), UNION, model, x, y)[1]
     assert (at_random != x).any(1).all()
     warm = (x + 0.01).clamp(0, 1).unsqueeze(1)
     has = torch.tensor([[True], [False]] * 4)
     for given in (None, has):
         options = {"warm": warm, "has_warm": given}
-        begun = path(MSD(steps=1), UNION, model, x, y, **options)[1]
+        begun = queries(MSD(steps=1), UNION, model, x, y, **options)[1]
         want = warm[:, 0] if given is None else torch.where(has, warm[:, 0], x)
         torch.testing.assert_close(begun, want)
 
@@ -233,12 +210,8 @@ def test_no_example_depends_on_its_neighbours():
 @BOTH
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), 1e30])
 def test_models_without_a_gradient(value, ranking):
-    class Flat(nn.Module):
-        def forward(self, x):
-            return torch.tensor([value, 0.0, -1.0]) + 0 * x.sum(1, keepdim=True)
-
     x, y = data(4), torch.tensor([0, 0, 1, 2])
-    out = MSD(steps=4, ranking=ranking)(Flat(), x, y, UNION)
+    out = MSD(steps=4, ranking=ranking)(Constant(value, 0.0, -1.0), x, y, UNION)
     wrong = [True] * 4 if value == 0 or value != value else [False, False, True, True]
     assert out.fooled.tolist() == wrong
     assert UNION.contains(x, out.points).all()

@@ -2,9 +2,10 @@ from math import prod
 
 import pytest
 import torch
+from helpers.data import inputs
+from helpers.models import Constant, Recorder, TwoLayers, above
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 import hauberk
 from hauberk import InputError
@@ -19,42 +20,11 @@ from hauberk.victims.victim import Victim
 
 
 def images(n=6, shape=(1, 8, 8), dtype=torch.float32):
-    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    return inputs(n, shape, seed=3, dtype=dtype)
 
 
-class Tiny(nn.Module):
-    def __init__(self, features=64, classes=3, dtype=torch.float32):
-        super().__init__()
-        rng = torch.Generator().manual_seed(1)
-        first = torch.randn(features, 16, generator=rng) / features**0.5 * 3
-        self.first = nn.Parameter(first.to(dtype))
-        self.last = nn.Parameter(torch.randn(16, classes, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return (x.flatten(1) @ self.first).tanh() @ self.last
-
-
-class Counting(nn.Module):
-    """Counts the examples it was shown, and keeps them."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner, self.seen = inner, []
-
-    def forward(self, x):
-        self.seen.append(x.detach().clone())
-        return self.inner(x)
-
-
-class Broken(nn.Module):
-    """One value in all logits, on the graph."""
-
-    def __init__(self, value):
-        super().__init__()
-        self.value = value
-
-    def forward(self, x):
-        return x.flatten(1)[:, :2] * 0 + self.value
+def smooth(features=64, classes=3, dtype=torch.float32):
+    return TwoLayers(features, classes=classes, gain=3, dtype=dtype, drawn=torch.float32)
 
 
 def test_regions_offer_what_they_have():
@@ -74,7 +44,7 @@ def test_the_order_meets_every_point_once(count):
 @pytest.mark.parametrize("chunk", [1, 4, 31])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_grid_finds_the_best_of_all_its_points(counts, chunk, dtype):
-    model, x = Tiny(dtype=dtype), images(n=3, dtype=dtype)
+    model, x = smooth(dtype=dtype), images(n=3, dtype=dtype)
     y = model(x).argmax(1)
     rt = RotationTranslation(25, 2)
     attack = Grid(counts=counts, chunk=chunk)
@@ -100,11 +70,11 @@ def test_the_grid_finds_the_best_of_all_its_points(counts, chunk, dtype):
 
 def test_every_point_of_the_grid_is_shown_to_the_model():
     x = images(n=2)
-    model = Counting(Tiny())
-    y = model.inner(x).argmax(1)
+    model = Recorder(smooth())
+    y = model.model(x).argmax(1)
     rt, counts = RotationTranslation(25, 2), (3, 3, 3)
     Grid(counts=counts, chunk=5)(model, x, y, rt, stop=False)
-    seen = torch.cat(model.seen)
+    seen = torch.cat(model.asked)
     region = rt.at(x)
     every = region.candidate(torch.arange(27).expand(2, -1), counts)
     for k in range(27):
@@ -116,7 +86,7 @@ def test_every_point_of_the_grid_is_shown_to_the_model():
 @given(st.integers(0, 10**6), st.integers(1, 12), st.integers(1, 7))
 def test_a_finite_set_is_searched_to_the_end(seed, members, chunk):
     """No random search, of any seed, finds more than the exhaustive one."""
-    model, x = Tiny(features=12), images(shape=(12,))
+    model, x = smooth(features=12), images(shape=(12,))
     y = model(x).argmax(1)
     swaps = Swaps(members)
     attack = Grid(counts=(12,), chunk=chunk)
@@ -133,21 +103,18 @@ def test_a_finite_set_of_more_members_than_a_grid_has_points():
     """Only the last member fools the model."""
     marks = FiniteSet(lambda x: (torch.arange(1.0, 1001) / 1000).expand(len(x), 1, -1).mT, 1001)
 
-    class Last(nn.Module):
-        def forward(self, x):
-            return torch.cat([0.9995 - x, x - 0.9995], 1)
-
+    last = above(0.9995, lambda x: x[:, 0])
     x, y = torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64)
-    out = Grid()(Last(), x, y, marks)
+    out = Grid()(last, x, y, marks)
     assert out.fooled.all()
     assert (out.points == 1).all()
-    none = Grid()(Last(), x, y, FiniteSet(marks.make, 1000))
+    none = Grid()(last, x, y, FiniteSet(marks.make, 1000))
     assert not none.fooled.any()
     assert (none.forwards >= 1000).all()
 
 
 def test_the_grid_refuses_what_it_cannot_search():
-    model, x = Tiny(), images()
+    model, x = smooth(), images()
     y = model(x).argmax(1)
     with pytest.raises(InputError, match="no grid to search"):
         Grid()(model, x, y, Linf(0.1))
@@ -166,7 +133,7 @@ THREATS = [RotationTranslation(25, 2), Linf(0.1), L2(0.7), L1(3), L0(4), Swaps(3
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_random_search_keeps_the_worst_of_its_points(threat, dtype):
-    model, x = Tiny(dtype=dtype), images(dtype=dtype)
+    model, x = smooth(dtype=dtype), images(dtype=dtype)
     y = model(x).argmax(1)
     attack = RandomSearch(samples=7)
     out = attack(model, x, y, threat, seed=5, stop=False)
@@ -186,7 +153,7 @@ def test_random_search_keeps_the_worst_of_its_points(threat, dtype):
 
 
 def test_random_search_starts_from_a_warm_start():
-    model, x = Tiny(), images()
+    model, x = smooth(), images()
     y = model(x).argmax(1)
     best = APGD(steps=30)(model, x, y, Linf(0.1), stop=False)
     warm = RandomSearch(samples=3)(
@@ -202,14 +169,14 @@ SEARCHES = pytest.mark.parametrize(
 
 @SEARCHES
 def test_edge_cases(attack):
-    model, x = Tiny(classes=2), images()
+    model, x = smooth(classes=2), images()
     y = model(x).argmax(1)
     assert len(attack(model, x[:0], y[:0], RotationTranslation())) == 0
     still = attack(model, x[:1], y[:1], RotationTranslation(0, 0), stop=False)
     assert torch.equal(still.points, x[:1])
     for value in (torch.nan, torch.inf):
         rt = RotationTranslation()
-        out = attack(Broken(value), x, y, rt)
+        out = attack(Constant(value, value), x, y, rt)
         assert out.fooled.all()
         allowed = judge(Victim(model), rt, x, out.points, y, Box(), out.witness).allowed
         assert allowed.all()
@@ -218,7 +185,7 @@ def test_edge_cases(attack):
 @SEARCHES
 @pytest.mark.parametrize("stop", [True, False])
 def test_the_batch_size_changes_nothing(attack, stop):
-    model, x = Tiny(dtype=torch.float64), images(dtype=torch.float64)
+    model, x = smooth(dtype=torch.float64), images(dtype=torch.float64)
     y = model(x).argmax(1)
     rt = RotationTranslation(25, 2)
     whole = attack(model, x, y, rt, stop=stop)
@@ -229,7 +196,7 @@ def test_the_batch_size_changes_nothing(attack, stop):
 
 
 def test_evaluate_and_verify(tmp_path):
-    model, x = Tiny(), images(n=10)
+    model, x = smooth(), images(n=10)
     y = model(x).argmax(1)
     out = tmp_path / "run"
     suite = {"random": RandomSearch(samples=3), "apgd": APGD(steps=5), "grid": Grid()}

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from helpers.models import Constant, TwoLayers
 from torch import nn
 
 from hauberk import InputError
@@ -12,35 +13,16 @@ from hauberk.threats import L1, L2, Linf, Union
 from hauberk.victims.victim import Victim
 
 
-class Bent(nn.Module):
+def bent(classes=5, kind=TwoLayers):
     """A small network in float64, so that rounding decides nothing."""
-
-    def __init__(self, classes=5, features=12):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.a = nn.Parameter(torch.randn(features, 32, generator=rng, dtype=torch.float64))
-        self.b = nn.Parameter(torch.randn(32, classes, generator=rng, dtype=torch.float64))
-
-    def forward(self, x):
-        return ((x.flatten(1) - 0.5) @ self.a).relu() @ self.b
+    return kind(12, 32, classes, activation=torch.relu, seed=0, centre=0.5, dtype=torch.float64)
 
 
-class RowByRow(Bent):
+class RowByRow(TwoLayers):
     """Not even the last bit depends on the rest of the batch."""
 
     def forward(self, x):
         return torch.cat([super(RowByRow, self).forward(row) for row in x.split(1)])
-
-
-class Constant(nn.Module):
-    """Always the same logits, and a gradient of zero."""
-
-    def __init__(self, *logits):
-        super().__init__()
-        self.row = torch.tensor(logits)
-
-    def forward(self, x):
-        return self.row + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
 def data(n=40, classes=5, features=12, model=None):
@@ -71,7 +53,7 @@ def exact(attack, threat):
 @attacks
 @pytest.mark.parametrize("stop", [True, False])
 def test_batch_size_changes_nothing(attack, threat, stop):
-    model = RowByRow()
+    model = bent(kind=RowByRow)
     x, y = data(20, model=model)
     whole = attack(model, x, y, threat, stop=stop)
     assert 0 < whole.fooled.sum() < len(x)
@@ -87,7 +69,7 @@ def test_batch_size_changes_nothing(attack, threat, stop):
 
 @attacks
 def test_order_and_company_change_nothing(attack, threat):
-    model = RowByRow()
+    model = bent(kind=RowByRow)
     x, y = data(20, model=model)
     whole = attack(model, x, y, threat)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
@@ -102,7 +84,7 @@ def test_order_and_company_change_nothing(attack, threat):
 
 @attacks
 def test_decisions_of_an_ordinary_model_do_not_depend_on_the_batch(attack, threat):
-    model = Bent()
+    model = bent()
     x, y = data(60, model=model)
     whole = attack(model, x, y, threat)
     parts = attack(model, x, y, threat, batch_size=13)
@@ -111,7 +93,7 @@ def test_decisions_of_an_ordinary_model_do_not_depend_on_the_batch(attack, threa
 
 @attacks
 def test_seed_decides(attack, threat):
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     one, again, other = (attack(model, x, y, threat, seed=s, stop=False) for s in (0, 0, 1))
     assert torch.equal(one.points, again.points)
@@ -119,7 +101,7 @@ def test_seed_decides(attack, threat):
 
 
 def test_streams_tell_attacks_apart():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     victim, found = Victim(model), []
     for stream in (0, 1):
@@ -130,7 +112,7 @@ def test_streams_tell_attacks_apart():
 
 
 def test_global_generators_are_not_touched():
-    model = Bent()
+    model = bent()
     before = torch.get_rng_state()
     for attack, threat in ATTACKS:
         attack(model, *data(6, model=model), threat)
@@ -224,7 +206,7 @@ def test_siblings_of_a_success_are_cancelled():
 
 def test_seats_are_taken_again():
     """More attempts than slots, and examples that leave at different times."""
-    model = Bent()
+    model = bent()
     x, y = data(60, model=model)
     sizes = []
     model.register_forward_hook(lambda module, given, out: sizes.append(len(given[0])))
@@ -282,7 +264,7 @@ def test_targets_of_logits_that_are_no_numbers():
 
 def test_the_largest_loss_of_all_points_is_kept():
     """stop=False: what comes back is the best point seen, over steps and restarts."""
-    model = Bent()
+    model = bent()
     x, y = data(30, model=model)
     seen = []
 
@@ -317,7 +299,7 @@ def test_nan_logits_fool_with_and_without_stop():
 
 def test_nobody():
     for attack, threat in ATTACKS:
-        out = attack(Bent(), torch.empty(0, 3, 4), torch.empty(0, dtype=torch.int64), threat)
+        out = attack(bent(), torch.empty(0, 3, 4), torch.empty(0, dtype=torch.int64), threat)
         assert len(out) == 0
         assert out.points.shape == (0, 3, 4)
         assert out.fooled.shape == out.loss.shape == out.distance.shape == (0,)
@@ -327,7 +309,7 @@ def test_nobody():
 
 @attacks
 def test_one_example_and_two_classes(attack, threat):
-    model = Bent(classes=2)
+    model = bent(classes=2)
     x, y = data(1, model=model)
     out = attack(model, x, y, threat)
     assert out.points.shape == x.shape
@@ -338,7 +320,7 @@ def test_one_example_and_two_classes(attack, threat):
 
 @pytest.mark.parametrize("shape", [(12,), (1, 12), (3, 2, 2), (2, 1, 3, 2)])
 def test_any_shape(shape):
-    model = Bent()
+    model = bent()
     x, y = data(8, model=model)
     flat = APGD(steps=5)(model, x, y, L2(0.15), stop=False)
     out = APGD(steps=5)(model, x.view(8, *shape), y, L2(0.15), stop=False)
@@ -347,7 +329,7 @@ def test_any_shape(shape):
 
 
 def test_an_outcome_is_whole_and_frozen():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     out = PGD(steps=4)(model, x, y, Linf(0.05))
     assert out.points.dtype == torch.float64
@@ -362,7 +344,7 @@ def test_an_outcome_is_whole_and_frozen():
 
 
 def test_inputs_are_not_written_to():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     x.requires_grad_()
     before = x.detach().clone()
@@ -375,14 +357,14 @@ def test_inputs_are_not_written_to():
 
 
 def test_labels_of_any_integer_type():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     out = [PGD(steps=3)(model, x, y.to(t), Linf(0.05)).points for t in (torch.uint8, torch.int64)]
     assert torch.equal(*out)
 
 
 def test_under_somebody_elses_no_grad():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     calm = PGD(steps=3)(model, x, y, Linf(0.05))
     with torch.no_grad():
@@ -429,7 +411,7 @@ def test_a_union_is_no_threat_for_one_attack():
 
 
 def test_bad_inputs_leave_the_model_alone():
-    model = Bent().train()
+    model = bent().train()
     with pytest.raises(InputError):
         FGSM()(model, X.repeat(1, 4), Y + 99, Linf(0.1))
     assert model.training
@@ -437,7 +419,7 @@ def test_bad_inputs_leave_the_model_alone():
 
 
 def test_a_box_of_ones_own():
-    model = Bent()
+    model = bent()
     x, y = data(model=model)
     x, box = x * 4 - 2, (-2, 2)
     out = APGD(steps=5)(model, x, y, Linf(0.5), box=box, stop=False)

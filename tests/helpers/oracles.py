@@ -1,6 +1,7 @@
 """What several tests read off a run: its queries, the judge's word, one answer of an objective."""
 
 import csv
+from math import inf
 
 import pytest
 import torch
@@ -11,12 +12,17 @@ from hauberk.threats.base import Box
 from hauberk.victims.victim import Victim
 
 
-def judged(model, threat, x, y, outcome, box=(0.0, 1.0)):
-    """The judge's verdict on an outcome, whose points it must allow at the distances named."""
+def judged(model, threat, x, y, outcome, box=(0.0, 1.0), most=inf):
+    """The judge's verdict on an outcome, whose points it must allow at the distances named.
+
+    Args:
+        most: the largest distance that an outcome may name.
+    """
     points, witness = outcome.points, outcome.witness
     verdict = judge(Victim(model), threat, x, points, y, Box.of(box), witness)
     assert verdict.allowed.all()
     torch.testing.assert_close(verdict.distance, outcome.distance)
+    assert (outcome.distance <= most).all()
     return verdict
 
 

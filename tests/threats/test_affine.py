@@ -3,11 +3,14 @@
 The theorems are those of Tramèr & Boneh 2019.
 """
 
+from functools import partial
 from math import inf
 
 import pytest
 import torch
-from torch import nn
+from helpers import oracles
+from helpers.data import inputs
+from helpers.models import Constant, network
 
 from hauberk import InputError, evaluate
 from hauberk.attacks import APGD, PGD, Square
@@ -19,6 +22,8 @@ from hauberk.threats.affine import Affine
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.warp import RotationTranslation
 from hauberk.victims.victim import Victim
+
+judged = partial(oracles.judged, most=1 + 1e-12)
 
 PAIRS = [
     Affine(Linf(0.1), L2(0.5)),
@@ -38,28 +43,15 @@ pairs = pytest.mark.parametrize("mixture", PAIRS, ids=str)
 
 
 def data(n=6, shape=(20,), dtype=torch.float32):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    x[: n // 3] = x[: n // 3].round()
-    return x.to(dtype)
+    return inputs(n, shape, dtype=torch.float64, corners=n // 3).to(dtype)
 
 
 def curved(dtype=torch.float32):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).to(dtype)
+    return network(20, 30, 3, dtype=dtype)
 
 
 def linear(classes=2):
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Flatten(), nn.Linear(20, classes))
-
-
-def judged(model, mixture, x, out, y, box=None):
-    box = box or Box()
-    verdict = judge(Victim(model), mixture, x, out.points, y, box, out.witness)
-    assert verdict.allowed.all()
-    torch.testing.assert_close(verdict.distance, out.distance)
-    assert (out.distance <= 1 + 1e-12).all()
-    return verdict
+    return network(20, classes, seed=3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
@@ -71,7 +63,7 @@ def test_feasible_to_the_last_bit(mixture, shape, dtype):
     for attack in (APGD(steps=4), PGD(steps=4, rule="gradient", step_size=1.0)):
         for stop in (True, False):
             out = attack(model, x, y, mixture, stop=stop)
-            verdict = judged(model, mixture, x, out, y)
+            verdict = judged(model, mixture, x, y, out)
             assert torch.equal(verdict.wrong, out.fooled)
 
 
@@ -199,7 +191,7 @@ def test_no_weaker_than_the_union_on_a_linear_model(mixture):
     # Raw gradients, far beyond the ball: on a linear model the projection alone finds the optimum.
     attack = PGD(steps=20, rule="gradient", step_size=30.0, loss="margin")
     out = attack(model, x, y, mixture, stop=False)
-    judged(model, mixture, x, out, y)
+    judged(model, mixture, x, y, out)
     for one in (mixture.a, mixture.b):
         alone = attack(model, x, y, one, stop=False)
         assert (out.loss >= alone.loss - 1e-4).all()
@@ -222,14 +214,11 @@ def test_all_mixtures_of_a_finite_set_are_covered():
 
 @pairs
 def test_models_without_a_gradient_empty_batches_and_no_radius(mixture):
-    class Flat(nn.Module):
-        def forward(self, x):
-            return torch.tensor([self.value, 0.0, -1.0]) + 0 * x.flatten(1).sum(1, keepdim=True)
-
-    x, y, flat = data(4), torch.tensor([0, 0, 1, 2]), Flat()
-    for flat.value in (inf, torch.nan, 1e30):
+    x, y = data(4), torch.tensor([0, 0, 1, 2])
+    for value in (inf, torch.nan, 1e30):
+        flat = Constant(value, 0.0, -1.0)
         out = APGD(steps=3)(flat, x, y, mixture)
-        assert torch.equal(out.fooled, judged(flat, mixture, x, out, y).wrong)
+        assert torch.equal(out.fooled, judged(flat, mixture, x, y, out).wrong)
     model = curved()
     assert APGD(steps=3)(model, x[:0], y[:0], mixture).points.shape == (0, 20)
     nothing = mixture.scaled(0)
@@ -237,7 +226,7 @@ def test_models_without_a_gradient_empty_batches_and_no_radius(mixture):
     assert torch.equal(out.points, x)
     assert not out.distance.any()
     one = APGD(steps=3)(model, x[:1], model(x[:1]).argmax(1), mixture)
-    judged(model, mixture, x[:1], one, model(x[:1]).argmax(1))
+    judged(model, mixture, x[:1], model(x[:1]).argmax(1), one)
 
 
 @pairs
@@ -286,7 +275,7 @@ def test_boxes_of_ones_own():
     y = model(x).argmax(1)
     for mixture in PAIRS[:6]:
         out = APGD(steps=5)(model, x, y, mixture, box=(lo, hi), stop=False)
-        judged(model, mixture, x, out, y, Box(lo, hi))
+        judged(model, mixture, x, y, out, Box(lo, hi))
 
 
 def test_notation():

@@ -1,45 +1,27 @@
 """Mixtures whose first threat does not move the input itself: a warp, then a ball."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from helpers import oracles
+from helpers.data import inputs
+from helpers.models import network
 
 from hauberk.attacks import APGD, PGD
 from hauberk.attacks.search import RandomSearch
-from hauberk.evaluation.core.judge import judge
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
-from hauberk.threats import L1, L2, Box, Linf, Region, Threat
+from hauberk.threats import L1, L2, Linf, Region, Threat
 from hauberk.threats.affine import Affine
 from hauberk.threats.warp import RotationTranslation
-from hauberk.victims.victim import Victim
+
+judged = partial(oracles.judged, most=1 + 1e-12)
 
 
 def data(n=6, shape=(20,), dtype=torch.float32):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    x[: n // 3] = x[: n // 3].round()
-    return x.to(dtype)
-
-
-def curved(dtype=torch.float32):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 3)).to(dtype)
-
-
-def linear(classes=2):
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Flatten(), nn.Linear(20, classes))
-
-
-def judged(model, mixture, x, out, y, box=None):
-    box = box or Box()
-    verdict = judge(Victim(model), mixture, x, out.points, y, box, out.witness)
-    assert verdict.allowed.all()
-    torch.testing.assert_close(verdict.distance, out.distance)
-    assert (out.distance <= 1 + 1e-12).all()
-    return verdict
+    return inputs(n, shape, dtype=torch.float64, corners=n // 3).to(dtype)
 
 
 @dataclass
@@ -98,11 +80,15 @@ class Dimmed(Threat):
 @pytest.mark.parametrize("ball", [Linf(0.1), L1(1.5), L2(0.5)], ids=str)
 def test_a_warp_then_a_ball(ball, shape, dtype):
     """The gradient reaches the warp's parameter, and the judge recomputes both steps."""
-    model, x, mixture = curved(dtype), data(shape=shape, dtype=dtype), Affine(Dimmed(0.5), ball)
+    model, x, mixture = (
+        network(20, 30, 3, dtype=dtype),
+        data(shape=shape, dtype=dtype),
+        Affine(Dimmed(0.5), ball),
+    )
     y = model(x).argmax(1)
     for attack in (APGD(steps=20), PGD(steps=20, loss="margin", random_start=False)):
         out = attack(model, x, y, mixture, stop=False)
-        judged(model, mixture, x, out, y)
+        judged(model, mixture, x, y, out)
         assert out.witness.shape == (6, 1 + 1 + 20)
         beta = torch.tensor(mixture.betas, dtype=torch.float64)[out.witness[:, 0].long()]
         dim, middle = out.witness[:, 1], out.witness[:, 2:].view_as(x)
@@ -126,12 +112,12 @@ def test_a_warp_then_a_ball(ball, shape, dtype):
 
 
 def test_a_rotation_then_a_ball():
-    model, x = linear(3), data(shape=(1, 5, 4), dtype=torch.float64).float()
+    model, x = network(20, 3, seed=3), data(shape=(1, 5, 4), dtype=torch.float64).float()
     y = model(x).argmax(1)
     mixture = Affine(RotationTranslation(30, 1), Linf(0.1))
     for attack in (APGD(steps=15), RandomSearch(samples=8)):
         out = attack(model, x, y, mixture, stop=False)
-        judged(model, mixture, x, out, y)
+        judged(model, mixture, x, y, out)
         beta = torch.tensor(mixture.betas, dtype=torch.float64)[out.witness[:, 0].long()]
         assert (out.witness[:, 1].abs() <= 30 * beta).all()
         assert (out.witness[:, 2:4].abs().amax(1) <= beta).all()

@@ -2,47 +2,31 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.data import draws, inputs
+from helpers.models import TwoLayers, above
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import hauberk
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD, Square
 from hauberk.evaluation.core.judge import judge
-from hauberk.maths.rng import Draws
 from hauberk.threats import Box, RotationTranslation, threat
 from hauberk.threats.warp import warp
 from hauberk.victims.victim import Victim
 
 
 def images(n=5, shape=(1, 8, 8), dtype=torch.float32, box=(0.0, 1.0)):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
-    x[0] = x[0].round()
-    return x * (box[1] - box[0]) + box[0]
+    return inputs(n, shape, seed=3, box=box, dtype=dtype, corners=1)
+
+
+def smooth(features=64, classes=3, dtype=torch.float32):
+    return TwoLayers(features, classes=classes, gain=3, dtype=dtype, drawn=torch.float32)
 
 
 def by(x, *parameters):
     return torch.tensor([parameters] * len(x), dtype=x.dtype)
-
-
-def draws(n, seed=0):
-    return Draws.of(seed, torch.arange(n))
-
-
-class Tiny(nn.Module):
-    """A smooth classifier with fixed random weights, ``features`` inputs."""
-
-    def __init__(self, features=64, classes=3, dtype=torch.float32):
-        super().__init__()
-        rng = torch.Generator().manual_seed(1)
-        first = torch.randn(features, 16, generator=rng) / features**0.5 * 3
-        self.first = nn.Parameter(first.to(dtype))
-        self.last = nn.Parameter(torch.randn(16, classes, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return (x.flatten(1) @ self.first).tanh() @ self.last
 
 
 # The map itself.
@@ -286,7 +270,7 @@ def test_errors_say_what_to_do():
 )
 @pytest.mark.parametrize("stop", [True, False])
 def test_attacks_stay_in_and_gain(attack, stop, dtype):
-    model, x = Tiny(dtype=dtype), images(n=9, dtype=dtype)
+    model, x = smooth(dtype=dtype), images(n=9, dtype=dtype)
     y = model(x).argmax(1)
     rt = RotationTranslation(25, 2)
     out = attack(model, x, y, rt, stop=stop)
@@ -305,20 +289,16 @@ def test_attacks_stay_in_and_gain(attack, stop, dtype):
 def test_the_gradient_search_finds_the_maximum_of_a_known_model():
     """A model that weighs the columns ever more: the best shift is the largest to the right."""
 
-    class Centre(nn.Module):
-        def forward(self, x):
-            place = (x.sum((1, 2)) * torch.arange(x.shape[3])).sum(1)
-            return torch.stack([20 - place, place * 0], 1)
-
+    columns = above(20, lambda x: (x.sum((1, 2)) * torch.arange(x.shape[3])).sum(1))
     x = torch.zeros(2, 1, 9, 9)
     x[:, :, 3:6, 3:6] = 0.5
-    out = APGD(steps=20)(Centre(), x, torch.zeros(2).long(), RotationTranslation(0, 2), stop=False)
+    out = APGD(steps=20)(columns, x, torch.zeros(2).long(), RotationTranslation(0, 2), stop=False)
     torch.testing.assert_close(out.witness[:, 1], torch.full((2,), 2.0))
     torch.testing.assert_close(out.loss, torch.full((2,), 0.5 * 9 * 6 - 20))
 
 
 def test_size_zero_an_empty_batch_and_a_search_without_gradients():
-    model, x = Tiny(), images()
+    model, x = smooth(), images()
     y = model(x).argmax(1)
     still = APGD(steps=3)(model, x, y, RotationTranslation(0, 0), stop=False)
     assert torch.equal(still.points, x)
@@ -334,7 +314,7 @@ def test_size_zero_an_empty_batch_and_a_search_without_gradients():
 
 
 def test_another_batch_size_finds_the_same_points():
-    model, x = Tiny(dtype=torch.float64), images(n=7, dtype=torch.float64)
+    model, x = smooth(dtype=torch.float64), images(n=7, dtype=torch.float64)
     y = model(x).argmax(1)
     rt = RotationTranslation(25, 2)
     whole = PGD(steps=4)(model, x, y, rt, stop=False)
@@ -344,7 +324,7 @@ def test_another_batch_size_finds_the_same_points():
 
 
 def test_evaluate_and_verify(tmp_path: Path):
-    model, x = Tiny(), images(n=12)
+    model, x = smooth(), images(n=12)
     y = model(x).argmax(1)
     out = tmp_path / "run"
     suite = {"pgd": PGD(steps=5), "apgd": APGD(steps=8)}
@@ -357,7 +337,7 @@ def test_evaluate_and_verify(tmp_path: Path):
 
 
 def test_verify_refutes_a_ledger_with_other_parameters(tmp_path: Path):
-    model, x = Tiny(), images(n=12)
+    model, x = smooth(), images(n=12)
     y = model(x).argmax(1)
     out = tmp_path / "run"
     hauberk.evaluate(model, x, y, threat("rt:10,1"), suite={"pgd": PGD(steps=5)}, out=out)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.pictures import check_png, check_same, check_svg
 
 from hauberk import InputError
 from hauberk.report.plots import minmax as plots
@@ -50,18 +51,13 @@ DRAWN = {
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_draws_a_small_png(tmp_path, name):
-    file = tmp_path / "new" / "figure.png"
-    assert DRAWN[name](file) == file
-    head = file.read_bytes()
-    assert head.startswith(b"\x89PNG")
-    assert len(head) < 300_000
+    check_png(DRAWN[name], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["weights", "binding", "accuracies"])
 def test_draws_svg_and_the_same_numbers_give_the_same_png(tmp_path, name):
-    assert "<svg" in DRAWN[name](tmp_path / "figure.svg").read_text()
-    one, other = (DRAWN[name](tmp_path / f"{n}.png").read_bytes() for n in (1, 2))
-    assert one == other
+    check_svg(DRAWN[name], tmp_path)
+    check_same(DRAWN[name], tmp_path)
 
 
 def drawn(monkeypatch, tmp_path, draw):
