@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.spec.numbers import as_number, number
+from hauberk.spec.numbers import as_number, number, shortest
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,16 @@ def test_as_number_keeps_whole_numbers_and_other_values():
     assert as_number("1/4") == 0.25
     for other in ("margin", "nan", None, 3, True, [1], 0.1):
         assert as_number(other) is other
+
+
+@given(st.floats(allow_nan=False))
+def test_the_shortest_text_reads_back(value):
+    for levels in (0, 255):
+        assert number(shortest(value, levels)) == value
+
+
+def test_levels_are_written_where_decimals_are_long():
+    assert shortest(8 / 255, 255) == "8/255"
+    assert shortest(0.2, 255) == "0.2"  # 51/255
+    assert shortest(8 / 255) == repr(8 / 255)
+    assert shortest(1e300, 255) == "1e+300"

@@ -52,3 +52,23 @@ def as_number(value: object) -> object:
         return value
     whole = value.strip().lstrip("+-").isdecimal()
     return int(value) if whole else found
+
+
+def shortest(value: float, levels: int = 0) -> str:
+    """The shortest text of a number that :func:`number` reads back as the same.
+
+    Args:
+        value: the number.
+        levels: where given, a number that takes more than eight characters is written as a
+            fraction of so many levels, if that is what it is.
+
+    Example:
+        >>> shortest(0.5), shortest(2.0), shortest(inf), shortest(8 / 255, levels=255)
+        ('0.5', '2', 'inf', '8/255')
+    """
+    text = repr(float(value)).removesuffix(".0")
+    if levels and len(text) > 8 and isfinite(value * levels):
+        share = Fraction(round(value * levels), levels)
+        if float(share) == value:
+            return f"{round(value * levels)}/{levels}"
+    return text

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import cached_property
 from math import inf, isfinite, isnan
 from typing import Self
@@ -27,7 +26,7 @@ from hauberk.maths.steps import (
     step_along,
     unit_lp,
 )
-from hauberk.spec.numbers import number
+from hauberk.spec.numbers import number, shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box, round_up
 from hauberk.threats.distances import LpRegion
@@ -95,7 +94,7 @@ class Ball(Threat):
         return replace(self, eps=self.eps * factor)
 
     def __str__(self) -> str:
-        return f"l{plain(self.p)}:{_text(self.eps)}"
+        return f"l{shortest(self.p)}:{shortest(self.eps, levels=255)}"
 
     def __repr__(self) -> str:
         named = {0: "L0", 1: "L1", 2: "L2", inf: "Linf"}.get(self.p)
@@ -210,20 +209,6 @@ def ball_around(
         return LinfRegion.around(x0, radius, edges)
     lo, hi = edges[0] - x0, edges[1] - x0
     return BallRegion(x0=x0, radius=radius, p=p, edges=edges, lo=lo, hi=hi)
-
-
-def _text(eps: float) -> str:
-    """The shortest text that reads back as the same number; multiples of 1/255 as fractions."""
-    short = plain(eps)
-    levels = Fraction(round(eps * 255), 255) if isfinite(eps * 255) else Fraction(0)
-    if len(short) > 8 and float(levels) == eps:
-        return f"{round(eps * 255)}/255"
-    return short
-
-
-def plain(value: float) -> str:
-    """The shortest text of a number, without ``.0``."""
-    return repr(float(value)).removesuffix(".0")
 
 
 @dataclass

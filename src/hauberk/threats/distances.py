@@ -11,6 +11,7 @@ from torch import Tensor
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
+from hauberk.spec.numbers import shortest
 from hauberk.threats.region import TINY, InputRegion, running_share
 
 
@@ -123,7 +124,7 @@ class LpRegion(DistanceRegion):
 
     @property
     def kind(self) -> str:
-        return "linf" if self.p == inf else f"l{repr(float(self.p)).removesuffix('.0')}"
+        return f"l{shortest(self.p)}"
 
     @property
     def sparse(self) -> bool:

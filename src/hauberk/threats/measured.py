@@ -14,6 +14,7 @@ from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example, steepest_l2, step_along
+from hauberk.spec.numbers import shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.distances import MeasuredDistanceRegion
@@ -130,8 +131,7 @@ class Measured(Threat):
         return self
 
     def __str__(self) -> str:
-        size = repr(self.eps).removesuffix(".0")
-        return self.name if self.eps == inf else f"{self.name}:{size}"
+        return self.name if self.eps == inf else f"{self.name}:{shortest(self.eps)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(eps={self.eps:g}, name={self.name!r})"

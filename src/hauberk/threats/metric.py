@@ -14,7 +14,8 @@ from hauberk.maths.projections import project_ball
 from hauberk.maths.prox import prox
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example, steepest_linf, step_along
-from hauberk.threats.ball import Ball, BallRegion, ball_around, lp_traits, plain
+from hauberk.spec.numbers import shortest
+from hauberk.threats.ball import Ball, BallRegion, ball_around, lp_traits
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpDistanceRegion, LpRegion
@@ -76,7 +77,7 @@ class Metric(Threat):
         return self
 
     def __str__(self) -> str:
-        return f"l{plain(self.p)}"
+        return f"l{shortest(self.p)}"
 
     def __repr__(self) -> str:
         return f"Metric({self.p:g})"

@@ -14,6 +14,7 @@ from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.square_windows import inside
 from hauberk.maths.steps import per_example, step_along
+from hauberk.spec.numbers import shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box, round_up
 from hauberk.threats.region import Enumerable, Patchable, as_floats, filled
@@ -87,8 +88,7 @@ class RotationTranslation(Threat):
         raise InputError(f"{self} knows no nearest point: attack it instead, its attacks stay in")
 
     def __str__(self) -> str:
-        limits = (repr(limit).removesuffix(".0") for limit in (self.degrees, self.pixels))
-        return f"rt:{','.join(limits)}"
+        return f"rt:{shortest(self.degrees)},{shortest(self.pixels)}"
 
     def __repr__(self) -> str:
         return f"RotationTranslation(degrees={self.degrees:g}, pixels={self.pixels:g})"
