@@ -137,7 +137,7 @@ def test_interrupted_and_resumed_is_the_same_run(place, capsys, monkeypatch):
     def impatient():
         def stop(event):
             assert 0 < event.done < 1
-            if event.done >= 0.5:
+            if event.done > 0.5:
                 raise KeyboardInterrupt
 
         yield stop
@@ -396,6 +396,17 @@ def test_a_min_max_run_is_verified_with_all_of_its_models(place, capsys):
     error = capsys.readouterr().err
     assert "the run has 2 models" in error
     assert error.count("\n") == 1
+
+
+def test_verify_takes_the_models_of_a_run_by_name(place, capsys):
+    assert main([*RUN, "--name", "good", "--name", "poor", "--out", "runs/v"]) == 0
+    poor = ["--model", "net.py:make", "--weights", "b.safetensors"]
+    right = ["--name", "poor", *poor, "--name", "good", *ONE]
+    wrong = ["--name", "good", *poor, "--name", "poor", *ONE]
+    for words, code in ((right, 0), (wrong, 1)):
+        capsys.readouterr()
+        assert main(["verify", "runs/v", *words, *DATA]) == code
+        assert ("problem: " in capsys.readouterr().out) == bool(code)
 
 
 def test_help_names_the_command(capsys):

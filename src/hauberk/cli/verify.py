@@ -17,6 +17,7 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
 
         models = [load_named(named, self) for named in named_models(self)]
         data = load_data(self) if self.data else None
-        found = verify(self.folder, models, data=data, batch_size=self.batch_size)
+        named = dict(zip(self.name, models, strict=True)) if self.name else models
+        found = verify(self.folder, named, data=data, batch_size=self.batch_size)
         print(found)
         return 0 if found.ok else 1
