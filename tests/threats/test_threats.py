@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from hauberk import attacks, threats
-from hauberk.evaluation.accuracy.suites import Stage, read_suite
+from hauberk.evaluation.accuracy.reading import read_suite
+from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.maths.rng import Draws
 from hauberk.threats import (
     L0,
