@@ -17,7 +17,7 @@ from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import attack_from, threat_from
 from hauberk.evaluation.core.run import run as ask
 from hauberk.evaluation.core.summary import RunResult, head, interval
-from hauberk.evaluation.core.task import Block, Found, Report, Search, Task
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
 from hauberk.objectives.domains import Domain
 from hauberk.report.tables.transfer import table
 from hauberk.store.ledger import Store
@@ -230,7 +230,7 @@ class Craft(Task):
         job = block.job(self.threat, index, report)
         yield index, self.attack.run(self.victim, replace(job, stop=self.stop, stream=self.stream))
 
-    def tensors(self, found: Sequence[Found]) -> dict[str, Tensor]:
+    def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
         return {"wrong": torch.cat([f.verdict.domains.to(torch.uint8) for f in found])}  # type: ignore[union-attr]
 
 

@@ -19,7 +19,7 @@ from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import threat_from
-from hauberk.evaluation.core.task import Block, Columns, Found, Report, Search, Task, outcomes
+from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, outcomes
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
 
@@ -218,7 +218,7 @@ class AttackTask(Task):
             filled[at] += 1
         return WarmStart(warm, torch.arange(width) < filled[:, None])
 
-    def columns(self, found: Sequence[Found]) -> Columns:
+    def columns(self, found: Sequence[Portion]) -> Columns:
         many = sum(len(f.index) for f in found)
         numbers = {name: outcomes(found, name, np.float64) for name in ("worst", "zero", "huge")}
         return {

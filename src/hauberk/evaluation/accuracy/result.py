@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import RunResult
+from hauberk.report.tables.accuracy import table
 from hauberk.store.ledger import Store
 
 
@@ -80,8 +81,6 @@ class Result(RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        from hauberk.report.tables.accuracy import table
-
         return table(self.summary)
 
     def __str__(self) -> str:

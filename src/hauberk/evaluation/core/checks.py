@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.core.judge import Clean, Verdict
+from hauberk.evaluation.core.judge import CleanVerdict, Verdict
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.run import CLEAN
@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Examples:
+class _Examples:
     """The examples of a clean part: ids, labels, inputs, and labels that the models can have."""
 
     ids: Tensor
@@ -104,7 +104,7 @@ class Checks:
             self.problems.append(f"part {key} cannot be checked: {' '.join(str(error).split())}")
         return None
 
-    def clean(self, key: str) -> Examples | None:
+    def clean(self, key: str) -> _Examples | None:
         """Check a clean part; its examples."""
         part, tensors = self.ledger.part(key), self.ledger.tensors(key)
         names, labels = part["id"].astype(np.int64), part["label"].astype(np.int64)
@@ -125,12 +125,12 @@ class Checks:
             key, names, ~known.flatten(1).all(1).numpy() if y.dim() > 1 else ~known.numpy(),
             "has a label that the model does not know",
         )  # fmt: skip
-        examples = Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
+        examples = _Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
         self.decisions(key, part, tensors, examples)
         return examples
 
     def decisions(
-        self, key: str, part: Columns, tensors: dict[str, Tensor], examples: Examples
+        self, key: str, part: Columns, tensors: dict[str, Tensor], examples: _Examples
     ) -> None:
         """Compare clean decisions with those recorded."""
         names = part["id"].astype(np.int64)
@@ -168,7 +168,7 @@ class Checks:
         other = self.data.labels[where].numpy() != labels[known]
         self.report(key, ids[known], other, "has another label than in the data")
 
-    def part(self, key: str, task: Task, examples: Examples | None) -> None:
+    def part(self, key: str, task: Task, examples: _Examples | None) -> None:
         """Check a task's part: judge all points that it holds."""
         part, tensors = self.ledger.part(key), self.ledger.tensors(key)
         ids, broken, row = part["id"], part["broken"].astype(bool), part["row"]
@@ -282,7 +282,7 @@ def edge(value: Any) -> float | Tensor:
     return float(value)
 
 
-def _other_prediction(recorded: Array, clean: Clean) -> Array:
+def _other_prediction(recorded: Array, clean: CleanVerdict) -> Array:
     """Whose recorded prediction is not, within rounding, the largest logit."""
     assert clean.logits is not None
     told = torch.from_numpy(recorded).to(clean.logits.device)

@@ -115,7 +115,7 @@ class Judge(ABC):
     box: Box
 
     @abstractmethod
-    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> "Clean":
+    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> "CleanVerdict":
         """Decide the clean inputs of a block."""
 
     @abstractmethod
@@ -133,7 +133,7 @@ class Judge(ABC):
 
 
 @dataclass(frozen=True)
-class Clean:
+class CleanVerdict:
     """What a judge finds on the clean inputs of a block.
 
     Attributes:
@@ -159,7 +159,7 @@ class PointJudge(Judge):
     victim: Victim
     box: Box
 
-    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> Clean:
+    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> CleanVerdict:
         """Decide clean inputs.
 
         Raises:
@@ -170,7 +170,7 @@ class PointJudge(Judge):
         if bool(logits.isnan().any()):
             bad = int(ids[logits.isnan().any(1).cpu()][0])
             raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
-        return Clean(
+        return CleanVerdict(
             correct=~wrong.cpu(),
             margin=-margin(logits.double(), y).cpu(),
             scale=largest(logits),
@@ -248,12 +248,12 @@ class DomainJudge(Judge):
         """Where threats are measured."""
         return Victim.of(self.domains[0].model).device  # type: ignore[arg-type]
 
-    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> Clean:
+    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> CleanVerdict:
         shown = x if not self.each else x.unsqueeze(1).repeat_interleave(self.each, 1)
         wrong, margins, scale = self.decisions(shown, y, ids)
         first = y if y.dim() == 1 else y[:, 0]
         groups = {} if y.dim() == 1 else {"labels": y.cpu(), "ids": ids}
-        return Clean(
+        return CleanVerdict(
             correct=~wrong.flatten(1).any(1),
             margin=margins.flatten(1).amin(1) if len(first) else margins.flatten(1)[:, 0],
             scale=scale,

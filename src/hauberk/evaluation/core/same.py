@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.core.judge import Clean
+from hauberk.evaluation.core.judge import CleanVerdict
 
 ROUNDING = 1e-3
 """Share of a block's largest logit by which another device or batch size may change margins."""
@@ -21,7 +21,11 @@ REMEDY = "resume with the same model, or choose another --out"
 
 
 def require_same_decisions(
-    part: Mapping[str, Any], margins: Tensor | None, ids: Tensor, clean: Clean, dtype: torch.dtype
+    part: Mapping[str, Any],
+    margins: Tensor | None,
+    ids: Tensor,
+    clean: CleanVerdict,
+    dtype: torch.dtype,
 ) -> None:
     """Refuse a model whose clean margins or decisions are not those of the recorded part.
 

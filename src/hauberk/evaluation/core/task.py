@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
-from hauberk.evaluation.core.judge import Clean, Judge, Verdict
+from hauberk.evaluation.core.judge import CleanVerdict, Judge, Verdict
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.store.ledger import Store, places
 from hauberk.threats.base import Threat
@@ -23,7 +23,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Found:
+class Portion:
     """A portion of a task's work: the examples ``index`` (M,) of the block, what the search
     returned for them, and what the judge says of it.
     """
@@ -55,7 +55,7 @@ class Block:
     store: Store
     number: int
     rows: slice
-    clean: Clean
+    clean: CleanVerdict
     recorded: Columns
     taken: list[tuple["Task", str, Columns]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -161,11 +161,11 @@ class Task(ABC):
         """What cannot be true of a recorded part: which rows, and what is wrong with them."""
         return []
 
-    def columns(self, found: Sequence[Found]) -> Columns:
+    def columns(self, found: Sequence[Portion]) -> Columns:
         """Columns of its own, beside the common ones."""
         return {}
 
-    def tensors(self, found: Sequence[Found]) -> dict[str, Tensor]:
+    def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
         """Tensors of its own, beside ``points`` and ``witness``: a row for each example."""
         return {}
 
@@ -187,13 +187,13 @@ def do(task: Task, block: Block, index: Tensor, judge: Judge, report: Report) ->
     """Search, judge, and write the part: the one place where this happens."""
     begun = perf_counter()
     x, y, ids = block.x, block.y, block.ids
-    found: list[Found] = []
+    found: list[Portion] = []
     search = task.search(block, index, report)
     try:
         rows, outcome = next(search)
         while True:
             outcome, verdict = judge(task.threat, x[rows], outcome, y[rows], ids[rows])
-            found.append(Found(rows, outcome, verdict))
+            found.append(Portion(rows, outcome, verdict))
             rows, outcome = search.send(verdict)
     except StopIteration:
         pass
@@ -203,7 +203,7 @@ def do(task: Task, block: Block, index: Tensor, judge: Judge, report: Report) ->
     block.store.write(task.part(block.number), columns, _points(task, block, found))
 
 
-def _common(task: Task, block: Block, found: Sequence[Found]) -> Columns:
+def _common(task: Task, block: Block, found: Sequence[Portion]) -> Columns:
     """The columns that every part has."""
     index = torch.cat([f.index for f in found]) if found else torch.zeros(0, dtype=torch.int64)
     broken = verdicts(found, "broken").astype(bool)
@@ -224,7 +224,7 @@ def _common(task: Task, block: Block, found: Sequence[Found]) -> Columns:
     }
 
 
-def _points(task: Task, block: Block, found: Sequence[Found]) -> dict[str, Tensor]:
+def _points(task: Task, block: Block, found: Sequence[Portion]) -> dict[str, Tensor]:
     if not found:
         x = block.x[:0].detach().cpu()
         return {"points": x if x.dtype == torch.float64 else x.float()}
@@ -241,7 +241,7 @@ def _points(task: Task, block: Block, found: Sequence[Found]) -> dict[str, Tenso
     return tensors | task.tensors(found)
 
 
-def outcomes(found: Sequence[Found], name: str, kind: Any) -> npt.NDArray[Any]:
+def outcomes(found: Sequence[Portion], name: str, kind: Any) -> npt.NDArray[Any]:
     """What the outcomes say under a name, one row each; NaN where one does not say."""
     parts = [getattr(f.outcome, name) for f in found]
     if any(part is None for part in parts):
@@ -249,7 +249,7 @@ def outcomes(found: Sequence[Found], name: str, kind: Any) -> npt.NDArray[Any]:
     return np.concatenate([part.cpu().numpy() for part in parts] or [np.zeros(0)]).astype(kind)
 
 
-def verdicts(found: Sequence[Found], name: str) -> npt.NDArray[Any]:
+def verdicts(found: Sequence[Portion], name: str) -> npt.NDArray[Any]:
     """What the verdicts say under a name, one row each."""
     return np.concatenate([getattr(f.verdict, name).cpu().numpy() for f in found] or [np.zeros(0)])
 

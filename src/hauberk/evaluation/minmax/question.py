@@ -18,7 +18,7 @@ from hauberk.evaluation.core.recorded import attack_from, threat_from
 from hauberk.evaluation.core.task import (
     Block,
     Columns,
-    Found,
+    Portion,
     Report,
     Search,
     Task,
@@ -236,13 +236,13 @@ class AgainstAll(Task):
             found = attack.run(victim, job)
         yield index, found
 
-    def columns(self, found: Sequence[Found]) -> Columns:
+    def columns(self, found: Sequence[Portion]) -> Columns:
         return {
             "allowed": np.concatenate([f.verdict.allowed.cpu().numpy() for f in found]),
             "loss": outcomes(found, "loss", np.float64),
         }
 
-    def tensors(self, found: Sequence[Found]) -> dict[str, Tensor]:
+    def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
         tensors = {"wrong": torch.cat([f.verdict.domains.to(torch.uint8) for f in found])}  # type: ignore[union-attr]
         for name in ("weights", "path"):
             values = [getattr(f.outcome, name) for f in found]

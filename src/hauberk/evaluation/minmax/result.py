@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import RunResult, cost, head, interval
+from hauberk.report.tables.minmax import table
 from hauberk.store.ledger import Store
 
 METRICS = ("asr_all", "asr_avg", "asr_group", "asr_any")
@@ -145,8 +146,6 @@ class MinMaxResult(Mapping[str, Side], RunResult):
 
     def table(self) -> str:
         """Accuracy of each part, success rates and cost, one column for each objective."""
-        from hauberk.report.tables.minmax import table
-
         return table(self.summary)
 
     def __repr__(self) -> str:

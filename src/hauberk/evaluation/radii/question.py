@@ -15,7 +15,7 @@ from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedThreat, threat_from
-from hauberk.evaluation.core.task import Block, Columns, Found, Report, Search, Task
+from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.evaluation.radii.summary import part_of, read, summarise, with_summary
 from hauberk.solvers.base import Solver
@@ -172,7 +172,7 @@ class LeastDistance(Task):
             job = block.job(self.threat, index, report)
             yield index, self.solver.run(block.setting.victim, job)
 
-    def columns(self, found: Sequence[Found]) -> Columns:
+    def columns(self, found: Sequence[Portion]) -> Columns:
         names: list[str] = []
         for f in found:
             by = f.outcome.by or (None,) * len(f.index)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import RunResult
+from hauberk.report.tables.radii import table
 from hauberk.store.ledger import Store
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -177,8 +178,6 @@ class Radii(RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        from hauberk.report.tables.radii import table
-
         return table(self.summary)
 
     def __str__(self) -> str:
@@ -205,8 +204,6 @@ class RadiiSet(dict[str, Radii], RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        from hauberk.report.tables.radii import table
-
         return table(self.summary)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedAttack, attack_from, threat_from
 from hauberk.evaluation.core.summary import cost, head, interval
-from hauberk.evaluation.core.task import Block, Columns, Found, Report, Search, Task, verdicts
+from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, verdicts
 from hauberk.evaluation.minmax.objectives import described, objective_from
 from hauberk.evaluation.universal.result import Universal
 from hauberk.evaluation.universal.stream import Stream, capped_margin, shuffled
@@ -192,5 +192,5 @@ class Apply(Task):
             distance=none.double(), attempt=none, forwards=none, backwards=none,
         )  # fmt: skip
 
-    def columns(self, found: Sequence[Found]) -> Columns:
+    def columns(self, found: Sequence[Portion]) -> Columns:
         return {"prediction": verdicts(found, "prediction").astype(np.int64)}
