@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hauberk.errors import InputError
 from hauberk.evaluation.radii.radius import radius
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.base import Solver
@@ -55,21 +54,3 @@ def margins(
         batch_size=batch_size,
     )  # fmt: skip
     return found.distance
-
-
-def share_below(margins: Tensor, limit: float = 0.05) -> float:
-    """Share of the margins ``(B,)`` below a limit, those of wrong examples (0) among them.
-
-    Source: Ding et al. 2020, Figure 4.
-
-    Raises:
-        InputError: if there is no margin.
-
-    Example:
-        >>> import torch
-        >>> share_below(torch.tensor([0.0, 0.01, 0.3, 0.4]))
-        0.5
-    """
-    if not len(margins):
-        raise InputError("no margins: give those of at least one example")
-    return float((margins < limit).double().mean())

@@ -1,6 +1,6 @@
 """MMA: losses recomputed from closed forms, the table of margins, the hinge; margins of models."""
 
-from math import inf, log, sqrt
+from math import inf, log
 
 import pytest
 import torch
@@ -9,9 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import hauberk as hb
-from hauberk.analysis.margins import margins, share_below
+from hauberk.analysis.margins import margins
 from hauberk.models import MLP
-from hauberk.report.plots.margins import by_epoch, small_shares
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.ddn import DDN
 from hauberk.threats import Box, Metric
@@ -233,31 +232,6 @@ def test_a_ball_and_a_metric_with_d_max_are_the_same():
     assert MMA(hb.Linf(0.45)).threats == MMA(Metric(inf), d_max=0.45).threats == (hb.Linf(0.45),)
     assert MMA(hb.L2(2.0)).describe()["threat"] == "l2:2"
     assert OMMA(hb.L2(2.0)).describe()["strategy"] == "OMMA"
-
-
-@pytest.mark.parametrize("p", ["l2", "linf"])
-def test_margins_of_a_linear_model_are_those_of_its_closed_form(p):
-    model, (x, y) = linear(), data()
-    found = margins(model, x, y, p, steps=200, box=(-50, 50))
-    true = true_margins(model, x, y, Metric(2).p if p == "l2" else inf)
-    torch.testing.assert_close(found, true, rtol=1e-2, atol=1e-3)
-    assert bool((found[true == 0] == 0).all())
-
-
-def test_pictures_tell_the_share_of_small_margins(tmp_path):
-    assert share_below(torch.tensor([0.0, 0.049, 0.05, inf])) == 0.5
-    with pytest.raises(hb.InputError, match="no margins"):
-        share_below(torch.zeros(0))
-    rng = torch.Generator().manual_seed(0)
-    run = {e: torch.rand(20, generator=rng) * sqrt(e + 1) for e in range(9)}
-    run[8][:3] = torch.tensor([0.0, 0.01, inf])
-    runs = {"MMA $d$": run, "PGD": {0: torch.full((4,), 0.01)}}
-    drawn = by_epoch(runs, tmp_path / "a.svg", hinge=1.0, title="margins").read_text()
-    assert "below 0.05, 1 not found" in drawn
-    assert "100.0% below 0.05" in drawn
-    assert small_shares(runs, tmp_path / "b.png").stat().st_size > 1000
-    with pytest.raises(hb.InputError, match="no margins to draw"):
-        by_epoch({"empty": {0: torch.zeros(0)}}, tmp_path / "c.png")
 
 
 @pytest.mark.parametrize("strategy", [OMMA, MMA])

@@ -56,8 +56,10 @@ def hardness(
     rho = {p["first"]: p["rho"] for p in measured["correlations"] if p["second"] == "eps_linf"}
     for number, (name, w) in enumerate(weights.items()):
         _values(top[0][number], eps, w, COLOURS[number % len(COLOURS)])
-        known = rho.get(name)
-        top[0][number].set_title(name if known is None else f"{name}, ρ = {known:.2f}", fontsize=9)
+        shown_rho = rho.get(name)
+        top[0][number].set_title(
+            name if shown_rho is None else f"{name}, ρ = {shown_rho:.2f}", fontsize=9
+        )
         _by_rank(top[1][number], eps, w, COLOURS[number % len(COLOURS)])
     top[0][0].set_ylabel("weight")
     top[1][0].set_ylabel("weight")
@@ -74,8 +76,8 @@ def _shown(labels: Sequence[int]) -> list[int]:
 
 
 def _values(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
-    known = np.isfinite(eps)
-    axes.scatter(eps[known], weights[known], s=9, color=colour, alpha=0.7, linewidths=0)
+    finite = np.isfinite(eps)
+    axes.scatter(eps[finite], weights[finite], s=9, color=colour, alpha=0.7, linewidths=0)
     axes.set_xlabel("least ε in linf", fontsize=8)
     axes.set_ylim(-0.03, 1.03)
     axes.tick_params(labelsize=7)
@@ -103,7 +105,7 @@ def _group(row: "Sequence[Axes]", pictures: Row, weights: Mapping[str, Row], eps
             aspect="auto" if len(picture) == 1 else "equal",
         )  # fmt: skip
         axes.set(xticks=[], yticks=[])
-        told = [f"{name.partition(':')[0]} {w[m]:.2f}" for name, w in weights.items()]
-        told.append(f"ε {eps[m]:.3f}" if np.isfinite(eps[m]) else "ε –")
-        lines = ["  ".join(told[i : i + 2]) for i in range(0, len(told), 2)]
+        cells = [f"{name.partition(':')[0]} {w[m]:.2f}" for name, w in weights.items()]
+        cells.append(f"ε {eps[m]:.3f}" if np.isfinite(eps[m]) else "ε –")
+        lines = ["  ".join(cells[i : i + 2]) for i in range(0, len(cells), 2)]
         axes.set_xlabel("\n".join(lines), fontsize=6)

@@ -49,17 +49,17 @@ def by_epoch(
 
     Source: Ding et al. 2020, Figure 4.
     """
-    known = _known(runs)
-    epochs = sorted({epoch for run in known.values() for epoch in run})
+    drawn_runs = _known(runs)
+    epochs = sorted({epoch for run in drawn_runs.values() for epoch in run})
     shown = epochs
     if len(epochs) > _ROWS:
         places = np.linspace(0, len(epochs) - 1, _ROWS).round().astype(int)
         shown = [epochs[place] for place in places]
-    drawn = [run[epoch] for run in known.values() for epoch in shown if epoch in run]
+    drawn = [run[epoch] for run in drawn_runs.values() for epoch in shown if epoch in run]
     every = np.concatenate(drawn)
     edges = edges_of(np.append(every[np.isfinite(every)], 0.0), bins)
-    figure, grid = canvas(len(shown), len(known), (3.2, 1.3), sharex=True)
-    for column, (name, run) in enumerate(known.items()):
+    figure, grid = canvas(len(shown), len(drawn_runs), (3.2, 1.3), sharex=True)
+    for column, (name, run) in enumerate(drawn_runs.items()):
         grid[0][column].set_title(label(name), fontsize=9)
         grid[-1][column].set_xlabel("margin")
         for row, epoch in zip(grid, shown, strict=True):
@@ -86,9 +86,9 @@ def small_shares(runs: Runs, path: str | Path, *, small: float = 0.05, title: st
 
     Source: Ding et al. 2020, Figure 4.
     """
-    known = _known(runs)
+    drawn_runs = _known(runs)
     figure, ((axes,),) = canvas(1, 1, (4.2, 3.0))
-    for place, (name, run) in enumerate(known.items()):
+    for place, (name, run) in enumerate(drawn_runs.items()):
         epochs, (colour, line) = sorted(run), style(place)
         shares = [100 * float((run[epoch] < small).mean()) for epoch in epochs]
         axes.plot(epochs, shares, color=colour, linestyle=line, marker=".", label=label(name))

@@ -37,9 +37,9 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
         raise InputError(
             f"weights of shape {values.shape} for {len(names)} names: give (B, T, {len(names)})"
         )
-    known: Any = np.isfinite(values).all(2)
-    begun = known.any(1)
-    values, left = _carried(values[begun], known[begun])
+    present: Any = np.isfinite(values).all(2)
+    begun = present.any(1)
+    values, left = _carried(values[begun], present[begun])
     figure, ((axes,),) = canvas(1, 1, (5.4, 3.6))
     if len(values):
         mean = values.mean(0)
@@ -141,18 +141,18 @@ def accuracies(
     return save(figure, file)
 
 
-def _carried(values: Row, known: Any) -> tuple[Row, Row]:
-    """Weights whose gaps hold the last known ones, ``(B, T, K)``; share still attacked, ``(T,)``.
+def _carried(values: Row, present: Any) -> tuple[Row, Row]:
+    """Weights whose gaps hold the last ones, ``(B, T, K)``; share still attacked, ``(T,)``.
 
     T is cut to the longest of the examples.
     """
     if not len(values):
         return values, np.zeros(0)
-    last = np.where(known, np.arange(known.shape[1]), 0)
+    last = np.where(present, np.arange(present.shape[1]), 0)
     longest = int(last.max()) + 1
     last = np.maximum.accumulate(last, axis=1)[:, :longest]
     carried = np.take_along_axis(values, last[:, :, None], axis=1)
-    return carried, known[:, :longest].mean(0)
+    return carried, present[:, :longest].mean(0)
 
 
 def _legend(figure: "Figure", axes: "Axes") -> None:

@@ -25,9 +25,9 @@ def radii(
     figure, (grid,) = canvas(1, len(values), (3.2, 2.6))
     for number, ((name, row), axes) in enumerate(zip(values.items(), grid, strict=True)):
         line = eps.get(name) if isinstance(eps, Mapping) else eps
-        known = numbers(row)
-        bars(axes, known, None, line=line, colour=COLOURS[number % len(COLOURS)])
-        axes.set(xlabel=f"radius ({name})", ylabel="examples", title=f"{len(known)} examples")
+        found = numbers(row)
+        bars(axes, found, None, line=line, colour=COLOURS[number % len(COLOURS)])
+        axes.set(xlabel=f"radius ({name})", ylabel="examples", title=f"{len(found)} examples")
         axes.set_xlim(left=0)
     return save(figure, path, title)
 
@@ -45,12 +45,12 @@ def accuracy_curves(
     ``crossings`` are mappings, or have ``to_dict``, with ``eps``; ``unit`` names what eps is
     measured in.
     """
-    told = mapping(curves)
+    given = mapping(curves)
     figure, ((axes,),) = canvas(1, 1, (4.8, 3.4))
-    eps = array(told["eps"])
+    eps = array(given["eps"])
     # The last value holds for ever: a little of it is shown.
     reach = np.append(eps, (float(eps.max(initial=0.0)) or 1.0) * 1.05)
-    for number, (name, values) in enumerate(told["accuracy"].items()):
+    for number, (name, values) in enumerate(given["accuracy"].items()):
         heights = array(values) * 100
         axes.step(
             reach, np.append(heights, heights[-1:]), where="post", label=name,

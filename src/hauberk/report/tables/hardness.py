@@ -72,8 +72,7 @@ def _pairs(hardness: Mapping[str, Any]) -> TextTable:
 
 def _top(row: Sequence[float | None]) -> float | None:
     """The largest of a row; None, which stands for inf, is larger than all."""
-    known = [value for value in row if value is not None]
-    return max(known) if len(known) == len(row) else None
+    return None if None in row else max(value for value in row if value is not None)
 
 
 def _number(value: float | None) -> str:
