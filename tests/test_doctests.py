@@ -19,7 +19,6 @@ PROMPT = ">>>"
 TO_DO = (
     "hauberk",
     "hauberk.attacks",
-    "hauberk.evaluation",
     "hauberk.exact",
     "hauberk.solvers",
 )  # fmt: skip

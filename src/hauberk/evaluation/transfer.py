@@ -39,6 +39,11 @@ class TransferReport(RunResult):
         broke: ``broke[source][target]``: share of examples that the target gets right when clean
             and wrong at a point crafted on the source.
         forwards, backwards: passes spent in all, the judge's not counted.
+
+    Example:
+        >>> one = {"net": 0.5}
+        >>> TransferReport("l2:1", {"net": 0.9}, one, one, {"net": {"net": 0.4}}, 60, 50).gap
+        {'net': 0.0}
     """
 
     threat: str

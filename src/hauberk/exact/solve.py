@@ -14,7 +14,7 @@ from hauberk.engine.inputs import check
 from hauberk.errors import InputError
 from hauberk.exact.bounds import descend, nearest, size
 from hauberk.exact.net import Array, ReluNet, take_apart
-from hauberk.exact.tree import Task, least, relax, search
+from hauberk.exact.tree import Subproblem, least, relax, search
 from hauberk.threats.base import Box
 
 _FAR = 1e4
@@ -163,7 +163,7 @@ class _Hunt:
     def _length(self, point: Array) -> float:
         return float(size((point - self.x)[None], self.metric)[0])
 
-    def push(self, task: Task, d: Array) -> float:
+    def push(self, task: Subproblem, d: Array) -> float:
         """Offer a move that reaches the target up to rounding, lengthened until it surely does."""
         need = 0.0
         for _ in range(40):
@@ -192,7 +192,7 @@ class _Hunt:
         lower = np.inf
         # Targets in reach first: the nearer the best point, the less is left to prove.
         for at in np.argsort(lengths):
-            task = Task(
+            task = Subproblem(
                 self.net, self.x, self.label, int(targets[at]), self.lo, self.hi, self.metric
             )
             if lengths[at] < self.best:
@@ -200,7 +200,7 @@ class _Hunt:
             lower = min(lower, self._settle(task, gap, deadline))
         return lower
 
-    def _polish(self, task: Task, d: Array) -> None:
+    def _polish(self, task: Subproblem, d: Array) -> None:
         """To the nearest point at which the units have the states they have at `d`."""
         self.push(task, d)
         r = self._length(self.x + d) * (1 + 1e-6)
@@ -208,7 +208,7 @@ class _Hunt:
         if relaxed is not None:
             self.push(task, least(task, relaxed, r)[1][: len(d)])
 
-    def _settle(self, task: Task, gap: float, deadline: float) -> float:
+    def _settle(self, task: Subproblem, gap: float, deadline: float) -> float:
         """A lower bound of the distance to one target, at least the best distance if proven."""
         edge = float(size(np.maximum(self.hi, -self.lo)[None], self.metric)[0])
         # Beyond the box, so that a proof up to there covers the box.
@@ -220,7 +220,7 @@ class _Hunt:
             lower = max(lower, self._certified(task, min(self.best, edge)))
         return lower
 
-    def _certified(self, task: Task, r: float) -> float:
+    def _certified(self, task: Subproblem, r: float) -> float:
         """A radius within which linear bounds alone rule the target out, by bisection up to r."""
         low = 0.0
         for _ in range(12):

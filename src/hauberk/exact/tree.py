@@ -17,7 +17,7 @@ _CHEAP = 300.0
 
 
 @dataclass(frozen=True)
-class Task:
+class Subproblem:
     """One example and one other class, whose logit is to reach the label's.
 
     `lo <= d <= hi` are the moves that the box allows.
@@ -87,7 +87,7 @@ class Relaxed:
         return int(layer), int(place), 1 if self.into[0][at] @ v + self.into[1][at] > 0 else -1
 
 
-def relax(task: Task, signs: list[Array], r: float) -> Relaxed | None:
+def relax(task: Subproblem, signs: list[Array], r: float) -> Relaxed | None:
     """Conditions within radius `r` on units of the given `signs`; None if none can be met.
 
     `signs` has one array a layer: 1 for active, -1 for inactive, 0 for either.
@@ -102,7 +102,7 @@ def relax(task: Task, signs: list[Array], r: float) -> Relaxed | None:
     return None if top + task.row @ bias < 0 else _conditions(task, signs, bounds)
 
 
-def _conditions(task: Task, signs: list[Array], bounds: Bounds) -> Relaxed:
+def _conditions(task: Subproblem, signs: list[Array], bounds: Bounds) -> Relaxed:
     net, n = task.net, len(task.x)
     masks = [(low < 0) & (high > 0) for low, high in bounds]
     m = sum(int(mask.sum()) for mask in masks)
@@ -145,7 +145,7 @@ def _conditions(task: Task, signs: list[Array], bounds: Bounds) -> Relaxed:
     )
 
 
-def least(task: Task, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
+def least(task: Subproblem, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
     """A lower bound of `|d|` under the conditions, at least `r` where they fail within `r`.
 
     Also the solution `v` and the multipliers of the rows. The bound is evaluated from the
@@ -156,7 +156,7 @@ def least(task: Task, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
     return solve(task, relaxed, r)
 
 
-def _least_linear(task: Task, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
+def _least_linear(task: Subproblem, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
     from scipy.optimize import linprog
 
     n, m = len(task.x), len(relaxed.high)
@@ -197,7 +197,7 @@ def _least_linear(task: Task, relaxed: Relaxed, r: float) -> tuple[float, Array,
     return max(bound, 0.0) * r, v, multiplier[: len(move)] / reach
 
 
-def _least_square(task: Task, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
+def _least_square(task: Subproblem, relaxed: Relaxed, r: float) -> tuple[float, Array, Array]:
     from scipy.optimize import nnls
 
     n, m = len(task.x), len(relaxed.high)
@@ -242,7 +242,11 @@ def _evened(rows: Array, need: Array) -> tuple[Array, Array, Array]:
 
 
 def search(
-    task: Task, best: float, tolerance: float, deadline: float, found: Callable[[Array], float]
+    task: Subproblem,
+    best: float,
+    tolerance: float,
+    deadline: float,
+    found: Callable[[Array], float],
 ) -> float:
     """A lower bound of the least distance, or at least `best - tolerance` if that is greater.
 

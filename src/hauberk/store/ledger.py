@@ -53,6 +53,14 @@ class Ledger:
     Attributes:
         path: the directory.
         manifest: what ``manifest.json`` says.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     ledger = Ledger.create(folder, {"kind": "toy"})
+        ...     ledger.write("clean-00000", {"id": [3, 4]})
+        ...     ledger.keys(), ledger.rows("clean-")["id"].tolist()
+        (['clean-00000'], [3, 4])
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -162,6 +163,18 @@ def test_every_part_has_the_common_columns(run):
             assert set(part) >= COMMON, key
             rows = part["row"][part["row"] >= 0]
             assert sorted(rows) == [*range(len(ledger.tensors(key)["points"]))]
+
+
+def test_every_name_is_documented(run):
+    """Columns, tensors and keys of the summary are explained in docs/ledger.md."""
+    ledger, _ = run
+    if ledger.manifest["kind"] == "noise":
+        return
+    text = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    names = {name for key in ledger.keys("") for name in ledger.part(key)}
+    names |= {name for key in ledger.keys("") for name in ledger.tensors(key)}
+    names |= set(ledger.summary())
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_a_changed_point_is_found_in_every_run(run):

@@ -27,6 +27,10 @@ class Finding:
         masked: whether it speaks for masked gradients (a suite escalates then).
         told: the evidence, in words and figures.
         remedy: what to do.
+
+    Example:
+        >>> print(Finding("zero gradients", "l2:1", True, "on 3 of 9 points", "Look for rounding"))
+        l2:1: on 3 of 9 points. Look for rounding
     """
 
     code: str

@@ -19,6 +19,14 @@ class Result(RunResult):
 
     Attributes:
         summary: everything ``summary.json`` holds.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> x = torch.rand(6, 1, 2, 2)
+        >>> found = hb.evaluate(net, x, net(x).argmax(1), hb.Linf(0.0), suite=hb.attacks.FGSM())
+        >>> found.union_accuracy, found.accuracy, int(found.robust().sum())
+        (1.0, {'linf:0': 1.0}, 6)
     """
 
     summary: dict[str, Any]

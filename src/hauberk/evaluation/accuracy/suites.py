@@ -26,6 +26,11 @@ class Stage:
         threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or traits,
             ``("ball",)`` (:class:`hauberk.threats.Trait`), or all but some, ``("-l1",)``; all by
             default.
+
+    Example:
+        >>> from hauberk.attacks import APGD
+        >>> Stage(attack=APGD(steps=100), when="masked", threats=("l1",)).whole
+        False
     """
 
     attack: Method
@@ -99,6 +104,13 @@ class Suite:
         name, version: what the manifest records; the version changes when a number could.
         about: one line.
         attacks: the stages; an attack alone is a stage that is always run on all points.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> from hauberk.attacks import APGD, FGSM
+        >>> suite = Suite("mine", 1, "two attacks", {"fgsm": FGSM(), "apgd": APGD(steps=10)})
+        >>> suite.passes((Linf(0.1),))
+        (24, 24)
     """
 
     name: str

@@ -42,6 +42,12 @@ class Verdict(Rows):
         prediction: the class decided for, ``(B,)`` int64; -1 where several models decide.
         domains: of several domains, which are fooled in each draw, ``(B, draws, K)`` bool; then
             ``margin`` is that of the domain which holds out best, and ``domain_margins`` has all.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> x0, x, y = torch.tensor([[0.2, 0.4]]), torch.tensor([[0.3, 0.3]]), torch.tensor([1])
+        >>> judge(Victim(torch.nn.Identity()), Linf(0.2), x0, x, y, Box()).broken  # a tie
+        tensor([True])
     """
 
     broken: Tensor
@@ -63,7 +69,20 @@ def judge(
     box: Box,
     witness: Tensor | None = None,
 ) -> Verdict:
-    """Judge points ``x`` (B, ...) against clean inputs ``x0`` and labels ``y`` (B,)."""
+    """Judge points of a model, which trusts nothing that a search says of them.
+
+    Args:
+        x0: clean inputs ``(B, ...)``; x: points, alike.
+        y: labels ``(B,)``.
+        witness: ``(B, ...)``, where a threat needs one to check a point.
+
+    Example:
+        >>> from hauberk import Linf
+        >>> x0, x, y = torch.tensor([[0.2, 0.4]]), torch.tensor([[0.4, 0.2]]), torch.tensor([1])
+        >>> verdict = judge(Victim(torch.nn.Identity()), Linf(0.1), x0, x, y, Box())
+        >>> bool(verdict.wrong), bool(verdict.allowed), bool(verdict.broken)
+        (True, False, False)
+    """
     x0, x, y = (v.to(victim.device) for v in (x0, x, y))
     logits, wrong = decide(victim, x, y)
     allowed, distance = measure(threat, x0, x, box, witness)

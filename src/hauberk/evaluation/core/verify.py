@@ -33,6 +33,10 @@ class Verification:
             device decides them otherwise. They do not count against the run.
         problems: whatever else does not hold, one line each.
         finished: whether the run was finished; otherwise what is there was verified.
+
+    Example:
+        >>> print(Verification(points=3, confirmed=3))
+        3 broken points: 3 confirmed, 0 refuted
     """
 
     points: int
@@ -88,6 +92,16 @@ def verify(
     Raises:
         InputError: if there is no ledger, or its manifest cannot be read or does not say what was
             asked; for other models than the run names.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import hauberk as hb
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> x = torch.rand(4, 1, 2, 2)
+        >>> with TemporaryDirectory() as run:
+        ...     _ = hb.evaluate(net, x, net(x).argmax(1), hb.Linf(0.1), suite="fast", out=run)
+        ...     verify(run, net).ok
+        True
     """
     ledger = Ledger.open(path)
     manifest, size = ledger.manifest, 0
