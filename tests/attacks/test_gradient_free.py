@@ -11,9 +11,11 @@ from helpers.models import Constant, Recorder, above
 from torch import nn
 
 from hauberk import InputError
-from hauberk.attacks.boundary import Boundary, blend, members
+from hauberk.attacks.base import which_lie_in
+from hauberk.attacks.boundary import Boundary
+from hauberk.attacks.decision import between, salt_and_pepper
 from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
-from hauberk.attacks.noise import Noise, salt_and_pepper, spending
+from hauberk.attacks.noise import Noise
 from hauberk.attacks.pointwise import Pointwise
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
@@ -224,7 +226,7 @@ def seated(attack, threat, x, box):
         region=threat.at(x, Box.of(box)), y=torch.zeros(len(x), dtype=torch.int64), target=None,
         draws=Draws.of(0, torch.arange(len(x))),
     )  # fmt: skip
-    state = attack.start(problem)
+    state = attack.init(problem)
     state.x, state.found = x + 1, torch.ones(len(x), dtype=torch.bool)
     return problem, state
 
@@ -232,7 +234,7 @@ def seated(attack, threat, x, box):
 def test_boundary_steps_around_and_inwards():
     x = torch.zeros(3, 50, dtype=torch.float64)
     attack = Boundary(trials=10, around=0.3, inwards=0.2)
-    delta = attack.ask(*seated(attack, L2(1.0), x, (-9, 9)))
+    delta = attack.propose(*seated(attack, L2(1.0), x, (-9, 9)))
     length = torch.full((3, 10), 50**0.5).double()
     length[:, 2:] *= 0.8
     torch.testing.assert_close(delta.norm(dim=2), length)
@@ -245,10 +247,10 @@ def test_boundary_step_lengths_follow_what_fools():
     x = torch.zeros(2, 50, dtype=torch.float64)
     attack = Boundary(trials=10, around=0.3, inwards=0.2, rate=2.0)
     problem, state = seated(attack, L2(1.0), x, (-9, 9))
-    state.spread = attack.ask(problem, state)
+    state.candidates = attack.propose(problem, state)
     fooled = torch.zeros(2, 10, dtype=torch.bool)
     fooled[0] = True
-    attack.read(problem, state, fooled)
+    attack.move(problem, state, fooled)
     torch.testing.assert_close(state.around, torch.tensor([0.5, 0.15]).double())  # 0.5 at most
     torch.testing.assert_close(state.inwards, torch.tensor([0.4, 0.1]).double())
     assert torch.equal(state.x[1], x[1] + 1)  # nothing fools: stay
@@ -263,11 +265,11 @@ def test_hopskipjump_estimates_the_normal_of_a_plane(threat):
     w = torch.randn(20, generator=torch.Generator().manual_seed(3)).double()
     state.stage = torch.full((4,), ESTIMATE)
     for _ in range(20):
-        state.spread = attack.ask(problem, state)
-        attack.read(problem, state, (state.spread - state.x.unsqueeze(1)) @ w > 0)
+        state.candidates = attack.propose(problem, state)
+        attack.move(problem, state, (state.candidates - state.x.unsqueeze(1)) @ w > 0)
         state.number += 1
     assert (state.stage == JUMP).all()
-    way = attack.way(problem.region, state)
+    way = attack.direction(problem.region, state)
     # The share of the steepest climb that it makes, for its size.
     best = way.norm(dim=1) * w.norm() if threat.p == 2 else way.abs().amax(1) * w.abs().sum()
     assert (way @ w / best > 0.9).all()
@@ -275,13 +277,13 @@ def test_hopskipjump_estimates_the_normal_of_a_plane(threat):
     drawn = state.drawn[0] / state.drawn[0].norm()
     state.votes[0], state.voted[0] = -2000.0, -state.drawn[0]
     if threat.p == 2:
-        torch.testing.assert_close(attack.way(problem.region, state)[0], -drawn)
+        torch.testing.assert_close(attack.direction(problem.region, state)[0], -drawn)
     # The longest jump that fools is taken.
     state.votes[:], state.voted = 0, w.expand(4, 20).clone()
-    state.spread = attack.ask(problem, state)
-    length = (state.spread - state.x.unsqueeze(1)).norm(dim=2)
+    state.candidates = attack.propose(problem, state)
+    length = (state.candidates - state.x.unsqueeze(1)).norm(dim=2)
     torch.testing.assert_close(length[:, 1:6], length[:, :5] / 2)
-    attack.read(problem, state, torch.arange(100).expand(4, 100) >= 3)
+    attack.move(problem, state, torch.arange(100).expand(4, 100) >= 3)
     torch.testing.assert_close((state.x - x - 1).norm(dim=1), length[:, 3])
     assert (state.stage == SEARCH).all()
     assert (state.round == 1).all()
@@ -293,17 +295,17 @@ def test_pointwise_resets_disjoint_groups():
     problem, state = seated(attack, L1(1.0), x, (0, 1))
     state.x[:, ::3] = 0  # ten features are clean already
     state.size[:] = 4
-    reset = (attack.ask(problem, state)[:, :5] == 0) & (state.x != 0).unsqueeze(1)
+    reset = (attack.propose(problem, state)[:, :5] == 0) & (state.x != 0).unsqueeze(1)
     assert (reset.sum(2) == 4).all()
     assert (reset.sum(1) == (state.x != 0)).all()
     # One group fails: it is not tried again in this round; the others are joined.
-    state.spread = attack.ask(problem, state)
+    state.candidates = attack.propose(problem, state)
     fooled = torch.ones(3, 6, dtype=torch.bool)
     fooled[:, 2] = False
-    attack.read(problem, state, fooled)
+    attack.move(problem, state, fooled)
     assert torch.equal(state.joint, torch.where(reset[:, 2], 1.0, 0.0))
     assert torch.equal(state.tried, reset[:, 2])
-    assert torch.equal(attack.look(problem, state), state.joint)
+    assert torch.equal(attack.single(problem, state), state.joint)
     first = torch.where(reset[:, 0], 0.0, state.x)
     state.number += 1
     attack.receive(problem, state, torch.tensor([True, True, False]))
@@ -340,7 +342,7 @@ def test_pointwise_hops_change_no_more_than_their_reach():
     first_set[:, 0] = 1
     for start, share in ((x, 1.0), (first_set, 0.25)):
         state.x = start.clone()
-        moved = (attack.ask(problem, state)[:, :4] != state.x.unsqueeze(1)).float().mean(2)
+        moved = (attack.propose(problem, state)[:, :4] != state.x.unsqueeze(1)).float().mean(2)
         # Amounts grow with the square, up to all of the features or the reach.
         wanted = share * torch.tensor([1 / 16, 1 / 4, 9 / 16, 1.0])
         torch.testing.assert_close(moved.mean(0), wanted, atol=0.03, rtol=0)
@@ -416,11 +418,11 @@ def test_salt_and_pepper_spends_the_budget_in_the_order_of_the_keys():
     whole = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     key = torch.tensor([[0.4, 0.1, 0.2, 0.3]])
     one = L1(1.0).at(x)
-    spent = spending(whole - x, key, one, 1.0)
+    spent = one.budget_used(whole - x, key)
     torch.testing.assert_close(spent, torch.tensor([[1.75, 0.0, 0.5, 0.75]]).double())
-    spent = spending(whole - x, key, L0(2).at(x), 0.0)
+    spent = L0(2).at(x).budget_used(whole - x, key)
     torch.testing.assert_close(spent, torch.tensor([[1.5, 0.0, 0.5, 1.0]]).double())
-    spent = spending(whole - x, key, Linf(0.1).at(x), inf)
+    spent = Linf(0.1).at(x).budget_used(whole - x, key)
     torch.testing.assert_close(spent, torch.tensor([[1.0, 0.25, 0.5, 0.75]]).double())
     ends = salt_and_pepper(
         L1(1.0).at(torch.zeros(50, 20), Box(-1, 2)), Draws.of(0, torch.arange(50)), 0
@@ -447,9 +449,9 @@ def test_a_warm_start_outside_the_threat_is_where_the_walk_starts(attack):
 
 def test_helpers_of_the_walks():
     x0, x = torch.zeros(2, 3), torch.ones(2, 3)
-    line = blend(x0, x, torch.tensor([[0.25, 1.0], [0.5, 0.0]]))
+    line = between(x0, x, torch.tensor([[0.25, 1.0], [0.5, 0.0]]))
     assert line[:, :, 0].tolist() == [[0.25, 1.0], [0.5, 0.0]]
-    assert members(L1(1.5).at(x0), line).tolist() == [[True, False], [True, True]]
+    assert which_lie_in(L1(1.5).at(x0), line).tolist() == [[True, False], [True, True]]
 
 
 @each
@@ -499,7 +501,7 @@ def test_a_box_without_ends_is_refused(attack):
 def test_what_is_no_ball_is_refused(attack, monkeypatch):
     monkeypatch.setattr(Linf, "at", lambda self, x, box: NoBall(x))
     x, y = data()
-    with pytest.raises(InputError, match="give it a ball"):
+    with pytest.raises(InputError, match="needs a ball"):
         attack(linear(), x, y, Linf(0.5))
 
 

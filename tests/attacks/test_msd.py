@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD
-from hauberk.attacks.msd import MSD
+from hauberk.attacks.msd import MultiSteepestDescent as MSD
 from hauberk.maths.norms import norm
 from hauberk.threats import L0, L1, L2, Linf, Lp, Union
 from hauberk.victims.victim import Victim

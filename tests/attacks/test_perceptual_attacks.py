@@ -228,7 +228,7 @@ def test_curvature_is_that_of_the_features(p):
 @EVERY
 def test_refuses_other_threats_and_says_which(attack):
     model, x = linear(), middle()
-    with pytest.raises(InputError, match="measured threats only"):
+    with pytest.raises(InputError, match="needs a measured threat"):
         attack(model, x, model(x).argmax(1), Linf(0.1))
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.attacks.pwcf import PWCF
-from hauberk.engine.state import Response
+from hauberk.engine.state import BestSoFar, Clock, Response
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp, Measured, RotationTranslation
@@ -97,10 +97,13 @@ def test_beyond_the_cap_there_is_nothing_to_gain(threat):
     attack = PWCF(cap=0.5)
     draws = Draws.of(0, torch.arange(4), 0, 0)
     asked = Problem(region=threat.at(x), y=torch.zeros(4).long(), target=None, draws=draws)
-    state = attack.start(asked)
+    state = attack.init(asked)
     grad = torch.ones_like(x)
     loss = torch.tensor([-3.0, 0.4, 0.6, 50.0]).double()
-    found = attack.values(asked, state, Response(loss=loss, fooled=loss >= 0, grad=grad))
+    response = Response(
+        loss=loss, fooled=loss >= 0, gradient=grad, clock=Clock.zero(4), best=BestSoFar.none(x)
+    )
+    found = attack.values(asked.region, state, response)
     unit = grad.norm(dim=1)
     torch.testing.assert_close(found.f * unit, -loss.clamp(max=0.5))
     steep = found.slopes[:, 0].norm(dim=1)
@@ -158,5 +161,5 @@ def test_a_constant_model_and_a_ball_of_no_size():
 def test_threats_without_a_distance_are_refused():
     model, x = linear(16), inputs(2, (1, 4, 4))
     for threat in (RotationTranslation(10, 1), L0(2)):
-        with pytest.raises(InputError, match=r"needs a (threat with a )?distance"):
+        with pytest.raises(InputError, match=r"needs a threat with a differentiable distance"):
             PWCF()(model, x, model(x).argmax(1), threat)

@@ -181,7 +181,7 @@ def test_a_dry_run_goes_as_far_as_a_run_before_its_first_attack(place, capsys):
     (place / "l1.yaml").write_text(
         "about: of l1 alone\nattacks: {apgd: {attack: APGD, threats: [l1]}}\n"
     )
-    for suite, message in (("grid.yaml", "no grid to search"), ("l1.yaml", "holds no attack for")):
+    for suite, message in (("grid.yaml", "can be enumerated"), ("l1.yaml", "holds no attack for")):
         for more in (["--dry-run"], ["--out", "runs/x"]):
             assert main([*RUN, *THREATS, "--suite", suite, *more]) == 2
             assert message in capsys.readouterr().err

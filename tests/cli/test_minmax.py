@@ -205,7 +205,7 @@ def test_several_threats_get_a_perturbation_each(place, capsys):
             ["--attack", "momentum", "--random-start", "true", "--loss", "ce"],
             {"attack": "MomentumIterative", "random_start": True, "loss": "ce"},
         ),
-        (["--attack", "msd", "--threat", "l2:0.5"], {"attack": "MSD", "steps": 5}),
+        (["--attack", "msd", "--threat", "l2:0.5"], {"attack": "MultiSteepestDescent", "steps": 5}),
         (
             ["--rule", "gradient", "--step-size", "1/50", "--random-start", "false"],
             {"attack": "PGD", "rule": "gradient", "step_size": 0.02, "random_start": False},

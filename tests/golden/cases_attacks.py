@@ -72,8 +72,10 @@ ATTACKS: dict[str, Any] = {
     "lpa": A.LPA(steps=10, restarts=2),
     "mim": A.MomentumIterative(steps=5),
     "mim-restarts": A.MomentumIterative(steps=4, random_start=True, restarts=2, targets=2),
-    "msd": A.MSD(steps=6, restarts=2, k=(2, 5)),
-    "msd-first-order": A.MSD(steps=6, ranking="first_order", zero_start=False, k=(2, 5)),
+    "msd": A.MultiSteepestDescent(steps=6, restarts=2, k=(2, 5)),
+    "msd-first-order": A.MultiSteepestDescent(
+        steps=6, ranking="first_order", zero_start=False, k=(2, 5)
+    ),
     "noise": A.Noise(steps=3, restarts=2),
     "noise-uniform": A.Noise(steps=3, noise="uniform", sizes=4),
     "noise-salt": A.Noise(steps=3, noise="salt_and_pepper"),

@@ -172,7 +172,7 @@ def _() -> Any:
 
 @case("minmax/msd")
 def _() -> Any:
-    attack = hb.attacks.MSD(loss="cw", steps=6, k=(2, 5))
+    attack = hb.attacks.MultiSteepestDescent(loss="cw", steps=6, k=(2, 5))
     models = {"a": conv(), "b": perceptron()}
     return minmaxed(models, hb.threat(BALLS), FOUR, attack=attack)
 

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from hauberk import InputError
-from hauberk.attacks import APGD, MSD, PGD, MomentumIterative, Square
+from hauberk.attacks import APGD, PGD, MomentumIterative, MultiSteepestDescent, Square
 from hauberk.maths.losses import LOSSES
 from hauberk.objectives.minmax import Average, Domain, Fixed, MinMax, product
 from hauberk.threats import L1, L2, Box, Linf, RotationTranslation, Union
@@ -234,7 +234,7 @@ ONE = [
     (APGD(steps=8), L2(0.3)),
     (APGD(steps=10), L1(0.5)),
     (MomentumIterative(steps=6), Linf(0.1)),
-    (MSD(steps=6), Union(Linf(0.05), L2(0.2))),
+    (MultiSteepestDescent(steps=6), Union(Linf(0.05), L2(0.2))),
 ]
 one = pytest.mark.parametrize(
     ("attack", "threat"), ONE, ids=[f"{type(a).__name__}-{t}" for a, t in ONE]
@@ -313,7 +313,7 @@ def test_a_forward_and_a_backward_for_each_domain_and_step(attack, threat):
     for model in models:
         assert model.forwards == int(found.forwards.sum()) // 3
         assert model.backwards == int(found.backwards.sum()) // 3
-    if not isinstance(attack, MSD):
+    if not isinstance(attack, MultiSteepestDescent):
         assert bool((found.forwards == 3 * (attack.steps + 1) * attack.restarts).all())
         assert bool((found.backwards == 3 * attack.steps * attack.restarts).all())
 

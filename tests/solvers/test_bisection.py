@@ -11,7 +11,8 @@ from torch import nn
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD, SPSA
-from hauberk.engine.state import Response
+from hauberk.engine.state import Answer, BestSoFar, Clock
+from hauberk.engine.stepper import record, respond
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -115,7 +116,7 @@ def test_seats_that_join_late_find_what_one_batch_finds(metric, attack, targets)
 @pytest.mark.parametrize("metric", ["l0", "l1", "l2", "linf"])
 @pytest.mark.parametrize("attack", [APGD(steps=4), PGD(steps=4)], ids=lambda a: type(a).__name__)
 @pytest.mark.parametrize("late", [3, 5, 7, 10])
-def test_seats_may_join_others_that_are_under_way(metric, attack, late):
+def test_slots_may_join_others_that_are_under_way(metric, attack, late):
     model, x = Bent(), inputs(5)
     y = model(x).argmax(1)
     solver = Bisection(attack=attack, levels=4)
@@ -125,31 +126,39 @@ def test_seats_may_join_others_that_are_under_way(metric, attack, late):
         region = Metric(P[metric]).at(x[rows], Box(-1.0, 1.0))
         return Problem(region=region, y=y[rows], target=None, draws=Draws.of(0, rows, 0, 0))
 
-    def told(state, labels):
-        u = state.u.detach().requires_grad_(True)
+    def step(asked, state, clock, best):
+        u, labels = state.u.detach().requires_grad_(True), asked.y
         z = model(u)
         own = z.gather(1, labels[:, None]).squeeze(1)
         loss = z.scatter(1, labels[:, None], -inf).amax(1) - own
         (grad,) = torch.autograd.grad(loss.sum(), u)
-        wants = solver.wants_gradient(state)
         loss = loss.detach()
-        return Response(loss=loss, fooled=loss >= 0, grad=grad if wants else None)
+        answer = Answer(loss=loss, fooled=loss >= 0)
+        answer.gradient = grad if solver.wants_gradient(clock) else None
+        response = respond(answer, clock, best)
+        record(solver, asked, state, response)
+        over = solver.finished(state, response)
+        state = solver.step(asked, state, response)
+        clock.tick()
+        return state, over
 
     first, then = torch.tensor([0, 1, 2]), torch.tensor([3, 4])
     asked = problem(first)
-    state = solver.start(asked)
+    state = solver.init(asked)
+    clock, best = Clock.zero(3), BestSoFar.none(state.u)
     for _ in range(late):
-        state = solver.step(asked, state, told(state, asked.y))
+        state, _ = step(asked, state, clock, best)
     new = problem(then)
-    asked, state = asked.join(new), state.join(solver.start(new))
+    begun = solver.init(new)
+    asked, state = asked.join(new), state.join(begun)
+    clock, best = clock.join(Clock.zero(2)), best.join(BestSoFar.none(begun.u))
     found = torch.full((5,), inf, dtype=torch.float64)
     for _ in range(4 * 5 + 1):
-        state = solver.step(asked, state, told(state, asked.y))
-        over = solver.over(state)
+        state, over = step(asked, state, clock, best)
         if over is not None:
             done = torch.from_numpy(over)
-            found[:3] = torch.where(done[:3] & found[:3].isinf(), -state.best.loss[:3], found[:3])
-    found[3:] = -state.best.loss[3:]
+            found[:3] = torch.where(done[:3] & found[:3].isinf(), -best.loss[:3], found[:3])
+    found[3:] = -best.loss[3:]
     torch.testing.assert_close(found, alone.distance, rtol=1e-3, atol=1e-12)
 
 

@@ -8,7 +8,7 @@ from helpers.data import decided, inputs
 from helpers.models import Recorder, halfspace
 
 from hauberk import InputError, Linf
-from hauberk.attacks import APGD, MSD, Noise
+from hauberk.attacks import APGD, MultiSteepestDescent, Noise
 from hauberk.solvers import EpsSearch
 
 WEIGHT = [1.0, -2.0, 0.5, 0.25]
@@ -38,7 +38,9 @@ def test_radius_of_a_linear_model(case, metric):
     assert (found.distance <= true * 1.2).all()
 
 
-@pytest.mark.parametrize("attack", [MSD(steps=6), Noise(steps=3, sizes=4)], ids=str)
+@pytest.mark.parametrize(
+    "attack", [MultiSteepestDescent(steps=6), Noise(steps=3, sizes=4)], ids=str
+)
 def test_methods_of_several_candidates_serve_too(case, attack):
     model, x, y = case
     found = EpsSearch(attack=attack, largest=3.0, levels=8)(model, x, y, "l2", box=BOX)

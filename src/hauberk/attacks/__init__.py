@@ -6,7 +6,7 @@ from hauberk.attacks.boundary import Boundary
 from hauberk.attacks.hopskipjump import HopSkipJump
 from hauberk.attacks.lpa import LPA, FastLPA
 from hauberk.attacks.momentum import MomentumIterative
-from hauberk.attacks.msd import MSD
+from hauberk.attacks.msd import MultiSteepestDescent
 from hauberk.attacks.noise import Noise
 from hauberk.attacks.pgd import FGSM, PGD, SparseL1Descent
 from hauberk.attacks.pointwise import Pointwise
@@ -20,7 +20,6 @@ __all__ = [
     "APGD",
     "FGSM",
     "LPA",
-    "MSD",
     "PGD",
     "PPGD",
     "PWCF",
@@ -31,6 +30,7 @@ __all__ = [
     "Grid",
     "HopSkipJump",
     "MomentumIterative",
+    "MultiSteepestDescent",
     "Noise",
     "Pointwise",
     "RandomSearch",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hauberk.attacks.apgd_l1 import SparseState, sparse_start, sparse_step
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
+from hauberk.engine.state import BestSoFar, Response, State, keep_
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
 
@@ -30,7 +30,7 @@ class APGDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(Attack):
+class APGD(Attack[APGDState | SparseState]):
     """Auto-PGD (Croce & Hein 2020, Algorithm 1), for every ball.
 
     The step starts at twice the radius; at checkpoints it is halved, and the search goes back to
@@ -52,61 +52,56 @@ class APGD(Attack):
         if not self.enlarge or self.enlarge[-1] != 1:
             raise InputError(f"enlarge is {self.enlarge}: its last radius must be 1")
 
-    def start(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> APGDState | SparseState:
         region = problem.region
         if region.sparse:
             return sparse_start(problem, self.enlarge)
-        u = problem.begin()
+        u = problem.start(random=True)
         n = len(u)
         none = u.new_full((n,), torch.inf)
         return APGDState(
-            u=u, t=Clock.zero(n), best=BestSoFar.none(u), prev=u,
-            best_grad=torch.zeros_like(u), step=region.eps * 2, loss=none,
+            u=u, prev=u, best_grad=torch.zeros_like(u), step=region.eps * 2, loss=none,
             rises=torch.zeros_like(none), mark=-none, halved=torch.ones_like(none),
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
+    def step(
+        self, problem: Problem, state: APGDState | SparseState, response: Response
+    ) -> APGDState | SparseState:
         if isinstance(state, SparseState):
             return sparse_step(problem, state, response, self.steps, self.enlarge)
-        assert isinstance(state, APGDState)
         u, grad, region = state.u, response.grad, problem.region
-        better = state.best.update_(u, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        keep_(state.best_grad, grad, better)
+        keep_(state.best_grad, grad, response.improved)
         state.rises += response.loss > state.loss
         state.loss = response.loss
-        window = state.t.look_up(checkpoints(self.steps))
+        window = response.clock.look_up(checkpoints(self.steps))
         if window is not None:
-            u, grad = self.checkpoint(state, u, grad, window)
+            u, grad = self.checkpoint(state, u, grad, window, response.best)
         moved = region.project_(region.ascent(u, grad, state.step))
-        if state.t.least > 0:
+        if response.clock.least > 0:
             # u + 0.75 (moved - u) + 0.25 (u - prev)
             moved.mul_(0.75).add_(u, alpha=0.5).add_(state.prev, alpha=-0.25)
             moved = region.project_(moved)
-        elif state.t.most > 0:
-            first = torch.from_numpy(state.t.count == 0).to(u.device, u.dtype)
+        elif response.clock.most > 0:
+            first = torch.from_numpy(response.clock.count == 0).to(u.device, u.dtype)
             leant = moved.mul(0.75).add_(u, alpha=0.5).add_(state.prev, alpha=-0.25)
             moved = keep_(region.project_(leant), moved, first)
         state.u, state.prev = moved, u
-        state.t.tick()
         return state
 
     def checkpoint(
-        self, state: APGDState, u: Tensor, grad: Tensor, window: np.ndarray
+        self, state: APGDState, u: Tensor, grad: Tensor, window: np.ndarray, best: BestSoFar
     ) -> tuple[Tensor, Tensor]:
         """Halve steps that do not pay and go back to the best point there (conditions 1 and 2)."""
         k = torch.from_numpy(window).to(u.device, u.dtype)
         due = k > 0
-        stuck = (state.halved == 0) & (state.mark >= state.best.loss)
+        stuck = (state.halved == 0) & (state.mark >= best.loss)
         halve = due & ((state.rises <= self.rho * k) | stuck)
         rows = halve.to(u.dtype)
         state.halved = torch.where(due, rows, state.halved)
-        state.mark = torch.where(due, state.best.loss, state.mark)
+        state.mark = torch.where(due, best.loss, state.mark)
         state.rises = state.rises * ~due
         state.step = state.step * (1 - 0.5 * rows)
-        return keep_(u, state.best.u, rows), keep_(grad, state.best_grad, rows)
+        return keep_(u, best.u, rows), keep_(grad, state.best_grad, rows)
 
 
 @cache

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
+from hauberk.engine.state import BestSoFar, Response, State, keep_
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
@@ -37,6 +37,8 @@ class SparseState(State):
     """Coordinates that the best point changed, at the last checkpoint, ``(S,)``."""
     region: Region = field(repr=False)
     """The threat at its present size."""
+    best: BestSoFar = field(repr=False)
+    """The best point of the present phase, be it in the threat or in a larger ball."""
 
 
 class Schedule(NamedTuple):
@@ -64,12 +66,12 @@ def sparse_start(problem: Problem, enlarge: tuple[float, ...]) -> SparseState:
     n = len(problem.y)
     factor = problem.region.radius.new_full((n,), enlarge[0])
     region = problem.region.scaled(factor)
-    u = problem.begin(region)
+    u = problem.start(random=True, region=region)
     ones = u.new_ones(n)
     d = u[0].numel() if n else 1
     return SparseState(
-        u=u, t=Clock.zero(n), best=BestSoFar.none(u), best_grad=torch.zeros_like(u),
-        inside=np.full(n, len(enlarge) == 1), size=ones, share=ones * FIRST_SHARE, count=ones * d,
+        u=u, best=BestSoFar.none(u), best_grad=torch.zeros_like(u),
+        feasible=np.full(n, len(enlarge) == 1), size=ones, share=ones * FIRST_SHARE, count=ones * d,
         region=region,
     )  # fmt: skip
 
@@ -78,23 +80,27 @@ def sparse_step(
     problem: Problem, state: SparseState, response: Response, steps: int, enlarge: tuple[float, ...]
 ) -> SparseState:
     u, grad = state.u, response.grad
-    better = state.best.update_(u, response)
-    if grad is None:
-        state.t.tick()
-        return state
-    keep_(state.best_grad, grad, better)
+    keep_(state.best_grad, grad, _improved(state, response))
     plan = schedule(steps, len(enlarge))
-    if (due := state.t.look_up(plan.check)) is not None:
+    if (due := response.clock.look_up(plan.check)) is not None:
         u, grad = _checkpoint(state, u, grad, due > 0)
     moved = state.region.ascent(u, grad, state.size * state.region.eps, state.share)
-    state.t.tick()
-    if (entering := state.t.look_up(plan.enter)) is None:
+    if (entering := response.clock.look_up(plan.enter[1:])) is None:
         state.u = state.region.project_(moved)
         return state
-    phase = plan.phase[state.t.count]
-    state.inside = phase == len(enlarge) - 1
+    phase = plan.phase[response.clock.count + 1]
+    state.feasible = phase == len(enlarge) - 1
     _enter(problem, state, moved, entering > 0, np.asarray(enlarge)[phase])
     return state
+
+
+def _improved(state: SparseState, response: Response) -> Tensor:
+    """1 where the point is the best of its phase, ``(S,)``; keeps it."""
+    if np.all(state.feasible):
+        # In the last phase that is what the engine keeps.
+        state.best = response.best
+        return response.improved
+    return state.best.update_(state.u, response.loss, response.fooled, response.any_fooled)
 
 
 def _checkpoint(
@@ -121,7 +127,7 @@ def _changed(u: Tensor, region: Region) -> Tensor:
     """How many coordinates differ from the clean input, ``(S,)``.
 
     Differences that the rounding of a projection may leave are none: equal steps make coordinates
-    vanish together, and their number must not hang on a last bit.
+    vanish together, and their number must not depend on a last bit.
     """
     least = per_example(region.eps * 1e-6, u)
     return ((u - region.x0).abs_() > least).flatten(1).sum(1).to(u.dtype)

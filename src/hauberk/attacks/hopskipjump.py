@@ -6,21 +6,25 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.attacks.base import pick
-from hauberk.attacks.boundary import Walk, WalkState, blend, into_box, where_rows
-from hauberk.attacks.noise import ends, shares
+from hauberk.attacks.decision import (
+    BoundaryWalk,
+    BoundaryWalkState,
+    between,
+    equal_shares,
+    where_rows,
+)
+from hauberk.engine.state import pick
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.threats.ball import LinfRegion
-from hauberk.threats.base import Region
+from hauberk.threats.region import InputRegion
 
 SEARCH, ESTIMATE, JUMP = 0, 1, 2
 
 
 @dataclass(kw_only=True)
-class HopState(WalkState):
+class HopState(BoundaryWalkState):
     stage: Tensor
     """SEARCH for the boundary, ESTIMATE a direction there, or JUMP along it, ``(S,)`` int64."""
     asks: Tensor
@@ -40,7 +44,7 @@ class HopState(WalkState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump(Walk):
+class HopSkipJump(BoundaryWalk[HopState]):
     """HopSkipJump (Chen, Jordan & Wainwright 2020, Algorithm 2), for l2 and linf, in any ball.
 
     Each iteration: bisection to the boundary (``trials`` shares of the way at once); a Monte Carlo
@@ -63,12 +67,12 @@ class HopSkipJump(Walk):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._least("first", 1)
-        self._least("most", self.first)
+        self.require_at_least("first", 1)
+        self.require_at_least("most", self.first)
         if not self.precision > 0:
             raise InputError(f"precision is {self.precision}: give more than 0")
 
-    def begin(self, problem: Problem, common: WalkState) -> WalkState:
+    def begin(self, problem: Problem, common: BoundaryWalkState) -> HopState:
         x, zero = common.x, torch.zeros_like(common.number)
         none = x.new_zeros(len(x))
         return HopState(
@@ -76,10 +80,9 @@ class HopSkipJump(Walk):
             voted=torch.zeros_like(x), drawn=torch.zeros_like(x),
         )  # fmt: skip
 
-    def ask(self, problem: Problem, state: WalkState) -> Tensor:
-        assert isinstance(state, HopState)
-        region, x = problem.region, state.x
-        split = shares(x, self.trials)
+    def propose(self, problem: Problem, state: HopState) -> Tensor:
+        region, x = InputRegion.require(problem.region, self), state.x
+        split = equal_shares(x, self.trials)
         # Between shares known not to fool and to fool, the ends need no second look.
         inner = split * (self.trials / (self.trials + 1))
         split = torch.where(state.found.unsqueeze(1), inner, split)
@@ -89,18 +92,17 @@ class HopSkipJump(Walk):
         estimate = x.unsqueeze(1) + noise * per_example(self.width(region, state), noise)
         jumps = 0.5 ** torch.arange(self.trials, dtype=x.dtype, device=x.device)
         length = self.length(region, x) / (state.round + 1).to(x.dtype).sqrt()
-        jump = blend(x, x + self.way(region, state), length.unsqueeze(1) * jumps)
-        spread = where_rows(state.stage == ESTIMATE, estimate, search)
-        return into_box(region, where_rows(state.stage == JUMP, jump, spread))
+        jump = between(x, x + self.direction(region, state), length.unsqueeze(1) * jumps)
+        points = where_rows(state.stage == ESTIMATE, estimate, search)
+        return region.clip(where_rows(state.stage == JUMP, jump, points))
 
-    def read(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
-        assert isinstance(state, HopState)
-        assert state.spread is not None
-        region, d = problem.region, max(1, state.x.shape[1:].numel())
+    def move(self, problem: Problem, state: HopState, fooled: Tensor) -> None:
+        assert state.candidates is not None
+        region, d = InputRegion.require(problem.region, self), max(1, state.x.shape[1:].numel())
         searching, jumping = state.stage == SEARCH, state.stage == JUMP
         estimating = state.stage == ESTIMATE
         some, where = fooled.any(1), fooled.to(torch.uint8).argmax(1)
-        taken = pick(state.spread, where)
+        taken = pick(state.candidates, where)
         # The first that fools: the smallest share of the way, or the longest jump.
         moves = some & ~estimating
         x = state.x = torch.where(per_example(moves, taken), taken, state.x)
@@ -113,8 +115,8 @@ class HopSkipJump(Walk):
         state.found = state.found | (some & searching)
 
         sign = (fooled.to(x.dtype) * 2 - 1).view(*fooled.shape, *[1] * (x.dim() - 1))
-        width = per_example(self.width(region, state).clamp_min(1e-30), state.spread)
-        noise = (state.spread - x.unsqueeze(1)) / width
+        width = per_example(self.width(region, state).clamp_min(1e-30), state.candidates)
+        noise = (state.candidates - x.unsqueeze(1)) / width
         counts = per_example(estimating, x)
         state.votes = torch.where(estimating, state.votes + sign.flatten(1).sum(1), state.votes)
         state.voted = torch.where(counts, state.voted + (noise * sign).sum(1), state.voted)
@@ -136,33 +138,33 @@ class HopSkipJump(Walk):
         state.low = torch.where(jumping, 0.0, state.low)
         state.high = torch.where(jumping, 1.0, state.high)
 
-    def fine(self, region: Region, d: int) -> float:
+    def fine(self, region: InputRegion, d: int) -> float:
         """Precision of the bisection, never below what floats can tell apart."""
-        power = 2.0 if _square(region) else 1.5
+        power = 2.0 if region.ball_is_box else 1.5
         finest = 16 * torch.finfo(region.x0.dtype).eps
         return float(max(self.precision / d**power, finest))
 
-    def towards(self, region: Region, aim: Tensor, share: Tensor) -> Tensor:
+    def towards(self, region: InputRegion, aim: Tensor, share: Tensor) -> Tensor:
         """Points at shares (S, K) of the distance from the clean input to ``aim``."""
         x0 = region.x0
-        if not _square(region):
-            return blend(x0, aim, share)
-        far = (aim - x0).unsqueeze(1)
-        size = far.abs().flatten(1).amax(1, keepdim=True) * share
+        if not region.ball_is_box:
+            return between(x0, aim, share)
+        whole = (aim - x0).unsqueeze(1)
+        size = whole.abs().flatten(1).amax(1, keepdim=True) * share
         size = size.view(*size.shape, *[1] * (aim.dim() - 1))
-        return x0.unsqueeze(1) + far.minimum(size).maximum(-size)
+        return x0.unsqueeze(1) + whole.minimum(size).maximum(-size)
 
-    def length(self, region: Region, x: Tensor) -> Tensor:
+    def length(self, region: InputRegion, x: Tensor) -> Tensor:
         """Distance of ``x`` from the clean input, l2 or linf, ``(S,)``."""
-        return norm(x.double() - region.x0.double(), inf if _square(region) else 2).to(x.dtype)
+        return norm(x.double() - region.x0.double(), inf if region.ball_is_box else 2).to(x.dtype)
 
-    def width(self, region: Region, state: HopState) -> Tensor:
+    def width(self, region: InputRegion, state: HopState) -> Tensor:
         """Distance of the estimate's points from ``x``, ``(S,)``."""
         d = max(1, state.x.shape[1:].numel())
-        lo, hi = ends(region)
+        lo, hi = region.ends()
         first = 0.1 * (hi - lo).flatten(1).amax(1)
         later = self.length(region, state.x) * self.fine(region, d)
-        return torch.where(state.round == 0, first, later * (d if _square(region) else d**0.5))
+        return torch.where(state.round == 0, first, later * (d if region.ball_is_box else d**0.5))
 
     def asks(self, state: HopState) -> Tensor:
         """Asks of ``trials`` decisions that the present estimate takes, ``(S,)``."""
@@ -172,7 +174,7 @@ class HopSkipJump(Walk):
     def directions(self, problem: Problem, state: HopState) -> Tensor:
         """Random directions of l2 length one, ``(S, trials, ...)``."""
         shape, draws = state.x.shape[1:], problem.draws.split(12)
-        if _square(problem.region):
+        if problem.region.ball_is_box:
             noise = (
                 draws.uniform(state.number, (self.trials, *shape), state.x.dtype).mul_(2).sub_(1)
             )
@@ -182,17 +184,13 @@ class HopSkipJump(Walk):
         unit: Tensor = noise / size.view(*size.shape, *[1] * len(shape))
         return unit
 
-    def way(self, region: Region, state: HopState) -> Tensor:
+    def direction(self, region: InputRegion, state: HopState) -> Tensor:
         """The estimated direction, of length one, ``(S, ...)``: decisions less their mean."""
         mean = state.votes / (self.asks(state) * self.trials)
         # All alike: there is no contrast, the directions themselves have to do.
         base = torch.where(mean.abs() == 1, 0.0, mean)
-        way = state.voted - per_example(base, state.voted) * state.drawn
-        if _square(region):
-            return way.sign()
-        size = torch.linalg.vector_norm(way.flatten(1), dim=1).clamp_min_(1e-30)
-        return way / per_example(size, way)
-
-
-def _square(region: Region) -> bool:
-    return isinstance(region, LinfRegion)
+        direction = state.voted - per_example(base, state.voted) * state.drawn
+        if region.ball_is_box:
+            return direction.sign()
+        size = torch.linalg.vector_norm(direction.flatten(1), dim=1).clamp_min_(1e-30)
+        return direction / per_example(size, direction)

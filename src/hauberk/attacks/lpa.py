@@ -1,6 +1,6 @@
 """Lagrangian attacks on threats known through their distance: ``LPA`` and ``FastLPA``."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 
 import numpy as np
@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import TINY, movable, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Region
-from hauberk.threats.measured import MeasuredRegion
+from hauberk.threats.distances import MeasuredDistanceRegion
 
 
 @dataclass(kw_only=True)
@@ -31,7 +30,7 @@ class LagrangeState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LPA(Attack):
+class LPA(Attack[LagrangeState]):
     """Lagrangian perceptual attack (Laidlaw et al. 2021, Algorithm 2), on measured threats.
 
     Ascent of ``loss - price * max(distance - radius, 0)``, by steps of given distance that decay
@@ -70,25 +69,20 @@ class LPA(Attack):
             if not (isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}: give a number above 0")
 
-    def start(self, problem: Problem) -> State:
-        region = measured(problem.region, self)
-        u = problem.begin()
+    def init(self, problem: Problem) -> LagrangeState:
+        region = MeasuredDistanceRegion.require(problem.region, self)
+        u = problem.start(random=True)
         far, slope = region.slope(u)
         price = torch.full_like(far, self.price)
         return LagrangeState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), far=far, slope=slope,
-            inside=far <= region.inner, price=price, low=torch.zeros_like(price),
+            u=u, far=far, slope=slope,
+            feasible=far <= region.inner, price=price, low=torch.zeros_like(price),
             high=torch.full_like(price, torch.inf),
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, LagrangeState)
-        region = measured(problem.region, self)
-        count = state.t.count.copy()
-        state.best.update_(state.u, _only_inside(response, state))
-        state.t.tick()
-        if response.grad is None:
-            return state
+    def step(self, problem: Problem, state: LagrangeState, response: Response) -> LagrangeState:
+        region = MeasuredDistanceRegion.require(problem.region, self)
+        count = response.clock.count
         begins = self.begins()
         round_ = np.searchsorted(begins, count, side="right") - 1
         done = (count - begins[round_]) / np.diff(np.append(begins, self.steps))[round_]
@@ -105,7 +99,7 @@ class LPA(Attack):
         state.u = torch.clamp(step_along(state.u, way, span), *region.edges)
         self.end_round(state, region, np.isin(count + 1, [*begins[1:], self.steps]))
         state.far, state.slope = region.slope(state.u)
-        state.inside = state.far <= region.inner
+        state.feasible = state.far <= region.inner
         return state
 
     def begins(self) -> np.ndarray:
@@ -116,7 +110,9 @@ class LPA(Attack):
         """The price of this step, ``(S,)``; ``count`` (S,) steps are done."""
         return state.price
 
-    def end_round(self, state: LagrangeState, region: MeasuredRegion, due: np.ndarray) -> None:
+    def end_round(
+        self, state: LagrangeState, region: MeasuredDistanceRegion, due: np.ndarray
+    ) -> None:
         """Search on for the price, and move inside, where a round ends: ``due`` (S,)."""
         if not due.any():
             return
@@ -159,29 +155,11 @@ class FastLPA(LPA):
     def priced(self, state: LagrangeState, count: np.ndarray) -> Tensor:
         return state.price * torch.from_numpy(0.1 ** (1 - count / self.steps)).to(state.price)
 
-    def end_round(self, state: LagrangeState, region: MeasuredRegion, due: np.ndarray) -> None:
+    def end_round(
+        self, state: LagrangeState, region: MeasuredDistanceRegion, due: np.ndarray
+    ) -> None:
         """Nothing: points stay where they are."""
-
-
-def measured(region: Region, attack: Attack) -> MeasuredRegion:
-    """The region, if it is one of a measured threat.
-
-    Raises:
-        InputError: for any other.
-    """
-    if not isinstance(region, MeasuredRegion):
-        name = type(attack).__name__
-        raise InputError(f"{name} attacks measured threats only: use Measured or Perceptual")
-    return region
 
 
 def _length(grad: Tensor) -> Tensor:
     return norm(grad, 2)
-
-
-def _only_inside(response: Response, state: State) -> Response:
-    """What the engine found, with points outside as bad as can be."""
-    inside = torch.as_tensor(state.inside, device=response.loss.device)
-    loss = response.loss.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    loss = torch.where(inside, loss, -torch.inf)
-    return replace(response, loss=loss, fooled=response.fooled & inside)

@@ -2,21 +2,21 @@
 
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.base import Attack, pick
+from hauberk.attacks.base import Attack
 from hauberk.engine.method import Job, WarmStart
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State, pick
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
-from hauberk.threats.ball import Ball, BallRegion
+from hauberk.threats.ball import Ball
 from hauberk.threats.base import Region, Threat
-from hauberk.threats.union import UnionRegion, Whole
+from hauberk.threats.union import Whole
 from hauberk.victims.victim import Victim
 
 
@@ -55,7 +55,7 @@ class MSDSteps:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MSD(MSDSteps, Attack):
+class MultiSteepestDescent(MSDSteps, Attack[MSDState]):
     """Multi steepest descent (Maini, Wong & Kolter 2020, Algorithm 1) over any union of balls.
 
     Every step makes one candidate for each ball, the projected steepest step of that ball from the
@@ -76,7 +76,7 @@ class MSD(MSDSteps, Attack):
         zero_start: whether the first restart starts from the clean input; at random otherwise.
     """
 
-    loss: object = "ce"
+    loss: Any = "ce"
     steps: int = 100
     zero_start: bool = True
 
@@ -122,63 +122,58 @@ class MSD(MSDSteps, Attack):
                 raise InputError(f"{part} is no ball: MSD wants a union of lp balls")
         return replace(job, threat=Whole(job.threat) if len(parts) > 1 else parts[0])
 
-    def start(self, problem: Problem) -> State:
-        u = problem.begin()
+    def init(self, problem: Problem) -> MSDState:
+        u = problem.start(random=True)
         n = len(u)
         held = problem.has_warm
         if held is None:
             held = torch.zeros(n, dtype=torch.bool, device=u.device)
-        state = MSDState(u=u, t=Clock.zero(n), best=BestSoFar.none(u), held=held)
-        regions = regions_of(problem.region)
+        state = MSDState(u=u, held=held)
+        regions = problem.region.parts
         if len(regions) > 1 and self.ranking == "loss":
             others = [region.random(problem.draws, 0) for region in regions[1:]]
-            state.spread = torch.stack([u, *others], 1)
+            state.candidates = torch.stack([u, *others], 1)
         return state
 
-    def choose(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, MSDState)
-        if state.t.least == 0:
-            first = torch.from_numpy(state.t.count == 0).to(state.held.device) & state.held
+    def select(self, problem: Problem, state: MSDState, response: Response) -> MSDState:
+        if response.clock.least == 0:
+            first = torch.from_numpy(response.clock.count == 0).to(state.held.device) & state.held
             others = first.unsqueeze(1).expand_as(response.loss).clone()
             others[:, 0] = False
             loss = response.loss.nan_to_num(nan=torch.inf).masked_fill(others, -torch.inf)
-            response = Response(loss=loss, fooled=response.fooled, grad=None)
-        return super().choose(problem, state, response)
+            response = replace(response, loss=loss)
+        return super().select(problem, state, response)
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
+    def step(self, problem: Problem, state: MSDState, response: Response) -> MSDState:
         u, grad = state.u, response.grad
-        state.best.update_(u, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        regions = regions_of(problem.region)
+        regions = problem.region.parts
         candidates = [
             region.project_(region.ascent(u, grad, region.eps * share, few))
             for region in regions
-            for share, few in [self._stride(region, problem, state.t.count)]
+            for share, few in [self._stride(region, problem, response.clock.count)]
         ]
-        state.t.tick()
         if len(candidates) == 1:
             state.u = candidates[0]
             return state
-        spread = torch.stack(candidates, 1)
+        points = torch.stack(candidates, 1)
         if self.ranking == "loss":
-            state.spread = spread
+            state.candidates = points
             return state
         # Scaled, for the products of huge and tiny gradients leave the range of floats.
         top = grad.abs().flatten(1).amax(1, keepdim=True)
         slope = grad.flatten(1) / top.masked_fill(top == 0, 1)
-        gain = torch.einsum("skd,sd->sk", (spread - u.unsqueeze(1)).flatten(2), slope)
-        state.u = pick(spread, gain.argmax(1))
+        gain = torch.einsum("skd,sd->sk", (points - u.unsqueeze(1)).flatten(2), slope)
+        state.u = pick(points, gain.argmax(1))
         return state
 
     def _stride(
         self, region: Region, problem: Problem, count: np.ndarray
     ) -> tuple[float, Tensor | None]:
         """Relative step size in a ball, and the share of coordinates that an l1 step moves."""
-        p = region.p if isinstance(region, BallRegion) else inf
-        if p != 1:
-            return {inf: self.step_linf, 2: self.step_l2}.get(p, self.step_other), None
+        kind = region.kind
+        if kind != "l1":
+            steps = {"linf": self.step_linf, "l2": self.step_l2}
+            return steps.get(kind, self.step_other), None
         low, high = self.k
         draw = torch.from_numpy(count).to(region.x0.device)
         k = problem.draws.split(1).integers(draw, (), high - low + 1) + low
@@ -196,8 +191,3 @@ def _from_clean(job: Job) -> WarmStart:
     points = torch.where(first, warm.points[:, :1], clean.to(warm.points))
     given = torch.cat((torch.ones_like(warm.given[:, :1]), warm.given[:, 1:]), 1)
     return WarmStart(torch.cat((points, warm.points[:, 1:]), 1), given)
-
-
-def regions_of(region: Region) -> tuple[Region, ...]:
-    """The parts of a union's region; the region itself otherwise."""
-    return region.regions if isinstance(region, UnionRegion) else (region,)

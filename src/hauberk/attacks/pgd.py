@@ -1,13 +1,13 @@
 """Projected gradient ascent and its near relatives: FGSM, momentum, sparse l1 descent."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example, step_along
 from hauberk.objectives.problem import Problem
@@ -22,7 +22,7 @@ class PGDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD(Attack):
+class PGD(Attack[PGDState]):
     """Projected gradient ascent with a fixed step (Madry et al. 2018), in any threat.
 
     Args:
@@ -38,7 +38,7 @@ class PGD(Attack):
         loss: cross-entropy by default, as published.
     """
 
-    loss: object = "ce"
+    loss: Any = "ce"
     steps: int = 40
     step_size: float | None = None
     step_share: float | None = None
@@ -67,15 +67,14 @@ class PGD(Attack):
         assert self.share is not None
         return self.share if isinstance(self.share, tuple) else (self.share, self.share)
 
-    def start(self, problem: Problem) -> State:
-        n = len(problem.y)
-        u = problem.begin(random=self.random_start)
+    def init(self, problem: Problem) -> PGDState:
+        u = problem.start(random=self.random_start)
         share = None
         if self.share is not None:
             low, high = self._shares
             share = problem.draws.uniform(1, (), u.dtype) * (high - low) + low
         return PGDState(
-            u=u, t=Clock.zero(n), best=BestSoFar.none(u), share=share,
+            u=u, share=share,
             velocity=torch.zeros_like(u) if self.momentum else None,
         )  # fmt: skip
 
@@ -83,13 +82,8 @@ class PGD(Attack):
         """The default step size, ``(S,)``."""
         return region.eps * (self.step_share or min(2.5 / self.steps, 1.0))
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, PGDState)
-        state.best.update_(state.u, response)
-        state.t.tick()
+    def step(self, problem: Problem, state: PGDState, response: Response) -> PGDState:
         grad, region = response.grad, problem.region
-        if grad is None:
-            return state
         if state.velocity is not None:
             ends = torch.finfo(grad.dtype)
             size = grad.abs().flatten(1).sum(1).clamp_(ends.tiny, ends.max)

@@ -5,16 +5,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hauberk.attacks.base import pick
-from hauberk.attacks.boundary import Walk, WalkState
-from hauberk.attacks.noise import ends, salt_and_pepper, shares
+from hauberk.attacks.decision import (
+    BoundaryWalk,
+    BoundaryWalkState,
+    equal_shares,
+    salt_and_pepper,
+)
+from hauberk.engine.state import pick
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
+from hauberk.threats.region import InputRegion
 
 
 @dataclass(kw_only=True)
-class PointwiseState(WalkState):
+class PointwiseState(BoundaryWalkState):
     low: Tensor = field(repr=False)
     """Values between clean and present ones that are known not to fool, ``(S, ...)``."""
     tried: Tensor = field(repr=False)
@@ -39,7 +44,7 @@ class PointwiseState(WalkState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pointwise(Walk):
+class Pointwise(BoundaryWalk[PointwiseState]):
     """Pointwise attack (Schott et al. 2019), for l0 and l1; works in any ball.
 
     A first adversarial point is salt and pepper noise (of ``trials`` amounts; the least that fools)
@@ -72,7 +77,7 @@ class Pointwise(Walk):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._least("rounds", 1)
+        self.require_at_least("rounds", 1)
         if not 0 < self.precision <= 1:
             raise InputError(f"precision is {self.precision}: give a share of the box in (0, 1]")
         if not 0 < self.reach <= 1:
@@ -83,9 +88,10 @@ class Pointwise(Walk):
         return self.trials + 1
 
     def aim(self, problem: Problem, draw: Tensor) -> Tensor:
-        return salt_and_pepper(problem.region, problem.draws.split(10), draw)
+        region = InputRegion.require(problem.region, self)
+        return salt_and_pepper(region, problem.draws.split(10), draw)
 
-    def begin(self, problem: Problem, common: WalkState) -> WalkState:
+    def begin(self, problem: Problem, common: BoundaryWalkState) -> PointwiseState:
         x, none = common.x, common.found
         return PointwiseState(
             **vars(common), low=x, tried=torch.zeros_like(x, dtype=torch.bool).flatten(1),
@@ -94,8 +100,7 @@ class Pointwise(Walk):
             fine=none, moved=none, near=x, round=torch.zeros_like(common.number),
         )  # fmt: skip
 
-    def ask(self, problem: Problem, state: WalkState) -> Tensor:
-        assert isinstance(state, PointwiseState)
+    def propose(self, problem: Problem, state: PointwiseState) -> Tensor:
         region, k, shape = problem.region, self.trials, state.x.shape
         key = problem.draws.split(12).uniform(state.number, shape[1:], torch.float64).flatten(1)
         open_ = self.open(problem, state)
@@ -105,7 +110,7 @@ class Pointwise(Walk):
         found = state.found.view(-1, 1, 1)
         # Amounts grow with the square: small ones are the interesting ones.
         again = (state.x != region.x0).flatten(1).any(1, keepdim=True)
-        amount = shares(key, k).square() * torch.where(again, self.reach, 1.0)
+        amount = equal_shares(key, k).square() * torch.where(again, self.reach, 1.0)
         amount = amount.unsqueeze(2)
         moves = torch.where(found, state.group.unsqueeze(1) == trial, key.unsqueeze(1) <= amount)
         new = torch.where(per_example(state.found, state.x), self.goal(problem, state), state.aim)
@@ -120,14 +125,13 @@ class Pointwise(Walk):
 
     def open(self, problem: Problem, state: PointwiseState) -> Tensor:
         """The features that may be moved in this round, ``(S, d)`` bool."""
-        lo, hi = ends(problem.region)
+        lo, hi = InputRegion.require(problem.region, self).ends()
         wide = (state.x - state.low).abs() > self.precision * (hi - lo)
         changed = torch.where(per_example(state.fine, wide), wide, state.x != problem.region.x0)
         return changed.flatten(1) & ~state.tried & state.found.unsqueeze(1)
 
-    def read(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
-        assert isinstance(state, PointwiseState)
-        assert state.spread is not None
+    def move(self, problem: Problem, state: PointwiseState, fooled: Tensor) -> None:
+        assert state.candidates is not None
         k, x, goal = self.trials, state.x, self.goal(problem, state)
         fooled = fooled[:, :k]
         taken = state.group < k
@@ -143,8 +147,8 @@ class Pointwise(Walk):
         least = problem.draws.split(13).integers(state.number, (1,), k) * again.unsqueeze(1)
         late = fooled & (torch.arange(k, device=x.device) >= least)
         late = torch.where(late.any(1, keepdim=True), late, fooled)
-        first = pick(state.spread, late.to(torch.uint8).argmax(1))
-        alone = pick(state.spread, good.to(torch.uint8).argmax(1))
+        first = pick(state.candidates, late.to(torch.uint8).argmax(1))
+        alone = pick(state.candidates, good.to(torch.uint8).argmax(1))
         some, walking = per_example(good.any(1), x), per_example(state.found, x)
         state.joint = torch.where(moves.view_as(x), goal, x)
         state.alone = torch.where(some, alone, x)
@@ -159,12 +163,10 @@ class Pointwise(Walk):
         state.size = torch.where(new, ((changed + k - 1) // k).clamp_min(1), state.size)
         state.found = state.found | new
 
-    def look(self, problem: Problem, state: WalkState) -> Tensor:
-        assert isinstance(state, PointwiseState)
+    def single(self, problem: Problem, state: PointwiseState) -> Tensor:
         return state.joint
 
-    def receive(self, problem: Problem, state: WalkState, fooled: Tensor) -> None:
-        assert isinstance(state, PointwiseState)
+    def receive(self, problem: Problem, state: PointwiseState, fooled: Tensor) -> None:
         # The first of all looks went to the clean input.
         fooled = fooled & (state.number > 0)
         state.x = torch.where(per_example(fooled, state.x), state.joint, state.alone)
@@ -173,7 +175,7 @@ class Pointwise(Walk):
         done = state.found & ~self.open(problem, state).any(1)
         smaller = done & ~state.fine & (state.size > 1)
         last = (state.size <= 1) & done
-        exact = getattr(problem.region, "p", None) == 0
+        exact = problem.region.discrete
         rounds = self.rounds if exact else 1
         again = last & ~state.fine & state.moved & (state.round + 1 < rounds)
         # Bisection ends at best where its lower ends are: not in the threat if these are beyond.

@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.attacks.lpa import measured
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import movable, per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.threats.measured import MeasuredRegion
+from hauberk.threats.distances import MeasuredDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class PPGD(Attack):
+class PPGD(Attack[State]):
     """Perceptual projected gradient descent (Laidlaw et al. 2021, Algorithm 1).
 
     Each step goes where the loss gains most, to first order, among all moves of a given distance:
@@ -50,17 +49,13 @@ class PPGD(Attack):
         if not 0 < self.h < 1:
             raise InputError(f"h is {self.h}: give a number between 0 and 1, like 1e-3")
 
-    def start(self, problem: Problem) -> State:
-        measured(problem.region, self)
-        u = problem.begin()
-        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
+    def init(self, problem: Problem) -> State:
+        MeasuredDistanceRegion.require(problem.region, self)
+        u = problem.start(random=True)
+        return State(u=u)
 
     def step(self, problem: Problem, state: State, response: Response) -> State:
-        region, u = measured(problem.region, self), state.u
-        state.best.update_(u, response)
-        state.t.tick()
-        if response.grad is None:
-            return state
+        region, u = MeasuredDistanceRegion.require(problem.region, self), state.u
         grad = steepest_l2(movable(u, response.grad, *region.edges))
         free = (grad != 0) | (response.grad == 0)
         product = _curvature(region, u, self.h * float(region.diameter))
@@ -97,9 +92,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1)
 
 
-def _curvature(region: MeasuredRegion, u: Tensor, h: float) -> Callable[[Tensor], Tensor]:
+def _curvature(region: MeasuredDistanceRegion, u: Tensor, h: float) -> Callable[[Tensor], Tensor]:
     """``v -> J'J v`` at ``u``: gradients of ``distance(u, u + w)^2 / 2``, w of length h."""
-    here = region.around(u, region.threat.smooth)
+    here = region.smoothed().around(u)
 
     def product(v: Tensor) -> Tensor:
         length = v.flatten(1).norm(dim=1)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from hauberk.attacks.base import Attack
 from hauberk.engine.method import Kind
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
+from hauberk.threats.base import Threat
 from hauberk.threats.region import Enumerable
 
 
@@ -22,7 +23,7 @@ class GridState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid(Attack):
+class Grid(Attack[GridState]):
     """Every point of a grid over the threat, or of a finite set (Engstrom et al. 2019).
 
     For threats whose region is :class:`~hauberk.threats.region.Enumerable`: warps and finite
@@ -54,8 +55,12 @@ class Grid(Attack):
         if self.chunk < 1:
             raise InputError(f"chunk is {self.chunk}: give 1 or more")
 
+    def spread_size(self, threat: Threat) -> int:
+        return self.rows
+
     @property
     def rows(self) -> int:
+        """Points of one ask."""
         return min(self.chunk, prod(self.counts))
 
     @property
@@ -65,46 +70,31 @@ class Grid(Attack):
         """
         return -(-prod(self.counts) // self.rows) * (self.rows + 1)
 
-    def wants_gradient(self, state: State) -> bool:
+    def wants_gradient(self, clock: Clock) -> bool:
         return False
 
-    def over(self, state: State) -> np.ndarray | None:
-        assert isinstance(state, GridState)
-        done = state.t.count >= state.asks
+    def finished(self, state: GridState, response: Response) -> np.ndarray | None:
+        done = response.clock.count + 1 >= state.asks
         return done if done.any() else None
 
-    def start(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> GridState:
         u = problem.region.start()
-        asks = -(-self._points(problem) // self.rows)
-        state = GridState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), asks=np.full(len(u), asks)
-        )  # fmt: skip
-        return self._ask(problem, state)
+        region = Enumerable.require(problem.region, self)
+        asks = np.full(len(u), -(-region.count(self.counts) // self.rows))
+        ask = torch.zeros(len(u), dtype=torch.int64, device=u.device)
+        return GridState(u=u, asks=asks, candidates=self._points(region, ask))
 
-    def _points(self, problem: Problem) -> int:
-        region = problem.region
-        if not isinstance(region, Enumerable):
-            raise InputError(
-                f"{type(region).__name__} has no grid to search: use Grid for warps and finite "
-                "sets, and RandomSearch or a gradient attack here"
-            )
-        return region.count(self.counts)
-
-    def _ask(self, problem: Problem, state: GridState) -> State:
-        region = problem.region
-        count = self._points(problem)
-        assert isinstance(region, Enumerable)
-        at = torch.from_numpy(state.t.count).to(state.u.device)
-        row = at.unsqueeze(1) * self.rows + torch.arange(self.rows, device=at.device)
-        # The last chunk starts again at the first points. A stride prime to the count meets all.
-        state.spread = region.candidate(row % count * _stride(count) % count, self.counts)
+    def step(self, problem: Problem, state: GridState, response: Response) -> GridState:
+        region = Enumerable.require(problem.region, self)
+        state.candidates = self._points(region, response.clock.on(state.u, later=1))
         return state
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, GridState)
-        state.best.update_(state.u, response)
-        state.t.tick()
-        return self._ask(problem, state)
+    def _points(self, region: Enumerable, ask: Tensor) -> Tensor:
+        """The points of ask number ``ask`` (S,), ``(S, rows, ...)``."""
+        count = region.count(self.counts)
+        row = ask.unsqueeze(1) * self.rows + torch.arange(self.rows, device=ask.device)
+        # The last chunk starts again at the first points. A stride prime to the count meets all.
+        return region.candidate(row % count * _stride(count) % count, self.counts)
 
 
 def _stride(count: int) -> int:
@@ -116,7 +106,7 @@ def _stride(count: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomSearch(Attack):
+class RandomSearch(Attack[State]):
     """The worst of some random points of any threat (Engstrom et al. 2019: "worst-of-k").
 
     The first one may be a warm start. One forward per point, no backwards.
@@ -141,19 +131,18 @@ class RandomSearch(Attack):
     def passes(self) -> int:
         return self.samples
 
-    def wants_gradient(self, state: State) -> bool:
+    def wants_gradient(self, clock: Clock) -> bool:
         return False
 
-    def over(self, state: State) -> np.ndarray | None:
-        return state.t.count >= self.samples if state.t.most >= self.samples else None
+    def finished(self, state: State, response: Response) -> np.ndarray | None:
+        clock, last = response.clock, self.samples - 1
+        return clock.count >= last if clock.most >= last else None
 
-    def start(self, problem: Problem) -> State:
-        u = problem.begin()
-        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
+    def init(self, problem: Problem) -> State:
+        u = problem.start(random=True)
+        return State(u=u)
 
     def step(self, problem: Problem, state: State, response: Response) -> State:
-        state.best.update_(state.u, response)
-        state.t.tick()
-        draw: Tensor = torch.from_numpy(state.t.count).to(state.u.device)
+        draw = response.clock.on(state.u, later=1)
         state.u = problem.region.random(problem.draws, draw)
         return state

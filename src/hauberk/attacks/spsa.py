@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.base import Attack
+from hauberk.attacks.base import Attack, which_lie_in
 from hauberk.engine.method import Kind
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Region
+from hauberk.threats.base import Threat
 
 DECAY, DECAY_SQUARED, TINY = 0.9, 0.999, 1e-8
 
@@ -32,13 +32,13 @@ class SPSAState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPSA(Attack):
+class SPSA(Attack[SPSAState]):
     """Simultaneous perturbation stochastic approximation (Uesato et al. 2018), in any threat.
 
     The gradient at the iterate is the mean of ``(f(u + delta v) - f(u - delta v)) / (2 delta) v``
     over random sign vectors v; Adam (Kingma & Ba 2015) follows it, and the iterate is projected. No
     backwards. The settings are those of Ding et al. 2020, where it is a check for masked gradients.
-    They are dear: about 206,000 forwards per attempt.
+    They cost much: about 206,000 forwards per attempt.
 
     Sample points may lie outside of the threat and of the box, by ``delta`` at most in every
     feature; those outside count for the estimate alone.
@@ -75,57 +75,62 @@ class SPSA(Attack):
         # With two or more, the first ask of all looks at the start, which may be a warm one.
         return max(2, -(-self.samples // (self.chunk - self.chunk % 2)))
 
+    def spread_size(self, threat: Threat) -> int:
+        return self.rows
+
     @property
     def rows(self) -> int:
+        """Points of one ask."""
         return 2 * -(-self.samples // (2 * self.chunks))
 
     @property
     def passes(self) -> int:
         return self.steps * self.chunks * (self.rows + 1)
 
-    def wants_gradient(self, state: State) -> bool:
+    def wants_gradient(self, clock: Clock) -> bool:
         return False
 
-    def over(self, state: State) -> np.ndarray | None:
-        asks = self.steps * self.chunks
-        return state.t.count >= asks if state.t.most >= asks else None
+    def finished(self, state: SPSAState, response: Response) -> np.ndarray | None:
+        clock, last = response.clock, self.steps * self.chunks - 1
+        return clock.count >= last if clock.most >= last else None
 
-    def start(self, problem: Problem) -> State:
-        u = problem.begin(random=False)
+    def init(self, problem: Problem) -> SPSAState:
+        u = problem.start()
         n, zero = len(u), torch.zeros_like(u)
         state = SPSAState(
-            u=u, t=Clock.zero(n), best=BestSoFar.none(u), x=u, total=zero, first=zero.clone(),
+            u=u, x=u, total=zero, first=zero.clone(),
             second=zero.clone(), scale=u.new_zeros(n),
         )  # fmt: skip
-        return self._sample(problem, state)
+        return self._sample(problem, state, torch.zeros(n, dtype=torch.int64, device=u.device))
 
-    def _signs(self, problem: Problem, state: State) -> Tensor:
+    def _signs(self, problem: Problem, state: State, draw: Tensor) -> Tensor:
         """The sign vectors of the present ask, ``(S, rows / 2, ...)``."""
-        draw = torch.from_numpy(state.t.count).to(state.u.device)
         bits = problem.draws.split(1).bits(draw, (self.rows // 2, *state.u.shape[1:]))
         return (bits & 1).to(state.u.dtype).mul_(2).sub_(1)
 
-    def _sample(self, problem: Problem, state: SPSAState) -> SPSAState:
-        moves = self._signs(problem, state).mul_(self.delta)
+    def _sample(self, problem: Problem, state: SPSAState, draw: Tensor) -> SPSAState:
+        moves = self._signs(problem, state, draw).mul_(self.delta)
         x = state.x.unsqueeze(1)
-        state.spread = torch.cat((x + moves, x - moves), 1)
-        state.inside_spread = members(problem.region, state.spread)
+        state.candidates = torch.cat((x + moves, x - moves), 1)
+        state.candidates_feasible = which_lie_in(problem.region, state.candidates)
         return state
 
-    def choose(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, SPSAState)
+    def select(self, problem: Problem, state: SPSAState, response: Response) -> SPSAState:
         up, down = response.loss.chunk(2, 1)
         most = torch.finfo(state.u.dtype).max * 1e-6  # so that sums stay finite
         rise = (up - down).nan_to_num(nan=0.0).clamp(-most, most).to(state.u.dtype)
-        signs = self._signs(problem, state)
+        signs = self._signs(problem, state, response.clock.on(state.u))
         state.total = state.total + (rise.view(*rise.shape, *[1] * (signs.dim() - 2)) * signs).mean(
             1
         )
-        last = (state.t.count + 1) % self.chunks == 0
-        state.u = self._follow(problem, state, last) if last.any() else state.x
+        last = (response.clock.count + 1) % self.chunks == 0
+        count = response.clock.count
+        state.u = self._follow(problem, state, last, count) if last.any() else state.x
         return state
 
-    def _follow(self, problem: Problem, state: SPSAState, last: np.ndarray) -> Tensor:
+    def _follow(
+        self, problem: Problem, state: SPSAState, last: np.ndarray, count: np.ndarray
+    ) -> Tensor:
         """Adam's step for the slots whose estimate is complete; the iterate of the others."""
         u = state.x
         now = per_example(torch.from_numpy(last).to(u.device), u)
@@ -135,13 +140,13 @@ class SPSA(Attack):
         scale = torch.where(state.scale > 0, state.scale, top)
         unit = per_example(scale.masked_fill(scale == 0, 1), u)
         grad = (state.total / unit).clamp(-1e15, 1e15)
-        number = torch.from_numpy(state.t.count // self.chunks + 1).to(u.device, torch.float64)
+        number = torch.from_numpy(count // self.chunks + 1).to(u.device, torch.float64)
         fresh = per_example((1 - DECAY**number).to(u.dtype), u)
         fresh_squared = per_example((1 - DECAY_SQUARED**number).to(u.dtype), u)
         first = state.first.lerp(grad, 1 - DECAY)
         second = state.second.lerp(grad.square(), 1 - DECAY_SQUARED)
-        way = (first / fresh) / ((second / fresh_squared).sqrt() + TINY)
-        moved = problem.region.project_(u + self.lr * way)
+        direction = (first / fresh) / ((second / fresh_squared).sqrt() + TINY)
+        moved = problem.region.project_(u + self.lr * direction)
         state.first = torch.where(now, first, state.first)
         state.second = torch.where(now, second, state.second)
         state.scale = torch.where(now.view(-1), scale, state.scale)
@@ -149,16 +154,5 @@ class SPSA(Attack):
         state.x = torch.where(now, moved, u)
         return state.x
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, SPSAState)
-        state.best.update_(state.u, response)
-        state.t.tick()
-        return self._sample(problem, state)
-
-
-def members(region: Region, spread: Tensor) -> Tensor:
-    """Which points of a spread ``(S, K, ...)`` lie in the threat, ``(S, K)`` bool."""
-    n, k = spread.shape[:2]
-    each = torch.arange(n, device=spread.device).repeat_interleave(k)
-    rows, around = spread.flatten(0, 1), region.take(each)
-    return around.contains(around.decode(rows), around.witness(rows)).view(n, k)
+    def step(self, problem: Problem, state: SPSAState, response: Response) -> SPSAState:
+        return self._sample(problem, state, response.clock.on(state.u, later=1))

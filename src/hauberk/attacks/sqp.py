@@ -1,20 +1,68 @@
 """BFGS-SQP with a penalty function, for constraints folded into few: what PWCF solves with."""
 
 from abc import abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import inf, prod
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.base import Attack
-from hauberk.attacks.sqp_records import Descent, Values, choose
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Clock, Response, State
+from hauberk.engine.stepper import Stepper
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import DenseBFGS, LimitedBFGS, multipliers, predicted
+from hauberk.maths.rows import Rows
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
+from hauberk.threats.distances import DistanceRegion
+
+R = TypeVar("R", bound=Rows)
+
+
+@dataclass
+class Values(Rows):
+    """Objective and constraints ``c <= 0`` at a point, all minimised.
+
+    ``f`` (S,), ``c`` (S, m), and their gradients one above the other, ``slopes`` (S, m + 1, N).
+    """
+
+    f: Tensor
+    c: Tensor
+    slopes: Tensor = field(repr=False)
+
+    def penalty(self, mu: Tensor) -> Tensor:
+        return mu * self.f + self.c.clamp_min(0).sum(1)
+
+    def slope(self, mu: Tensor) -> Tensor:
+        """Gradient of the penalty function, ``(S, N)``."""
+        active = (self.c > 0).to(self.f.dtype)
+        weights = torch.cat((mu.unsqueeze(1), active), 1)
+        return torch.einsum("sj,sjn->sn", weights, self.slopes)
+
+
+@dataclass
+class Descent(Rows):
+    """One solve: where it stands, where it looks, and what it remembers."""
+
+    v: Tensor = field(repr=False)
+    at: Values
+    memory: LimitedBFGS | DenseBFGS
+    mu: Tensor
+    direction: Tensor = field(repr=False)
+    """The present direction, ``(S, N)``; ``fall`` (S,) is the penalty's slope along it."""
+    fall: Tensor
+    alpha: Tensor
+    low: Tensor
+    high: Tensor
+    tries: Tensor
+    fresh: Tensor
+    """Whether nothing was evaluated yet, ``(S,)`` bool."""
+    dead: Tensor
+    """Whether not even the steepest descent leads down, ``(S,)`` bool."""
+    size: Tensor
+    """Length of the last quadratic program's step, ``(S,)``: near 0 where stationary."""
 
 
 @dataclass(kw_only=True)
@@ -30,10 +78,10 @@ class SQPState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SQP(Attack):
+class SQP(Stepper[SQPState]):
     """BFGS-SQP with penalty steering and a weak Wolfe line search, all points of a batch at once.
 
-    Every ask is one trial of the line search. Each example has its own quasi-Newton memory,
+    Every query is one trial of the line search. Each example has its own quasi-Newton memory,
     penalty parameter and line search; the quadratic program is solved through its dual.
 
     Args:
@@ -62,70 +110,63 @@ class SQP(Attack):
             raise InputError("starts, tries and pairs must be 1 or more")
 
     @abstractmethod
-    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
+    def values(self, region: DistanceRegion, state: SQPState, response: Response) -> Values:
         """Objective and constraints at the trial point, of which ``state.u`` is the clamped one."""
 
     @abstractmethod
-    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
+    def rate(self, state: SQPState, response: Response) -> Tensor:
         """How good ``state.u`` is, ``(S,)``: larger is better, also among infeasible points."""
 
-    def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
+    def extra(self, region: DistanceRegion, x: Tensor) -> Tensor | None:
         """Further variables (S, k) beside the input, for a start at ``x``."""
         return None
 
     @abstractmethod
-    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
-        """The point of closing ask ``turn`` (S,), from 1 on, after the solve ended at ``last``."""
+    def close(self, region: DistanceRegion, last: Tensor, turn: Tensor) -> Tensor:
+        """The point of closing query ``turn`` (S,), from 1 on; the solve ended at ``last``."""
 
     @property
     def passes(self) -> int:
         return super().passes + self.closing
 
-    def over(self, state: State) -> np.ndarray | None:
-        last = self.steps + self.closing
-        return state.t.count > last if state.t.most > last else None
+    def finished(self, state: SQPState, response: Response) -> np.ndarray | None:
+        clock, last = response.clock, self.steps + self.closing
+        return clock.count >= last if clock.most >= last else None
 
-    def wants_gradient(self, state: State) -> bool:
-        return state.t.least < self.steps
-
-    def report(self, state: State) -> dict[str, Tensor]:
+    def report(self, state: SQPState) -> dict[str, Tensor]:
         """Of the solve's last point, which may not be the best: how much its constraints lack, and
         the length of the last quadratic program's step, near 0 where it is stationary.
         """
-        assert isinstance(state, SQPState)
         solve = state.solve
         return {"infeasibility": solve.at.c.clamp_min(0).amax(1), "stationarity": solve.size}
 
-    def start(self, problem: Problem) -> State:
-        u = problem.begin_from(self.fresh_start(problem, 0))
-        v = self.pack(problem, u)
+    def init(self, problem: Problem) -> SQPState:
+        region = DistanceRegion.require(problem.region, self)
+        u = problem.start_from(self.fresh_start(region, problem, 0))
+        v = self.pack(region, u)
         none = u.new_zeros(len(u))
-        solve = self.descent(v, self.constraints(problem))
-        state = SQPState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), solve=solve, kept=solve,
+        solve = self.descent(v, self.constraints(region))
+        return SQPState(
+            u=u, feasible=self.within_threat(region, u), solve=solve, kept=solve,
             worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u),
         )  # fmt: skip
-        state.inside = self.within_threat(problem, u)
-        return state
 
     @abstractmethod
-    def constraints(self, problem: Problem) -> int:
+    def constraints(self, region: DistanceRegion) -> int:
         """Number of constraints."""
 
-    def within_threat(self, problem: Problem, u: Tensor) -> Tensor | None:
-        """Which points count; None for all."""
+    def within_threat(self, region: DistanceRegion, u: Tensor) -> Tensor | None:
+        """Which points lie in the threat, ``(S,)`` bool; None for all."""
         return None
 
-    def fresh_start(self, problem: Problem, number: int | Tensor) -> Tensor:
-        lo, hi = problem.region.edges  # type: ignore[attr-defined]
-        span = (hi - lo).expand_as(problem.region.x0[:1])
-        span = torch.where(span.isfinite(), span, 1.0)
-        x0 = problem.region.x0
+    def fresh_start(self, region: DistanceRegion, problem: Problem, number: int | Tensor) -> Tensor:
+        """A random start near the clean inputs."""
+        x0 = region.x0
         noise = problem.draws.uniform(1000 + number, x0.shape[1:], x0.dtype).mul_(2).sub_(1)
-        return problem.region.x0.addcmul(noise, span * self.noise).clamp(lo, hi)
+        return x0.addcmul(noise, region.span * self.noise).clamp(*region.edges)
 
-    def pack(self, problem: Problem, u: Tensor) -> Tensor:
-        more = self.extra(problem, u)
+    def pack(self, region: DistanceRegion, u: Tensor) -> Tensor:
+        more = self.extra(region, u)
         return u.flatten(1) if more is None else torch.cat((u.flatten(1), more), 1)
 
     def descent(self, v: Tensor, constraints: int) -> Descent:
@@ -137,46 +178,41 @@ class SQP(Attack):
         memory = DenseBFGS.empty(v) if n <= self.dense else LimitedBFGS.empty(v, self.pairs)
         return Descent(
             v=v, at=values, memory=memory, mu=none + self.mu,
-            way=torch.zeros_like(v), fall=none, alpha=none, low=none, high=none + inf, tries=none,
-            fresh=none == 0, dead=none > 0, size=none + inf,
+            direction=torch.zeros_like(v), fall=none, alpha=none, low=none, high=none + inf,
+            tries=none, fresh=none == 0, dead=none > 0, size=none + inf,
         )  # fmt: skip
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, SQPState)
-        state.reached = torch.maximum(state.reached, self.rate(problem, state, response))
-        if response.grad is None:
-            state.t.tick()
-            return self.closed(problem, state)
-        new = self.values(problem, state, response)
-        solve = self.search(state.solve, new)
-        state.t.tick()
-        solve = self.restart(problem, state, solve)
-        state.solve = solve
-        trial = solve.v + solve.alpha.unsqueeze(1) * solve.way
+    def step(self, problem: Problem, state: SQPState, response: Response) -> SQPState:
+        region, clock = DistanceRegion.require(problem.region, self), response.clock
+        state.reached = torch.maximum(state.reached, self.rate(state, response))
+        if response.gradient is None:
+            return self.closed(region, state, clock)
+        solve = self.search(state.solve, self.values(region, state, response))
+        solve = state.solve = self.restart(region, problem, state, solve, clock.count + 1)
         n = prod(state.u.shape[1:])
-        lo, hi = problem.region.edges  # type: ignore[attr-defined]
-        state.u = trial[:, :n].reshape(state.u.shape).clamp(lo, hi)
-        state.inside = self.within_threat(problem, state.u)
-        return self.closed(problem, state) if state.t.most > self.steps else state
+        trial = solve.v + solve.alpha.unsqueeze(1) * solve.direction
+        state.u = trial[:, :n].reshape(state.u.shape).clamp(*region.edges)
+        state.feasible = self.within_threat(region, state.u)
+        return self.closed(region, state, clock) if clock.most + 1 > self.steps else state
 
-    def closed(self, problem: Problem, state: SQPState) -> SQPState:
-        """The closing asks of the slots whose solve is over."""
-        turn = torch.from_numpy(state.t.count - self.steps).to(state.u.device)
+    def closed(self, region: DistanceRegion, state: SQPState, clock: Clock) -> SQPState:
+        """The closing queries of the slots whose solve is over."""
+        turn = clock.on(state.u, later=1 - self.steps)
         last = state.solve.v[:, : state.u[:1].numel()].reshape(state.u.shape)
-        after = self.close(problem, last, turn.clamp_min(1))
+        after = self.close(region, last, turn.clamp_min(1))
         state.u = torch.where(per_example(turn > 0, after), after, state.u)
-        state.inside = self.within_threat(problem, state.u)
+        state.feasible = self.within_threat(region, state.u)
         return state
 
     def trial(self, state: SQPState) -> Tensor:
-        """The point asked for, before it was clamped to the box, ``(S, N)``."""
-        return state.solve.v + state.solve.alpha.unsqueeze(1) * state.solve.way
+        """The point evaluated, before it was clamped to the box, ``(S, N)``."""
+        return state.solve.v + state.solve.alpha.unsqueeze(1) * state.solve.direction
 
     def search(self, solve: Descent, new: Values) -> Descent:
         """One trial of the line search: accept it, or bracket."""
         was, now = solve.at.penalty(solve.mu), new.penalty(solve.mu)
         slope = new.slope(solve.mu)
-        along = (slope * solve.way).sum(1)
+        along = (slope * solve.direction).sum(1)
         falls = now <= was + 1e-4 * solve.alpha * solve.fall
         bends = along >= 0.5 * solve.fall
         tries = solve.tries + 1
@@ -186,10 +222,10 @@ class SQP(Attack):
         high = torch.where(falls, solve.high, solve.alpha)
         low = torch.where(falls, solve.alpha, solve.low)
         between = torch.where(high < inf, (low + high) / 2, solve.alpha * 2)
-        step = solve.alpha.unsqueeze(1) * solve.way
+        step = solve.alpha.unsqueeze(1) * solve.direction
         change = slope - solve.at.slope(solve.mu)
         solve.memory.push_(step, change, accept & ~solve.fresh)
-        # Nothing more to gain, to all appearance.
+        # Nothing more to gain, as far as one can see.
         done = solve.size < 1e-7 * solve.at.f.abs()
         dead = ~solve.fresh & (lost & solve.memory.blank | (accept & done))
         solve.memory.clear_(lost)
@@ -221,14 +257,14 @@ class SQP(Attack):
             mu = torch.where(short, mu * self.c_mu, mu)
             found = multipliers(gram, at.c, mu)
         weights = torch.cat((mu.unsqueeze(1), found), 1)
-        way = -torch.einsum("sj,sjn->sn", weights, product)
+        direction = -torch.einsum("sj,sjn->sn", weights, product)
         slope = at.slope(mu)
-        fall = (slope * way).sum(1)
+        fall = (slope * direction).sum(1)
         # Where that is no descent, the steepest one.
         wrong = ~(fall < 0)
-        way = torch.where(wrong.unsqueeze(1), -slope, way)
+        direction = torch.where(wrong.unsqueeze(1), -slope, direction)
         fall = torch.where(wrong, -slope.square().sum(1), fall)
-        size = way.norm(dim=1)
+        size = direction.norm(dim=1)
         # Before curvature is known a step must not leave the neighbourhood.
         blank = solve.memory.blank
         near = self.first_length(solve) / size.clamp_min(1e-30)
@@ -237,7 +273,7 @@ class SQP(Attack):
         return replace(
             solve,
             mu=torch.where(renew, mu, solve.mu),
-            way=torch.where(r, way, solve.way),
+            direction=torch.where(r, direction, solve.direction),
             fall=torch.where(renew, fall, solve.fall),
             alpha=torch.where(renew, alpha, solve.alpha),
             low=torch.where(renew, 0.0, solve.low),
@@ -251,10 +287,13 @@ class SQP(Attack):
         """How far a step without curvature may go, in l2, ``(S,)``."""
         return solve.at.penalty(solve.mu).abs().clamp(1e-6, 1.0)
 
-    def restart(self, problem: Problem, state: SQPState, solve: Descent) -> Descent:
+    def restart(
+        self, region: DistanceRegion, problem: Problem, state: SQPState, solve: Descent,
+        count: np.ndarray,
+    ) -> Descent:  # fmt: skip
         """At the end of a start: keep the best, begin the next, or go on from the best."""
         for number in range(1, self.starts + 1):
-            due = state.t.count == number * self.tries
+            due = count == number * self.tries
             if self.starts == 1 or not due.any():
                 continue
             rows = torch.from_numpy(due).to(solve.v.device)
@@ -266,10 +305,31 @@ class SQP(Attack):
                 solve = choose(rows, state.kept, solve)
                 state.reached = torch.where(rows, state.worth, state.reached)
             else:
-                begun = self.pack(problem, self.fresh_start(problem, number))
+                begun = self.pack(region, self.fresh_start(region, problem, number))
                 solve = choose(rows, self.descent(begun, solve.at.c.shape[1]), solve)
         if solve.dead.is_cpu and not bool(solve.dead.any()):
             return solve
-        turn = torch.from_numpy(state.t.count).to(solve.v.device)
-        begun = self.pack(problem, self.fresh_start(problem, turn))
+        turn = torch.from_numpy(count).to(solve.v.device)
+        begun = self.pack(region, self.fresh_start(region, problem, turn))
         return choose(solve.dead, self.descent(begun, solve.at.c.shape[1]), solve)
+
+
+def choose(where: Tensor, one: R, other: R) -> R:
+    """Row by row the one record or the other, by ``where`` (S,) bool."""
+    chosen = {}
+    for f in fields(one):
+        a, b = getattr(one, f.name), getattr(other, f.name)
+        if isinstance(a, Rows):
+            chosen[f.name] = choose(where, a, b)
+        elif isinstance(a, Tensor):
+            chosen[f.name] = torch.where(where.view(-1, *[1] * (a.dim() - 1)), a, b)
+        else:
+            chosen[f.name] = a
+    return replace(one, **chosen)
+
+
+def length(rows: Tensor) -> Tensor:
+    """l2 norms of rows (S, N), also where squares would over- or underflow, ``(S,)``."""
+    top = rows.abs().amax(1).clamp_min(torch.finfo(rows.dtype).tiny)
+    found: Tensor = (rows / top.unsqueeze(1)).norm(dim=1) * top
+    return found

@@ -7,22 +7,22 @@ import torch
 
 from hauberk.attacks.base import Attack
 from hauberk.engine.method import Kind
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.square_windows import image_shape, window
 from hauberk.objectives.problem import Problem
-from hauberk.threats.base import Region
+from hauberk.threats.region import Patchable
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 queries, those after which the painted share of the image is halved."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(Attack):
+class Square(Attack[State]):
     """Square attack (Andriushchenko et al. 2020), for every ball.
 
     A query repaints one square window of the best point so far, as the threat's geometry allows
-    (:meth:`Region.repaint_window`), and is kept if the loss rises. ``steps + 1`` forwards, no
+    (``Patchable.repaint_window``), and is kept if the loss rises. ``steps + 1`` forwards, no
     backwards.
 
     Args:
@@ -46,33 +46,24 @@ class Square(Attack):
     def passes(self) -> int:
         return self.steps + 1
 
-    def wants_gradient(self, state: State) -> bool:
+    def wants_gradient(self, clock: Clock) -> bool:
         return False
 
-    def start(self, problem: Problem) -> State:
-        if type(problem.region).repaint_window is Region.repaint_window:
-            raise InputError(
-                f"Square repaints windows of the input, and {type(problem.region).__name__} has "
-                "none: use another attack for this threat"
-            )
-        u = problem.region.random_coarse(problem.draws, 0)
+    def init(self, problem: Problem) -> State:
+        u = Patchable.require(problem.region, self).random_coarse(problem.draws, 0)
         if problem.warm is not None and not self.blind:
-            u = problem.begin_from(u)
-        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
+            u = problem.start_from(u)
+        return State(u=u)
 
     def step(self, problem: Problem, state: State, response: Response) -> State:
-        state.best.update_(state.u, response)
-        state.t.tick()
-        region, draws = problem.region, problem.draws
-        best = state.best.u
+        region, draws = Patchable.require(problem.region, self), problem.draws
+        best, count = response.best.u, response.clock.count + 1
         _, height, width = image_shape(best.shape[1:])
-        count = torch.from_numpy(state.t.count).to(best.device)
-        side = torch.from_numpy(self.sides(state.t.count, height, width)).to(best.device)
-        new = window(draws.split(1), count, side, height, width)
-        old = window(draws.split(2), count, side, height, width)
-        state.u = region.project_(
-            region.repaint_window(best, new, old, side, draws.split(3), count)
-        )
+        side = torch.from_numpy(self.sides(count, height, width)).to(best.device)
+        draw = torch.from_numpy(count).to(best.device)
+        new = window(draws.split(1), draw, side, height, width)
+        old = window(draws.split(2), draw, side, height, width)
+        state.u = region.project_(region.repaint_window(best, new, old, side, draws.split(3), draw))
         return state
 
     def sides(self, count: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -74,11 +74,11 @@ class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
 
     def chosen_attack(self) -> "Attack":
         """The attack that the options name; without a word about it, that of ``hb.minmax``."""
-        from hauberk.attacks import APGD, MSD, PGD, MomentumIterative
+        from hauberk.attacks import APGD, PGD, MomentumIterative, MultiSteepestDescent
         from hauberk.evaluation.minmax.minmax import default_attack
 
         kinds: dict[str, type[Attack]] = {
-            "pgd": PGD, "apgd": APGD, "momentum": MomentumIterative, "msd": MSD,
+            "pgd": PGD, "apgd": APGD, "momentum": MomentumIterative, "msd": MultiSteepestDescent,
         }  # fmt: skip
         given: dict[str, Any] = {
             "step_size": None if self.step_size is None else number_of("step_size", self.step_size),
@@ -100,7 +100,7 @@ class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
 
     def whole_threat(self, attack: "Attack") -> "Threat":
         """The threat, checked against attack and groups."""
-        from hauberk.attacks import MSD
+        from hauberk.attacks import MultiSteepestDescent
         from hauberk.threats import Union, Whole, threat
         from hauberk.threats.ball import Ball
         from hauberk.threats.each import Each
@@ -111,13 +111,13 @@ class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
         whole = Union(*(threat(text) for text in self.threat))
         parts = whole.parts
         if self.group is not None:
-            if len(parts) > 1 or isinstance(attack, MSD):
+            if len(parts) > 1 or isinstance(attack, MultiSteepestDescent):
                 raise InputError(
                     "a group shares one perturbation in one lp ball: give one --threat and another "
                     "attack than msd, or leave --group out"
                 )
             Shared(parts[0])
-        elif isinstance(attack, MSD):
+        elif isinstance(attack, MultiSteepestDescent):
             for part in parts:
                 if not isinstance(part, Ball):
                     raise InputError(f"--attack msd walks through lp balls, and {part} is none")
@@ -152,13 +152,13 @@ class MinmaxCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
         transforms: "list[Transform]", attack: "Attack",
     ) -> int:  # fmt: skip
         """The dry run: the attack's passes through every domain, for both objectives."""
-        from hauberk.attacks import MSD
+        from hauberk.attacks import MultiSteepestDescent
         from hauberk.evaluation.minmax.groups import groups
         from hauberk.objectives.domains import product
         from hauberk.transforms import check
 
         balls = len(threat.parts)
-        if isinstance(attack, MSD):
+        if isinstance(attack, MultiSteepestDescent):
             balls = 1
         names = self.name or [type(model).__name__ for model in models]
         classes: list[int] = []

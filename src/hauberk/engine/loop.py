@@ -1,12 +1,10 @@
-"""The stepping loop: slots, asks and tells.
+"""The stepping loop: slots, queries and responses.
 
 Each attempt on an example has a slot in the running batch. Slots that are done, because the model
-is fooled or the attack is over, are cleared inside the run and taken by the next attempts in the
-queue, so the batch stays full. Everything per step stays on the device; the host looks at it at
+is fooled or the stepper is finished, are cleared inside the run and taken by the next attempts in
+the queue, so the batch stays full. Everything per step stays on the device; the host looks at it at
 every step on a CPU, where looking is free, and at every eighth elsewhere.
 """
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +12,10 @@ from torch import Tensor
 
 from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.results import Results, Slots
-from hauberk.engine.state import Response, keep_
+from hauberk.engine.results import Results
+from hauberk.engine.slots import Slots
+from hauberk.engine.state import Answer, BestSoFar, Clock, keep_
+from hauberk.engine.stepper import Stepper, record, record_candidates, respond
 from hauberk.engine.trace import Trace
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
@@ -24,16 +24,17 @@ from hauberk.objectives.base import Objective
 from hauberk.objectives.problem import Problem
 from hauberk.victims.victim import Victim
 
-if TYPE_CHECKING:
-    from hauberk.attacks.base import Attack
 
+def drive(stepper: Stepper, victim: Victim, job: Job) -> Outcome:
+    """Drive a stepper through the examples of a job.
 
-def drive(attack: "Attack", victim: Victim, job: Job) -> Outcome:
-    """Run an attack on the examples of a job: what the loop is for."""
+    Raises:
+        InputError: for targets on a threat to groups.
+    """
     threat = job.threat
-    if threat.grouped and attack.targets:
+    if threat.grouped and stepper.targets:
         raise InputError(f"{threat} is a threat to groups: an attack on it takes no targets")
-    run = _Run(attack, victim, job.on(victim.device))
+    run = _Run(stepper, victim, job.on(victim.device))
     victim.top_label = int(job.y.max()) if len(job) else 0
     try:
         # The run's own objective: an attack makes a new one at every look.
@@ -44,10 +45,10 @@ def drive(attack: "Attack", victim: Victim, job: Job) -> Outcome:
 
 
 class _Run:
-    def __init__(self, attack: "Attack", victim: Victim, job: Job) -> None:
-        self.attack, self.victim, self.job = attack, victim, job
+    def __init__(self, stepper: Stepper, victim: Victim, job: Job) -> None:
+        self.stepper, self.victim, self.job = stepper, victim, job
         self.threat, self.box, self.stop = job.threat, job.box, job.stop
-        self.objective: Objective = attack.objective
+        self.objective: Objective = stepper.objective
         self.x, self.y = x, _ = job.x, job.y
         self.ids = job.example_ids.to(x.device)
         self.look_every = 1 if x.device.type == "cpu" else 8
@@ -56,7 +57,7 @@ class _Run:
         self.has_warm = None if job.warm is None else job.warm.mask.to(x.device)
         members = self.threat.at(x[:1], self.box).members if len(x) else None
         self.members = members or 1
-        self.results = Results(attack, x, None if self.threat.grouped else members)
+        self.results = Results(stepper, x, None if self.threat.grouped else members)
 
     def __call__(self) -> Outcome:
         n, progress = len(self.x), self.job.progress
@@ -64,10 +65,10 @@ class _Run:
             return self.results.outcome(self.threat.at(self.x, self.box))
         size = self.victim.batch_size(self.x[:1])
         # Slots with several rows each: together they fill one batch.
-        rows = self.attack.spread_size(self.threat) * self.objective.samples * self.members
+        rows = self.stepper.spread_size(self.threat) * self.objective.samples * self.members
         size = max(1, size // max(1, rows))
         ranked = self.ranking()
-        attempts = self.attack.attempts(1 + ranked.shape[1] if ranked is not None else 2)
+        attempts = self.stepper.attempts(1 + ranked.shape[1] if ranked is not None else 2)
         attempts *= self.threat.variants
         self.results.expect(attempts)
         queue, total = 0, n * attempts
@@ -86,9 +87,8 @@ class _Run:
                     slots = new if slots is None else slots.join(new)
             if slots is None:
                 return self.results.outcome(self.threat.at(self.x, self.box))
-            news = self.advance(slots, look=step % 8 == 0)
+            news, over = self.advance(slots, look=step % 8 == 0)
             step += 1
-            over = self.attack.over(slots.state)
             if over is not None or (news and step % self.look_every == 0):
                 slots = self.clear(slots, over)
                 if progress is not None:
@@ -96,7 +96,7 @@ class _Run:
 
     def ranking(self) -> Tensor | None:
         """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
-        if not self.attack.targets:
+        if not self.stepper.targets:
             return None
         if self.job.targets is not None:
             return self.job.targets.to(self.x.device)
@@ -115,7 +115,7 @@ class _Run:
         number = torch.from_numpy(attempt // self.threat.variants).to(self.x.device)
         target = None
         if ranked is not None:
-            aims = min(self.attack.targets, ranked.shape[1])
+            aims = min(self.stepper.targets, ranked.shape[1])
             target = ranked[index, number % aims]
         streams: tuple[int | Tensor, ...] = (self.job.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
@@ -135,7 +135,7 @@ class _Run:
             source = restart.clamp(max=self.warm.shape[1] - 1)
             problem.warm = self.warm[index, source]
             problem.has_warm = self.has_warm[index, source] & (source == restart)
-        state = self.attack.start(problem)
+        state = self.stepper.init(problem)
         problem.warm = problem.has_warm = None
         weights = self.objective.start(problem)
         traced = self.objective.traced(weights)
@@ -145,50 +145,73 @@ class _Run:
             since=np.tile(self.asked, (len(jobs), 1)),
             problem=problem,
             state=state,
+            clock=Clock.zero(len(jobs)),
+            best=BestSoFar.none(state.u),
             weights=weights,
-            path=None if traced is None else Trace.empty(traced),
+            trace=None if traced is None else Trace.empty(traced),
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
             looked=torch.zeros(len(jobs), 3, device=index.device),
         )
 
-    def advance(self, slots: Slots, look: bool) -> bool:
-        """One ask, one tell, one step; whether some model may have been fooled."""
-        state, news = slots.state, False
-        if state.spread is not None:
-            k = state.spread.shape[1]
-            each = torch.arange(len(state.u), device=state.u.device).repeat_interleave(k)
-            rows = state.spread.flatten(0, 1)
-            weights = slots.weights.take(each) if slots.weights is not None else None
-            response, _ = self.tell(slots.problem.take(each), rows, weights, gradient=False)
-            self.count(k, 0)
-            response.loss, response.fooled = response.loss.view(-1, k), response.fooled.view(-1, k)
-            if self.stop and response.any_fooled:
-                fooled = response.fooled
-                if state.inside_spread is not None:
-                    fooled = fooled & state.inside_spread
-                which = fooled.to(torch.uint8).argmax(1)
-                loss = response.loss.gather(1, which.unsqueeze(1)).squeeze(1)
-                self.hit(slots, fooled.any(1), state.spread[slots_of(fooled), which], loss)
-                news = True
-            state = self.attack.choose(slots.problem, state, response)
-        gradient = self.attack.wants_gradient(state)
-        response, slots.weights = self.tell(slots.problem, state.u, slots.weights, gradient)
+    def advance(self, slots: Slots, look: bool) -> tuple[bool, np.ndarray | None]:
+        """One evaluation and one step of every slot.
+
+        Returns:
+            Whether some model may have been fooled, and which slots are finished, None for none.
+        """
+        stepper, clock, best = self.stepper, slots.clock, slots.best
+        news = self.evaluate_candidates(slots) if slots.state.candidates is not None else False
+        state = slots.state
+        gradient = stepper.wants_gradient(clock)
+        answer, slots.weights = self.ask(slots.problem, state.u, slots.weights, gradient)
+        response = respond(answer, clock, best)
         self.count(1, int(gradient))
+        record(stepper, slots.problem, state, response)
         traced = self.objective.traced(slots.weights)
-        if slots.path is not None and traced is not None:
-            slots.path.add_(traced)
-        if look and response.grad is not None:
-            size = response.grad.flatten(1).abs().amax(1)
+        if slots.trace is not None and traced is not None:
+            slots.trace.add_(traced)
+        if look and answer.gradient is not None:
+            size = answer.gradient.flatten(1).abs().amax(1)
             slots.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
-        if self.stop and response.any_fooled:
-            fooled = response.fooled
-            if state.inside is not None:
-                fooled = fooled & torch.as_tensor(state.inside, device=fooled.device)
-            self.hit(slots, fooled, state.u, response.loss)
+        if self.stop and answer.any_fooled:
+            fooled = answer.fooled
+            if state.feasible is not None:
+                fooled = fooled & torch.as_tensor(state.feasible, device=fooled.device)
+            self.hit(slots, fooled, state.u, answer.loss)
             news = True
-        slots.state = self.attack.step(slots.problem, state, response)
+        over = stepper.finished(state, response)
+        if over is None or not over.all():
+            slots.state = stepper.step(slots.problem, state, response)
+        clock.tick()
+        return news, over
+
+    def evaluate_candidates(self, slots: Slots) -> bool:
+        """Evaluate the candidates and let the stepper select; whether some model was fooled."""
+        state, news = slots.state, False
+        candidates = state.candidates
+        assert candidates is not None
+        k = candidates.shape[1]
+        each = torch.arange(len(state.u), device=state.u.device).repeat_interleave(k)
+        rows = candidates.flatten(0, 1)
+        weights = slots.weights.take(each) if slots.weights is not None else None
+        answer, _ = self.ask(slots.problem.take(each), rows, weights, gradient=False)
+        self.count(k, 0)
+        response = respond(answer, slots.clock, slots.best)
+        response.loss, response.fooled = answer.loss.view(-1, k), answer.fooled.view(-1, k)
+        if self.stop and answer.any_fooled:
+            fooled = response.fooled
+            if state.candidates_feasible is not None:
+                fooled = fooled & state.candidates_feasible
+            which = fooled.to(torch.uint8).argmax(1)
+            loss = response.loss.gather(1, which.unsqueeze(1)).squeeze(1)
+            every = torch.arange(len(fooled), device=fooled.device)
+            self.hit(slots, fooled.any(1), candidates[every, which], loss)
+            news = True
+        if self.stepper.counts_candidates:
+            record_candidates(state, response)
+        slots.state = self.stepper.select(slots.problem, state, response)
         return news
 
     def hit(self, slots: Slots, fooled: Tensor, u: Tensor, loss: Tensor) -> None:
@@ -203,46 +226,46 @@ class _Run:
         each = self.objective.passes(self.victim) * self.members
         self.asked = (self.asked[0] + forwards * each, self.asked[1] + backwards * each)
 
-    def tell(
+    def ask(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
-    ) -> tuple[Response, Rows | None]:
+    ) -> tuple[Answer, Rows | None]:
         """Evaluate the points asked for, in chunks if memory demands it."""
         size = max(1, self.victim.batch_size(u[:1]) // (self.objective.samples * self.members))
         while True:
             try:
                 if len(u) <= size:
-                    response, weights = self.evaluate(problem, u, weights, gradient)
+                    answer, weights = self.evaluate(problem, u, weights, gradient)
                 else:
-                    response, weights = self.in_parts(problem, u, weights, gradient, size)
+                    answer, weights = self.in_parts(problem, u, weights, gradient, size)
                 break
             except RuntimeError as error:
                 size = self.victim.shrink(error, min(size, len(u)))
-        response.any_fooled = response.fooled.device.type != "cpu" or bool(response.fooled.any())
-        return response, weights
+        answer.any_fooled = answer.fooled.device.type != "cpu" or bool(answer.fooled.any())
+        return answer, weights
 
     def in_parts(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool, size: int
-    ) -> tuple[Response, Rows | None]:
-        response: Response | None = None
+    ) -> tuple[Answer, Rows | None]:
+        answer: Answer | None = None
         kept: Rows | None = None
         for rows in torch.arange(len(u), device=u.device).split(size):
             w = weights.take(rows) if weights is not None else None
             part, w = self.evaluate(problem.take(rows), u[rows], w, gradient)
-            response = part if response is None else response.join(part)
+            answer = part if answer is None else answer.join(part)
             kept = w if kept is None or w is None else kept.join(w)
-        assert response is not None
-        return response, kept
+        assert answer is not None
+        return answer, kept
 
     def evaluate(
         self, problem: Problem, u: Tensor, weights: Rows | None, gradient: bool
-    ) -> tuple[Response, Rows | None]:
+    ) -> tuple[Answer, Rows | None]:
         u = u.detach()
         with torch.set_grad_enabled(gradient):
             u.requires_grad_(gradient)
             x = problem.region.decode(u)
             found = self.objective(self.victim, x, problem.y, problem.target, weights)
             grad = self.victim.gradient(found.head, found.slope, u) if gradient else None
-        return Response(loss=found.loss, fooled=found.fooled, grad=grad), found.weights
+        return Answer(loss=found.loss, fooled=found.fooled, gradient=grad), found.weights
 
     def clear(self, slots: Slots, over: np.ndarray | None) -> Slots | None:
         """Let the slots go that are done; None when the batch is empty."""
@@ -260,7 +283,3 @@ class _Run:
         gone = torch.from_numpy(np.flatnonzero(done)).to(self.x.device)
         self.results.settle(slots.take(gone), self.asked)
         return slots.take(torch.from_numpy(np.flatnonzero(~done)).to(self.x.device))
-
-
-def slots_of(rows: Tensor) -> Tensor:
-    return torch.arange(len(rows), device=rows.device)

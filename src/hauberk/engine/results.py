@@ -1,42 +1,15 @@
-"""The running batch of the stepping loop, and the book of what its slots have found."""
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+"""The best result of each example, from all of its attempts."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import State, keep_
+from hauberk.engine.slots import Slots
+from hauberk.engine.state import keep_
+from hauberk.engine.stepper import Stepper
 from hauberk.engine.trace import Trace
-from hauberk.maths.rows import Rows
-from hauberk.objectives.problem import Problem
-
-if TYPE_CHECKING:
-    from hauberk.attacks.base import Attack
-    from hauberk.threats.base import Region
-
-
-@dataclass
-class Slots(Rows):
-    """The running batch."""
-
-    example: np.ndarray
-    attempt: np.ndarray
-    since: np.ndarray
-    """Forwards and backwards of the batch when the slot was taken, ``(S, 2)``."""
-    problem: Problem
-    state: State
-    weights: Rows | None
-    hit: Tensor
-    """Whether the slot's model was fooled, ``(S,)``, and where, and at which loss."""
-    hit_u: Tensor
-    hit_loss: Tensor
-    path: Trace | None
-    """What the objective tells of its weights at every evaluation."""
-    looked: Tensor
-    """Gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``."""
+from hauberk.threats.region import Region
 
 
 class Results:
@@ -47,8 +20,8 @@ class Results:
         spent: forwards and backwards of each, ``(n, 2)``.
     """
 
-    def __init__(self, attack: "Attack", x: Tensor, members: int | None = None) -> None:
-        self.attack = attack
+    def __init__(self, stepper: Stepper, x: Tensor, members: int | None = None) -> None:
+        self.stepper = stepper
         n = len(x)
         self.points = x.clone() if x.dtype == torch.float64 else x.to(torch.float32, copy=True)
         if members:
@@ -63,16 +36,16 @@ class Results:
         self.witness: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
         self.report: dict[str, Tensor] = {}
-        self.path: Trace | None = None
+        self.trace: Trace | None = None
 
     def expect(self, attempts: int) -> None:
         """Make room for so many attempts on each example."""
         self.each = self.loss.new_full((len(self.loss), attempts), -torch.inf)
 
     def settle(self, gone: Slots, asked: tuple[int, int]) -> None:
-        """Write down the results of slots that leave; ``asked``: passes of the batch so far."""
+        """Keep the results of slots that leave; ``asked``: passes of the batch so far."""
         np.add.at(self.spent, gone.example, np.array(asked) - gone.since)
-        best, region = gone.state.best, gone.problem.region
+        best, region = gone.best, gone.problem.region
         u = region.finalise(keep_(best.u.clone(), gone.hit_u, gone.hit.to(best.u.dtype)))
         loss = torch.where(gone.hit, gone.hit_loss, best.loss)
         fooled = gone.hit | best.fooled
@@ -94,20 +67,20 @@ class Results:
         self.loss[index] = loss[rows].to(self.loss.dtype)
         self.fooled[index] = fooled[rows]
         self.found_by[index] = torch.from_numpy(gone.attempt).to(index.device)[rows]
-        for name, values in self.attack.report(gone.state).items():
+        for name, values in self.stepper.report(gone.state).items():
             kept = self.report.setdefault(name, values.new_full((len(self.loss),), torch.nan))
             kept[index] = values[rows]
-        if gone.path is not None:
-            if self.path is None:
-                self.path = Trace.of(len(self.loss), gone.path)
-            self.path.put_(index, gone.path.take(rows))
+        if gone.trace is not None:
+            if self.trace is None:
+                self.trace = Trace.of(len(self.loss), gone.trace)
+            self.trace.put_(index, gone.trace.take(rows))
         if witness is not None:
             if self.witness is None:
                 self.witness = witness.new_zeros(len(self.loss), *witness.shape[1:])
             self.witness[index] = witness[rows]
 
-    def outcome(self, region: "Region") -> Outcome:
-        """What the attack returns; ``region``: that of all examples."""
+    def outcome(self, region: Region) -> Outcome:
+        """What the run returns; ``region``: that of all examples."""
         spent = torch.from_numpy(self.spent)
         zero, huge = (self.looked[:, 1:] / self.looked[:, :1]).unbind(1)
         return Outcome(
@@ -124,6 +97,6 @@ class Results:
             huge=huge,
             each=self.each,
             report=self.report,
-            weights=None if self.path is None else self.path.last(),
-            path=None if self.path is None else self.path.values_of_rows(),
+            weights=None if self.trace is None else self.trace.last(),
+            path=None if self.trace is None else self.trace.values_of_rows(),
         )

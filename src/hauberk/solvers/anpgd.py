@@ -9,13 +9,13 @@ from torch import Tensor
 
 from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
-from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, gauge, meet
+from hauberk.solvers.base import MinNormSolver
 from hauberk.threats.base import Region
+from hauberk.threats.distances import LpDistanceRegion
 from hauberk.victims.victim import Victim
 
 
@@ -23,20 +23,20 @@ from hauberk.victims.victim import Victim
 class ANPGDState(State):
     ball: Region = field(repr=False)
     """The ball that PGD searches."""
-    way: Tensor = field(repr=False)
+    direction: Tensor = field(repr=False)
     """PGD's last perturbation, of length one, ``(S, ...)``."""
     low: Tensor
-    """The longest length along ``way`` that did not fool, and ``high``, the least that did."""
+    """The longest length along it that did not fool, and ``high``, the least that did."""
     high: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class ANPGD(MinNormSolver):
+class ANPGD(MinNormSolver[ANPGDState]):
     """Adaptive-norm PGD (Ding et al. 2020, Algorithm 1), for any lp with p >= 1.
 
     PGD on the soft margin in the ball of radius ``eps``; its last perturbation is then scaled, in
     ``bisections`` halvings of the bracket of lengths, and projected on the box. The outer end of
-    the last bracket, which fools, is what counts; a nearer point that PGD came by does, too.
+    the last bracket, which fools, is what counts; a nearer point that PGD found does, too.
 
     Args:
         steps: of PGD, with step length ``2.5 eps / steps``.
@@ -78,9 +78,9 @@ class ANPGD(MinNormSolver):
     def passes(self) -> int:
         return 2 * self.steps + 1 + self.bisections
 
-    def over(self, state: State) -> np.ndarray | None:
-        last = self.steps + self.bisections
-        return state.t.count > last if state.t.most > last else None
+    def finished(self, state: ANPGDState, response: Response) -> np.ndarray | None:
+        clock, last = response.clock, self.steps + self.bisections
+        return clock.count >= last if clock.most >= last else None
 
     def run(self, victim: Victim, job: Job) -> Outcome:
         if isinstance(self.eps, Tensor) and len(self.eps) != len(job):
@@ -89,78 +89,62 @@ class ANPGD(MinNormSolver):
             )
         return super().run(victim, job)
 
-    def start(self, problem: Problem) -> State:
-        region = gauge(problem)
+    def init(self, problem: Problem) -> ANPGDState:
+        region = self.region(problem)
         u = region.start()
         if isinstance(self.eps, Tensor):
             assert problem.index is not None
             radius = self.eps.to(u)[problem.index]
         else:
             radius = u.new_full((len(u),), self.eps or 1.0)
-        warm = None
-        if problem.warm is not None and problem.has_warm is not None:
-            warm = region.project_(problem.warm.to(u, copy=True))
-            radius = torch.where(problem.has_warm, region.measure(warm), radius)
+        warm = problem.start()
+        radius = problem.if_warm(region.measure(warm), radius)
         ball = region.with_radius(radius)
         if self.eps is not None and self.random_start:
             u = ball.random(problem.draws, 0)
-        if warm is not None:
-            assert problem.has_warm is not None
+        if problem.has_warm is not None:
             u = torch.where(per_example(problem.has_warm, u), warm, u)
         none = u.new_zeros(len(u))
-        return ANPGDState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), ball=ball, way=u,
-            low=none, high=none + inf,
-        )  # fmt: skip
+        return ANPGDState(u=u, ball=ball, direction=u, low=none, high=none + inf)
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, ANPGDState)
-        distance = meet(problem, state, response)
-        count, u = state.t.count, state.u
-        if state.t.least < self.steps and response.grad is not None:
-            if self.eps is None and state.t.least == 0:
-                self.size(problem, state, response, distance)
+    def step(self, problem: Problem, state: ANPGDState, response: Response) -> ANPGDState:
+        region, clock, u = self.region(problem), response.clock, state.u
+        if clock.least < self.steps:
+            if self.eps is None and clock.least == 0:
+                self.set_radius(region, state, response)
             ball = state.ball
-            moved = ball.ascent(u, response.grad, ball.eps * (2.5 / self.steps), self.part(u))
+            share = u.new_full((len(u),), self.share)
+            moved = ball.ascent(u, response.grad, ball.eps * (2.5 / self.steps), share)
             state.u = ball.project_(moved)
-        if state.t.most >= self.steps:
-            scaling = torch.from_numpy(count >= self.steps).to(u.device)
-            scaled = self.halve(problem, state, response, distance, u)
+        if clock.most >= self.steps:
+            scaling = torch.from_numpy(clock.count >= self.steps).to(u.device)
+            scaled = self.halve(region, state, response, u)
             state.u = torch.where(per_example(scaling, u), scaled, state.u)
-        state.t.tick()
         return state
 
-    def part(self, u: Tensor) -> Tensor:
-        return u.new_full((len(u),), self.share)
-
-    def size(
-        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor
-    ) -> None:
+    def set_radius(self, region: LpDistanceRegion, state: ANPGDState, response: Response) -> None:
         """Set the radius of balls that have none yet from the linearised boundary."""
-        assert response.grad is not None
-        region = gauge(problem)
-        slope = region.dual(response.grad)
+        slope, distance = region.dual(response.grad), response.distance
         away = torch.where(slope > 0, response.loss.abs() / slope.clamp_min(1e-30), 1.0)
         # A start that is not the clean input is a warm one, whose distance is the radius.
-        fresh = torch.from_numpy(state.t.count == 0).to(slope.device) & (distance == 0)
+        fresh = torch.from_numpy(response.clock.count == 0).to(slope.device) & (distance == 0)
         radius = torch.where(fresh, 1.5 * away.clamp(1e-30, 1e30), state.ball.radius)
         state.ball = region.with_radius(radius)
 
     def halve(
-        self, problem: Problem, state: ANPGDState, response: Response, distance: Tensor, u: Tensor
+        self, region: LpDistanceRegion, state: ANPGDState, response: Response, u: Tensor
     ) -> Tensor:
-        """Narrow the brackets with what was response; the points in their middle."""
-        region = gauge(problem)
-        first = torch.from_numpy(state.t.count == self.steps).to(u.device)
+        """Narrow the brackets by the response; the points in their middle."""
+        count = response.clock.count
+        first = torch.from_numpy(count == self.steps).to(u.device)
         delta = u - region.x0
-        unit = delta / per_example(norm(delta, region.p).clamp_min(1e-30), u)
-        state.way = torch.where(per_example(first, u), unit, state.way)
-        scaling = torch.from_numpy(state.t.count >= self.steps).to(u.device)
-        length = torch.where(first, distance, self.middle(state))
+        unit = delta / per_example(region.length(delta).clamp_min(1e-30), u)
+        state.direction = torch.where(per_example(first, u), unit, state.direction)
+        scaling = torch.from_numpy(count >= self.steps).to(u.device)
+        length = torch.where(first, response.distance, self.middle(state))
         state.high = torch.where(scaling & response.fooled, length, state.high)
         state.low = torch.where(scaling & ~response.fooled, length, state.low)
-        far = region.x0 + state.way * per_example(self.middle(state), u)
-        return region.project_(far)
+        return region.project_(region.x0 + state.direction * per_example(self.middle(state), u))
 
     def middle(self, state: ANPGDState) -> Tensor:
         top = state.high

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from hauberk.attacks.base import Attack
+from hauberk.engine.loop import drive
 from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Clock, Response, State
+from hauberk.engine.state import Clock, Response
+from hauberk.engine.stepper import S, Stepper
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box, Threat
@@ -108,10 +109,29 @@ class Solver(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinNormSolver(Solver, Attack):
-    """A solver that the engine drives step by step: it keeps the nearest point that fools."""
+class MinNormSolver(Stepper[S], Solver):
+    """A solver that the engine drives step by step, and that keeps the nearest point that fools.
+
+    Subclasses say where to begin (``init``) and where to look next (``step``); responses hold the
+    distance of the point evaluated.
+    """
+
+    measures = True
 
     loss: Any = "margin"
+
+    def value(self, problem: Problem, state: S, response: Response) -> Tensor | None:
+        if not response.any_fooled:
+            return None
+        return torch.where(response.fooled, -response.distance, -inf)
+
+    def region(self, problem: Problem) -> LpDistanceRegion:
+        """The problem's region, for solvers that use the geometry of an lp distance.
+
+        Raises:
+            InputError: for any other.
+        """
+        return LpDistanceRegion.require(problem.region, self)
 
     def within(self, budget: int, classes: int) -> Self:
         low, high = 1, max(2, budget)
@@ -126,43 +146,26 @@ class MinNormSolver(Solver, Attack):
         return replace(self, steps=low)
 
     def run(self, victim: Victim, job: Job) -> Outcome:
-        return super().run(victim, replace(job, stop=False))
+        return drive(self, victim, replace(job, stop=False))
+
+    def check(self, job: Job) -> None:
+        self.try_init(self.serve(job.threat), job.x.detach(), job.y, job.box)
 
 
-def _cost(solver: MinNormSolver, classes: int) -> int:
+def _cost(solver: "MinNormSolver[Any]", classes: int) -> int:
     """Most passes per example; ranking the targets takes one."""
     return solver.attempts(classes) * solver.passes + bool(solver.targets)
 
 
-def gauge(problem: Problem) -> LpDistanceRegion:
-    """The problem's region, as lp solvers need it."""
-    assert isinstance(problem.region, LpDistanceRegion)
-    return problem.region
+def cosine(clock: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
+    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``.
 
-
-def meet(problem: Problem, state: State, response: Response) -> Tensor:
-    """Keep ``u`` where it fools and is the nearest so far; returns its distance, ``(S,)``."""
-    distance = problem.region.measure(state.u)
-    if response.any_fooled:
-        worth = torch.where(response.fooled, -distance, -inf)
-        state.best.update_(
-            state.u, Response(loss=worth, fooled=response.fooled, grad=None, any_fooled=True)
-        )
-    return distance
-
-
-def known(problem: Problem, state: State) -> None:
-    """Begin at the warm start, where there is one."""
-    if problem.warm is not None and problem.has_warm is not None:
-        warm = problem.region.project_(problem.warm.to(state.u, copy=True))
-        rows = problem.has_warm.view(-1, *[1] * (state.u.dim() - 1))
-        state.u = torch.where(rows, warm, state.u)
-
-
-def annealed(t: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
-    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``."""
-    if t.least == t.most:
-        share = (1 + cos(pi * min(t.most, steps) / steps)) / 2
-        return like.new_full((len(t.count),), last + (first - last) * share)
-    done = torch.from_numpy(t.count).to(like.device, like.dtype).clamp(max=steps) / steps
+    Example:
+        >>> cosine(Clock.zero(2), steps=10, first=1.0, last=0.1, like=torch.zeros(2))
+        tensor([1., 1.])
+    """
+    if clock.least == clock.most:
+        share = (1 + cos(pi * min(clock.most, steps) / steps)) / 2
+        return like.new_full((len(clock.count),), last + (first - last) * share)
+    done = torch.from_numpy(clock.count).to(like.device, like.dtype).clamp(max=steps) / steps
     return last + (first - last) * (1 + torch.cos(pi * done)) / 2

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, gauge, meet
+from hauberk.solvers.base import MinNormSolver
 
 
 @dataclass(kw_only=True)
@@ -20,14 +20,14 @@ class DeepFoolState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(MinNormSolver):
+class DeepFool(MinNormSolver[DeepFoolState]):
     """DeepFool (Moosavi-Dezfooli et al. 2016, Algorithm 2), for any lp, within the box.
 
     The paper steps to the nearest of all linearised boundaries, which needs one gradient per class
     and step. Here every class aimed at has an attempt of its own, one gradient per step, and the
-    nearest find counts: as dear, and the choice of the class is made at the end, where it is
-    certain, not at every step. An attempt ends as soon as the model is fooled. Warm starts are not
-    used.
+    nearest result counts: the cost is the same, and the class is chosen at the end, when the
+    distances are known, not at every step. An attempt ends as soon as the model is fooled. Warm
+    starts are not used.
 
     Args:
         overshoot: the perturbation is asked for with this share of its length added.
@@ -45,33 +45,27 @@ class DeepFool(MinNormSolver):
         if not self.overshoot >= 0:
             raise InputError(f"overshoot is {self.overshoot}: give 0 or more")
 
-    def start(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> DeepFoolState:
         u = problem.region.start()
         # No warm starts: they fool already, and nothing leads on from there.
-        return DeepFoolState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), base=u)
+        return DeepFoolState(u=u, base=u)
 
-    def over(self, state: State) -> np.ndarray | None:
-        done = super().over(state)
+    def finished(self, state: DeepFoolState, response: Response) -> np.ndarray | None:
+        done, best = super().finished(state, response), response.best
         # Off the CPU a look waits for the device, so it is taken at every eighth step only.
-        if not state.best.any_fooled or not (state.u.is_cpu or state.t.most % 8 == 0):
+        if not best.any_fooled or not (state.u.is_cpu or (response.clock.most + 1) % 8 == 0):
             return done
-        ended = state.best.fooled.cpu().numpy()
+        ended = best.fooled.cpu().numpy()
         done = ended if done is None else done | ended
         return done if done.any() else None
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, DeepFoolState)
-        region, grad, u = gauge(problem), response.grad, state.u
-        meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
+    def step(self, problem: Problem, state: DeepFoolState, response: Response) -> DeepFoolState:
+        region, u = self.region(problem), state.u
         gap = (-response.loss).to(u.dtype).nan_to_num(nan=0.0)
-        base = state.base + (region.project_to_hyperplane(u, grad, gap) - u)
-        far = region.x0 + (base - region.x0) * (1 + self.overshoot)
-        # Who is fooled stays, until the loop looks.
+        base = state.base + (region.project_to_hyperplane(u, response.grad, gap) - u)
+        beyond = region.x0 + (base - region.x0) * (1 + self.overshoot)
+        # Those that are fooled stay, until the loop looks.
         going = per_example(~response.fooled, u)
         state.base = torch.where(going, base, state.base)
-        state.u = torch.where(going, region.project_(far), u)
-        state.t.tick()
+        state.u = torch.where(going, region.project_(beyond), u)
         return state

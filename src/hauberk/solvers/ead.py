@@ -6,12 +6,11 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State, keep_
+from hauberk.engine.state import Response, keep_
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import gauge, known
-from hauberk.solvers.cw import PenaltySolver, PenaltyState, mean_width
+from hauberk.solvers.penalty import PenaltySolver, PenaltyState
 
 
 @dataclass(kw_only=True)
@@ -21,12 +20,12 @@ class EADState(PenaltyState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EAD(PenaltySolver):
+class EAD(PenaltySolver[EADState]):
     """Elastic-net attack (Chen et al. 2018, Algorithm 1), decided by l1.
 
     Shrinkage and momentum (FISTA) on ``c max(confidence - margin, 0) + |d|_2^2 + beta |d|_1``. Only
-    the points with momentum are asked for, and judged, clipped to the box: the shrunken ones, which
-    the paper judges, would take a pass more.
+    the points with momentum are evaluated, clipped to the box: the shrunken ones, which
+    the paper evaluates, would take a pass more.
 
     Args:
         beta: shrinkage of a step, in units of the box's mean width.
@@ -42,26 +41,20 @@ class EAD(PenaltySolver):
         if not self.beta >= 0:
             raise InputError(f"beta is {self.beta}: give 0 or more")
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
+    def init(self, problem: Problem) -> EADState:
+        u = problem.start()
         one = u.new_ones(len(u))
-        state = EADState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), begun=u, last=u,
+        return EADState(
+            u=u, begun=u, last=u.clone(),
             c=one * self.constant, low=one * 0, high=one * inf, won=one < 0,
         )  # fmt: skip
-        known(problem, state)
-        state.begun = state.u
-        state.last = state.u.clone()
-        return state
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, EADState)
-        region, u = gauge(problem), state.u
-        weight = self.meet(problem, state, response)
-        k = state.t.count % self.steps
-        state.t.tick()
-        if response.grad is not None:
-            width = mean_width(region)
+    def step(self, problem: Problem, state: EADState, response: Response) -> EADState:
+        region, u = self.region(problem), state.u
+        weight = self.penalised(state, response)
+        k = response.clock.count % self.steps
+        if response.gradient is not None:
+            width = region.mean_width
             at = torch.from_numpy(k).to(u.device, u.dtype)
             rate = self.rate * (1 - at / self.steps).sqrt()
             # In units of the width, a slope is larger by it, and a step shorter: its square.
@@ -72,7 +65,7 @@ class EAD(PenaltySolver):
             state.u, state.last = region.project_(ahead), new
         due = k == self.steps - 1
         if due.any():
-            again = self.turn(state, due).to(u.dtype)
+            again = self.next_round(state, due).to(u.dtype)
             state.u = keep_(state.u.clone(), state.begun, again)
             state.last = keep_(state.last.clone(), state.begun, again)
         return state

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver
 from hauberk.threats.distances import LpDistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class FAB(MinNormSolver):
+class FAB(MinNormSolver[State]):
     """Fast adaptive boundary attack in its targeted form (Croce & Hein 2020), for any lp.
 
     Each step projects both the present point and the clean one, exactly and within the box, on the
@@ -37,34 +37,26 @@ class FAB(MinNormSolver):
     beta: float = 0.9
     near: float = 0.0
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
+    def init(self, problem: Problem) -> State:
+        region = self.region(problem)
+        u = region.start()
         if self.near > 0:
             radius = u.new_full((len(u),), self.near)
-            u = gauge(problem).random_within(problem.draws, 0, radius)
-        state = State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
-        known(problem, state)
-        return state
+            u = region.random_within(problem.draws, 0, radius)
+        return State(u=problem.start_from(u))
 
     def step(self, problem: Problem, state: State, response: Response) -> State:
-        region, grad = gauge(problem), response.grad
-        meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        u, loss = state.u, response.loss
+        region, u, grad, loss = self.region(problem), state.u, response.grad, response.loss
         if self.beta < 1:
-            # What the boundary looks like is known where it was asked; the point moves back.
+            # The linearisation holds where it was evaluated; the point moves back.
             back = torch.where(response.fooled, self.beta, 1.0)
-            moved = region.interpolate(u, back) if region.p != 0 else u
+            moved = u if region.discrete else region.interpolate(u, back)
             loss = loss + ((moved - u) * grad).flatten(1).sum(1)
             u = moved
-        state.u = lean(region, u, grad, -loss, self.alpha, self.eta)
-        state.t.tick()
-        return state
+        return State(u=fab_step(region, u, grad, -loss, self.alpha, self.eta))
 
 
-def lean(
+def fab_step(
     region: LpDistanceRegion,
     u: Tensor,
     grad: Tensor,
@@ -72,7 +64,16 @@ def lean(
     alpha: float | Tensor,
     eta: float,
 ) -> Tensor:
-    """FAB's step from ``u``, where ``grad . (v - u) = gap`` is the linearised boundary."""
+    """FAB's step: a mean of two projections on the linearised boundary, ``(S, ...)``.
+
+    Args:
+        region: the geometry.
+        u: the present points, ``(S, ...)``.
+        grad: normal of the boundary ``grad . (v - u) = gap``, ``(S, ...)``.
+        gap: ``(S,)``.
+        alpha: most weight of the clean points' projection.
+        eta: how far beyond the boundary to go; 1 ends on it.
+    """
     ours = region.project_to_hyperplane(u, grad, gap)
     rest = gap + ((u - region.x0) * grad).flatten(1).sum(1)
     theirs = region.project_to_hyperplane(region.x0, grad, rest)
@@ -80,6 +81,6 @@ def lean(
     there = region.measure(theirs)
     weight = (here / (here + there).clamp_min(1e-30)).clamp(max=alpha)
     weight = per_example(weight, u)
-    mine = u + eta * (ours - u)
-    yours = region.x0 + eta * (theirs - region.x0)
-    return region.project_(mine + weight * (yours - mine))
+    from_point = u + eta * (ours - u)
+    from_clean = region.x0 + eta * (theirs - region.x0)
+    return region.project_(from_point + weight * (from_clean - from_point))

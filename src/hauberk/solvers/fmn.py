@@ -6,11 +6,12 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, cosine
+from hauberk.threats.distances import LpDistanceRegion
 
 
 @dataclass(kw_only=True)
@@ -22,7 +23,7 @@ class FMNState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(MinNormSolver):
+class FMN(MinNormSolver[FMNState]):
     """Fast minimum-norm attack (Pintor et al. 2021, Algorithm 1), for any lp.
 
     Gradient steps of fixed l2 length are projected on a ball that shrinks while the model is fooled
@@ -42,38 +43,34 @@ class FMN(MinNormSolver):
     gamma: float = 0.05
     gamma_last: float = 0.001
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
-        eps = u.new_full((len(u),), 1.0 if gauge(problem).p == 0 else inf)
-        one = u.new_ones(len(u))
-        state = FMNState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), eps=eps, size=one)
-        known(problem, state)
-        if problem.has_warm is not None:
-            state.size = torch.where(problem.has_warm, norm(state.u - problem.region.x0, 2), one)
+    def init(self, problem: Problem) -> FMNState:
+        u = problem.start()
+        eps = u.new_full((len(u),), 1.0 if problem.region.discrete else inf)
+        length = problem.if_warm(norm(u - problem.region.x0, 2), u.new_ones(len(u)))
+        return FMNState(u=u, eps=eps, size=length)
+
+    def step(self, problem: Problem, state: FMNState, response: Response) -> FMNState:
+        region, clock = self.region(problem), response.clock
+        gamma = cosine(clock, self.steps, self.gamma, self.gamma_last, state.u)
+        state.eps = self.radius(region, state, response, gamma)
+        alpha = cosine(clock, self.steps, self.alpha, self.alpha_last, state.u) * state.size
+        moved = step_along(state.u, steepest_l2(response.grad), alpha)
+        state.u = region.project_within_(moved, state.eps)
         return state
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, FMNState)
-        region, u, grad = gauge(problem), state.u, response.grad
-        distance = meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        gamma = annealed(state.t, self.steps, self.gamma, self.gamma_last, u)
-        nearest = -state.best.loss
-        if region.p == 0:
-            closer = torch.minimum(state.eps - 1, (state.eps * (1 - gamma)).floor())
+    def radius(
+        self, region: LpDistanceRegion, state: FMNState, response: Response, gamma: Tensor
+    ) -> Tensor:
+        """The next radius, ``(S,)``: smaller where the model is fooled, larger elsewhere."""
+        eps, nearest, grad = state.eps, -response.best.loss, response.grad
+        if region.discrete:
+            closer = torch.minimum(eps - 1, (eps * (1 - gamma)).floor())
             closer = torch.minimum(closer, nearest - 1).clamp_min_(0)
-            wider = torch.maximum(state.eps + 1, (state.eps * (1 + gamma)).floor())
-        else:
-            closer = torch.minimum(state.eps, nearest) * (1 - gamma)
-            wider = state.eps * (1 + gamma)
-            lacking = -response.loss / region.dual(grad).clamp_min_(1e-30)
-            # A little beyond the linearised boundary: on it, rounding keeps a linear model right.
-            reach = (distance + lacking.clamp(0, 1e30)) * (1 + gamma)
-            wider = torch.where(state.best.fooled, wider, reach)
-        state.eps = torch.where(response.fooled, closer, wider)
-        alpha = annealed(state.t, self.steps, self.alpha, self.alpha_last, u) * state.size
-        state.u = region.project_within_(step_along(u, steepest_l2(grad), alpha), state.eps)
-        state.t.tick()
-        return state
+            wider = torch.maximum(eps + 1, (eps * (1 + gamma)).floor())
+            return torch.where(response.fooled, closer, wider)
+        closer = torch.minimum(eps, nearest) * (1 - gamma)
+        to_boundary = -response.loss / region.dual(grad).clamp_min_(1e-30)
+        # A little beyond the linearised boundary: on it, rounding keeps a linear model right.
+        beyond = (response.distance + to_boundary.clamp(0, 1e30)) * (1 + gamma)
+        wider = torch.where(response.best.fooled, eps * (1 + gamma), beyond)
+        return torch.where(response.fooled, closer, wider)

@@ -6,16 +6,17 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example, steepest_l2, step_along
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, annealed, known, meet
-from hauberk.solvers.fmn import FMNState
+from hauberk.solvers.base import cosine
+from hauberk.solvers.fmn import FMN, FMNState
+from hauberk.threats.distances import DistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevelSetFMN(MinNormSolver):
+class LevelSetFMN(FMN):
     """Fast minimum-norm search with projections on level sets of a linearised distance.
 
     Where the model is not fooled, a step along the margin's gradient; then the shortest change in
@@ -42,44 +43,37 @@ class LevelSetFMN(MinNormSolver):
     gamma: float = 0.1
     gamma_last: float = 0.0005
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
+    def init(self, problem: Problem) -> FMNState:
+        u = problem.start()
         one = u.new_ones(len(u))
-        state = FMNState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), eps=one * inf, size=one)
-        known(problem, state)
-        return state
+        return FMNState(u=u, eps=one * inf, size=one)
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, FMNState)
-        region, u, grad = problem.region, state.u, response.grad
-        meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        gamma = annealed(state.t, self.steps, self.gamma, self.gamma_last, u)
-        closer = torch.minimum(state.eps, -state.best.loss) * (1 - gamma)
-        wider = torch.where(state.best.fooled, state.eps * (1 + gamma), inf)
+    def step(self, problem: Problem, state: FMNState, response: Response) -> FMNState:
+        region = DistanceRegion.require(problem.region, self)
+        u, clock, best = state.u, response.clock, response.best
+        gamma = cosine(clock, self.steps, self.gamma, self.gamma_last, u)
+        closer = torch.minimum(state.eps, -best.loss) * (1 - gamma)
+        wider = torch.where(best.fooled, state.eps * (1 + gamma), inf)
         state.eps = torch.where(response.fooled, closer, wider)
-        length = norm(state.best.u - region.x0, 2)
-        state.size = torch.where(state.best.fooled, length, state.size)
-        alpha = annealed(state.t, self.steps, self.alpha, self.alpha_last, u) * state.size
+        length = norm(best.u - region.x0, 2)
+        state.size = torch.where(best.fooled, length, state.size)
+        alpha = cosine(clock, self.steps, self.alpha, self.alpha_last, u) * state.size
         # To the linearised boundary, no farther than alpha.
-        steep = norm(grad, 2).clamp_min(1e-30)
-        reach = torch.minimum(alpha, (-response.loss / steep).clamp_min(0) * 1.05 + alpha * 0.1)
-        moved = region.project_(step_along(u, steepest_l2(grad), reach))
+        steep = norm(response.grad, 2).clamp_min(1e-30)
+        step = torch.minimum(alpha, (-response.loss / steep).clamp_min(0) * 1.05 + alpha * 0.1)
+        moved = region.project_(step_along(u, steepest_l2(response.grad), step))
         for _ in range(2):
-            moved = self.level_(problem, moved, state.eps)
+            moved = project_to_level(region, moved, state.eps)
         state.u = moved
-        state.t.tick()
         return state
 
-    def level_(self, problem: Problem, u: Tensor, eps: Tensor) -> Tensor:
-        """``u`` moved to where the linearised distance is at most ``eps`` (S,)."""
-        region = problem.region
-        distance, way = region.slope(u)
-        excess = (distance - eps).clamp_min(0).nan_to_num(posinf=0.0)
-        back = excess / way.square().flatten(1).sum(1).clamp_min(1e-30)
-        # Never beyond the clean input.
-        most = norm(u - region.x0, 2) / norm(way, 2).clamp_min(1e-30)
-        back = torch.minimum(back, most)
-        return region.project_(u - per_example(back, u) * way)
+
+def project_to_level(region: DistanceRegion, u: Tensor, eps: Tensor) -> Tensor:
+    """``u`` moved to where the linearised distance is at most ``eps`` (S,)."""
+    distance, slope = region.slope(u)
+    excess = (distance - eps).clamp_min(0).nan_to_num(posinf=0.0)
+    back = excess / slope.square().flatten(1).sum(1).clamp_min(1e-30)
+    # Never beyond the clean input.
+    most = norm(u - region.x0, 2) / norm(slope, 2).clamp_min(1e-30)
+    back = torch.minimum(back, most)
+    return region.project_(u - per_example(back, u) * slope)

@@ -6,24 +6,23 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.method import Kind
-from hauberk.engine.state import BestSoFar, Clock, Response, State
-from hauberk.maths.steps import per_example
+from hauberk.engine.state import Clock, Response, State
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, known, meet
-from hauberk.threats.distances import LpDistanceRegion
+from hauberk.solvers.base import MinNormSolver
+from hauberk.threats.distances import DistanceRegion
 
 
 @dataclass(kw_only=True)
-class RefineState(State):
-    far: Tensor = field(repr=False)
+class LineSearchState(State):
+    begun: Tensor = field(repr=False)
     """The warm start, ``(S, ...)``."""
     low: Tensor
     high: Tensor
-    """Shares of the way between which the boundary lies, ``(S,)``: fooled at ``high``."""
+    """Shares of the segment between which the boundary lies, ``(S,)``: fooled at ``high``."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineSearch(MinNormSolver):
+class LineSearch(MinNormSolver[LineSearchState]):
     """Bisection on the segment from the clean input to a warm start; forwards only.
 
     In l0, on the number of changes, the largest of which are kept. Wants ``warm``.
@@ -35,39 +34,23 @@ class LineSearch(MinNormSolver):
 
     steps: int = 10
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
-        ends = u.new_zeros(len(u))
-        state = RefineState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), far=u, low=ends, high=ends + 1
-        )
-        known(problem, state)
-        state.far = state.u
-        return state
-
     @property
     def passes(self) -> int:
         return self.steps + 1
 
-    def wants_gradient(self, state: State) -> bool:
+    def wants_gradient(self, clock: Clock) -> bool:
         return False
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, RefineState)
-        meet(problem, state, response)
-        begun = torch.from_numpy(state.t.count > 0).to(state.u.device)
+    def init(self, problem: Problem) -> LineSearchState:
+        u = problem.start()
+        low = u.new_zeros(len(u))
+        return LineSearchState(u=u, begun=u, low=low, high=low + 1)
+
+    def step(self, problem: Problem, state: LineSearchState, response: Response) -> LineSearchState:
+        region = DistanceRegion.require(problem.region, self)
+        searching = torch.from_numpy(response.clock.count > 0).to(state.u.device)
         middle = (state.low + state.high) / 2
-        state.high = torch.where(begun & response.fooled, middle, state.high)
-        state.low = torch.where(begun & ~response.fooled, middle, state.low)
-        state.u = toward(problem, state.far, (state.low + state.high) / 2)
-        state.t.tick()
-        return state
-
-
-def toward(problem: Problem, far: Tensor, share: Tensor) -> Tensor:
-    """The point a ``share`` (S,) of the way from the clean inputs to ``far``."""
-    region = problem.region
-    if isinstance(region, LpDistanceRegion):
-        return region.interpolate(far, share)
-    way = far - region.x0
-    return region.project_(region.x0 + way * per_example(share.to(way.dtype), way))
+        high = torch.where(searching & response.fooled, middle, state.high)
+        low = torch.where(searching & ~response.fooled, middle, state.low)
+        u = region.interpolate(state.begun, (low + high) / 2)
+        return LineSearchState(u=u, begun=state.begun, low=low, high=high)

@@ -6,12 +6,12 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
+from hauberk.solvers.base import MinNormSolver, cosine
 
 
 @dataclass(kw_only=True)
@@ -25,7 +25,7 @@ class PDPGDState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDPGD(MinNormSolver):
+class PDPGD(MinNormSolver[PDPGDState]):
     """Primal-dual proximal gradient attack after Matyasko & Chau 2021, in l0, l1, l2 and linf.
 
     Saddle point of ``|d|_p - mu r(d)``, r the margin in units of the dual norm of its own gradient,
@@ -54,42 +54,33 @@ class PDPGD(MinNormSolver):
         if not (self.rate > 0 and self.rate_last > 0):
             raise InputError("rate and rate_last must be above 0")
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
+    def init(self, problem: Problem) -> PDPGDState:
+        u = problem.start()
         one = u.new_ones(len(u))
-        state = PDPGDState(
-            u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), mu=one, unit=one * 0, goal=one * 0
-        )
-        known(problem, state)
-        return state
+        return PDPGDState(u=u, mu=one, unit=one * 0, goal=one * 0)
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, PDPGDState)
-        region, u, grad = gauge(problem), state.u, response.grad
-        distance = meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
+    def step(self, problem: Problem, state: PDPGDState, response: Response) -> PDPGDState:
+        region, u, grad = self.region(problem), state.u, response.grad
+        distance = response.distance
         fresh = state.unit == 0
-        if bool(fresh.any()) if u.is_cpu else state.t.least == 0:
+        if bool(fresh.any()) if u.is_cpu else response.clock.least == 0:
             gap = (-response.loss).to(u.dtype).nan_to_num(nan=0.0)
-            way = region.project_to_hyperplane(u, grad, gap) - region.x0
-            length = norm(way, region.p)
-            unit = norm(way, 2).square() / length.clamp_min(1e-30)
+            shortest = region.project_to_hyperplane(u, grad, gap) - region.x0
+            length = region.length(shortest)
+            unit = norm(shortest, 2).square() / length.clamp_min(1e-30)
             state.unit = torch.where(fresh, unit, state.unit)
             state.goal = torch.where(fresh, torch.maximum(length, distance), state.goal)
         slope = region.dual(grad)
         flat = slope <= 0
         h = grad / per_example(slope.masked_fill(flat, 1).clamp_min(1e-30), u)
         r = (response.loss.to(u.dtype) / slope.clamp_min(1e-30)).nan_to_num(nan=0.0)
-        last = self.rate if region.p == 0 else self.rate_last
-        rate = state.unit * annealed(state.t, self.steps, self.rate, last, u)
-        slack = state.goal * annealed(state.t, self.steps, self.slack, self.slack_last, u)
+        last = self.rate if region.discrete else self.rate_last
+        rate = state.unit * cosine(response.clock, self.steps, self.rate, last, u)
+        slack = state.goal * cosine(response.clock, self.steps, self.slack, self.slack_last, u)
         push = (slack - r) / (rate * norm(h, 2).square()).clamp_min(1e-30)
         mu = (state.mu + push.clamp(-0.5, 0.5)).clamp(0, 1e6)
         weight = rate * (2 * mu - state.mu).clamp_min(0)
         moved = region.prox_(u + h * per_example(weight, u), rate)
         state.mu = torch.where(flat, state.mu, mu)
         state.u = torch.where(per_example(flat, u), u, moved)
-        state.t.tick()
         return state

@@ -1,24 +1,49 @@
 """What the composition does with a budget."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 
 from hauberk.attacks.apgd import APGD
 from hauberk.errors import InputError
+from hauberk.solvers.base import MinNormSolver
 from hauberk.solvers.bisection import Bisection
 from hauberk.solvers.fab import FAB
 from hauberk.solvers.fmn import FMN
 from hauberk.solvers.level_set import LevelSetFMN
 from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
-from hauberk.solvers.portfolio import SOFTEN, Phase
 from hauberk.solvers.sigma_zero import SigmaZero
 from hauberk.threats.base import Threat
 from hauberk.threats.metric import Metric
 
+SOFTEN = 0.1
+"""Usual width of softened gradients."""
 HALVINGS = 8
 LEAST = 60
 """Passes below which there is nothing to compose."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One solver in a plan.
+
+    Attributes:
+        aims: so many target classes, those of the nearest points so far; 0 leaves it to the solver.
+        start: ``clean``; ``best``, the nearest point so far; or ``near``, a random point within
+            ``radius`` times its distance.
+        lost: whether only examples are searched for which nothing was found yet.
+        metric: another distance to search in; points count with their distance in the asked one.
+        either: whether gradients are softened where softened ones have found the nearer points.
+    """
+
+    solver: MinNormSolver
+    aims: int = 0
+    start: str = "clean"
+    radius: float = 0.5
+    either: bool = False
+    lost: bool = False
+    metric: Threat | None = None
+
 
 Share = tuple[float, Phase]
 """A share of the budget, and what it is spent on; steps are set from the share."""

@@ -13,38 +13,15 @@ from hauberk.engine.outcome import Outcome
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.solvers.base import MinNormSolver, Solver
-from hauberk.threats.base import Threat
-from hauberk.threats.distances import LpDistanceRegion
+from hauberk.solvers.plans import SOFTEN, Phase, plan
+from hauberk.threats.distances import DistanceRegion
 from hauberk.victims.victim import Victim
 
-SOFTEN = 0.1
 NUDGE = 3e-6
 
 
-@dataclass(frozen=True)
-class Phase:
-    """One solver in a plan.
-
-    Attributes:
-        aims: so many target classes, those of the nearest points so far; 0 leaves it to the solver.
-        start: ``clean``; ``best``, the nearest point so far; or ``near``, a random point within
-            ``radius`` times its distance.
-        lost: whether only examples are searched for which nothing was found yet.
-        metric: another distance to search in; points count with their distance in the asked one.
-        either: whether gradients are softened where softened ones have found the nearer points.
-    """
-
-    solver: MinNormSolver
-    aims: int = 0
-    start: str = "clean"
-    radius: float = 0.5
-    either: bool = False
-    lost: bool = False
-    metric: Threat | None = None
-
-
 @dataclass
-class Found:
+class Nearest:
     """The nearest points so far; rows are examples."""
 
     distance: Tensor
@@ -90,8 +67,6 @@ class Portfolio(Solver):
         self.serve(job.threat)
 
     def run(self, victim: Victim, job: Job) -> Outcome:
-        from hauberk.solvers.plans import plan
-
         run = _Run(self, victim, job.on(victim.device))
         phases: Sequence[Phase] = self.plan or plan(
             self.budget, run.classes, job.threat, self.soften or SOFTEN
@@ -113,7 +88,7 @@ class _Run:
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
         self.spent[:, 0] += victim.draws
         far = torch.full((n,), inf, dtype=torch.float64, device=x.device)
-        self.found = Found(
+        self.found = Nearest(
             distance=far, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
             by=[None] * n, each=far.unsqueeze(1).repeat(1, self.classes),
             order=far.unsqueeze(1).repeat(1, self.classes), plain=far.clone(),
@@ -147,7 +122,11 @@ class _Run:
         """
         found = self.found
         rows = (found.distance < inf).nonzero().squeeze(1)
-        if not len(rows) or getattr(self.threat, "p", 1) == 0 or self.x.dtype == torch.float64:
+        if (
+            not len(rows)
+            or self.threat.at(self.x[:1], self.box).discrete
+            or self.x.dtype == torch.float64
+        ):
             return
         clean = self.x[rows].to(found.points)
         moved = clean + (found.points[rows] - clean) * (1 + NUDGE)
@@ -190,8 +169,7 @@ class _Run:
 
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
         """Random points about the clean inputs, within a share of the nearest distance."""
-        region = self.threat.at(self.x[rows], self.box)
-        assert isinstance(region, LpDistanceRegion)
+        region = DistanceRegion.require(self.threat.at(self.x[rows], self.box), self.best)
         radius = self.found.distance[rows] * phase.radius
         radius = torch.where(radius < inf, radius, 1.0)
         draws = Draws.of(self.seed, self.ids.to(rows.device)[rows], 7, number)

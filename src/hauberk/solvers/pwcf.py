@@ -6,17 +6,15 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.attacks.sqp import SQP, SQPState
-from hauberk.attacks.sqp_records import Values, length
+from hauberk.attacks.sqp import SQP, SQPState, Values, length
 from hauberk.engine.state import Response
 from hauberk.maths.steps import per_example
-from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, meet
-from hauberk.threats.distances import LpDistanceRegion
+from hauberk.solvers.base import MinNormSolver
+from hauberk.threats.distances import DistanceRegion
 
 
 @dataclass(frozen=True, kw_only=True)
-class PWCFRadius(SQP, MinNormSolver):
+class PWCFRadius(SQP, MinNormSolver[SQPState]):
     """Least distance at which the margin is gone, any almost everywhere differentiable distance.
 
     Minimises d(x, x0) subject to a logit margin of at most 0 and to the box, which is folded into
@@ -41,50 +39,48 @@ class PWCFRadius(SQP, MinNormSolver):
     inside: float = 1e-4
     closing: int = 8
 
-    def close(self, problem: Problem, last: Tensor, turn: Tensor) -> Tensor:
-        x0 = problem.region.x0
+    def close(self, region: DistanceRegion, last: Tensor, turn: Tensor) -> Tensor:
+        x0 = region.x0
         beyond = (1 + 0.02 * 1.7 ** turn.to(x0.dtype)).clamp(max=1e3)
-        return problem.region.project_(x0 + (last - x0) * per_example(beyond, x0))
+        return region.project_(x0 + (last - x0) * per_example(beyond, x0))
 
-    def constraints(self, problem: Problem) -> int:
-        return 3 if _slack(problem) else 2
+    def constraints(self, region: DistanceRegion) -> int:
+        return 3 if region.ball_is_box else 2
 
-    def extra(self, problem: Problem, x: Tensor) -> Tensor | None:
-        if not _slack(problem):
+    def extra(self, region: DistanceRegion, x: Tensor) -> Tensor | None:
+        if not region.ball_is_box:
             return None
         root: float = x[:1].numel() ** 0.5
-        return problem.region.measure(x).unsqueeze(1) * root
+        return region.measure(x).unsqueeze(1) * root
 
-    def rate(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
-        distance = meet(problem, state, response)
+    def rate(self, state: SQPState, response: Response) -> Tensor:
         # Those that fool come first, the nearest of them; then those nearest to fooling.
         return torch.where(
-            response.fooled, 1e30 / (1e-30 + distance), response.loss.clamp(-1e30, 0)
+            response.fooled, 1e30 / (1e-30 + response.distance), response.loss.clamp(-1e30, 0)
         )
 
-    def values(self, problem: Problem, state: SQPState, response: Response) -> Values:
-        assert response.grad is not None
-        region, u, n = problem.region, state.u, state.u[0].numel()
+    def values(self, region: DistanceRegion, state: SQPState, response: Response) -> Values:
+        u, n = state.u, state.u[0].numel()
         trial = self.trial(state)
         x, gain = trial[:, :n], response.grad.flatten(1)
         over = x - u.flatten(1)
         free = (over == 0).to(x.dtype)
         far = over.norm(dim=1)
         box = over / far.clamp_min(TINY).unsqueeze(1)
-        if _slack(problem):
+        if region.ball_is_box:
             # The slack counts in l2, too: as large a variable as the inputs together.
-            distance, way = trial[:, n], torch.zeros_like(x)
+            distance, slope = trial[:, n], torch.zeros_like(x)
             size = torch.ones_like(distance)
         else:
-            distance, way = region.slope(u)
-            way = way.flatten(1) * free
-            size = length(way)
+            distance, slope = region.slope(u)
+            slope = slope.flatten(1) * free
+            size = length(slope)
         self.scale(state, response, length(gain), size)
         unit, size, first = state.unit.clamp_min(TINY).unbind(1)
         margin = -response.loss.to(x.dtype) / unit + self.inside * first
         towards = -gain * free / unit.unsqueeze(1)
-        slopes = torch.stack((way / size.unsqueeze(1), towards, box), 1)
-        if not _slack(problem):
+        slopes = torch.stack((slope / size.unsqueeze(1), towards, box), 1)
+        if not region.ball_is_box:
             return Values(distance / size, torch.stack((margin, far), 1), slopes)
         delta = x - region.x0.flatten(1)
         rest = (delta.abs() - distance.unsqueeze(1) / n**0.5).clamp_min_(0)
@@ -103,7 +99,3 @@ class PWCFRadius(SQP, MinNormSolver):
 
 
 TINY = 1e-30
-
-
-def _slack(problem: Problem) -> bool:
-    return isinstance(problem.region, LpDistanceRegion) and problem.region.p == inf

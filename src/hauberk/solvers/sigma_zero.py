@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hauberk.engine.state import BestSoFar, Clock, Response, State
+from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver, annealed, gauge, known, meet
-from hauberk.solvers.cw import mean_width
+from hauberk.solvers.base import MinNormSolver, cosine
 
 
 @dataclass(kw_only=True)
@@ -20,7 +19,7 @@ class SigmaZeroState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SigmaZero(MinNormSolver):
+class SigmaZero(MinNormSolver[SigmaZeroState]):
     """Sigma-zero (Cinà et al. 2025, Algorithm 1), l0; lengths in units of the box's mean width.
 
     Where the model is not fooled the margin counts as well as ``sum d^2 / (d^2 + sigma)`` over the
@@ -46,31 +45,22 @@ class SigmaZero(MinNormSolver):
         if not (self.sigma > 0 and self.rate > 0 and 0 <= self.tau <= 1 and self.shift >= 0):
             raise InputError("sigma and rate must be above 0, tau in [0, 1], shift 0 or more")
 
-    def start(self, problem: Problem) -> State:
-        u = problem.region.start()
-        tau = u.new_full((len(u),), self.tau)
-        state = SigmaZeroState(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u), tau=tau)
-        known(problem, state)
-        return state
+    def init(self, problem: Problem) -> SigmaZeroState:
+        u = problem.start()
+        return SigmaZeroState(u=u, tau=u.new_full((len(u),), self.tau))
 
-    def step(self, problem: Problem, state: State, response: Response) -> State:
-        assert isinstance(state, SigmaZeroState)
-        region, u, grad = gauge(problem), state.u, response.grad
-        meet(problem, state, response)
-        if grad is None:
-            state.t.tick()
-            return state
-        width = per_example(mean_width(region), u)
+    def step(self, problem: Problem, state: SigmaZeroState, response: Response) -> SigmaZeroState:
+        region, u = self.region(problem), state.u
+        width = per_example(region.mean_width, u)
         delta = (u - region.x0) / width
         count = 2 * self.sigma * delta / (delta.square() + self.sigma).square()
-        slope = count / max(1, delta[0].numel()) - grad * width * per_example(~response.fooled, u)
+        climb = response.grad * width * per_example(~response.fooled, u)
+        slope = count / max(1, delta[0].numel()) - climb
         top = slope.flatten(1).abs().amax(1).clamp_min_(torch.finfo(u.dtype).tiny)
-        rate = annealed(state.t, self.steps, self.rate, 0.0, u)
+        rate = cosine(response.clock, self.steps, self.rate, 0.0, u)
         delta = delta - slope / per_example(top, u) * per_example(rate, u)
         moved = region.project_(region.x0 + delta * width)
         change = self.shift * rate
-        state.tau = (state.tau + torch.where(response.fooled, change, -change)).clamp_(0, 1)
-        small = (moved - region.x0).abs() < per_example(state.tau, u) * width
-        state.u = torch.where(small, region.x0, moved)
-        state.t.tick()
-        return state
+        tau = (state.tau + torch.where(response.fooled, change, -change)).clamp_(0, 1)
+        small = (moved - region.x0).abs() < per_example(tau, u) * width
+        return SigmaZeroState(u=torch.where(small, region.x0, moved), tau=tau)

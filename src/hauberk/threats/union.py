@@ -18,7 +18,7 @@ class Whole(Threat):
     """A union of threats on the input itself, bound as one region.
 
     A :class:`hauberk.threats.Union` itself cannot be bound, so that no attack is run on it by
-    mistake; only :class:`hauberk.attacks.MSD` moves in a union as a whole.
+    mistake; only :class:`hauberk.attacks.MultiSteepestDescent` moves in a union as a whole.
 
     Args:
         union: the threats, each of which moves the input itself.

@@ -11,7 +11,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import APGD, PGD, Attack, Noise, RandomSearch, Square
-from hauberk.engine.state import BestSoFar, Clock, State
+from hauberk.engine.state import State
 from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.store.ledger import Ledger
@@ -27,14 +27,12 @@ class Jump(Attack):
     steps: int = 1
     way: tuple[float, ...] = ()
 
-    def start(self, problem):
+    def init(self, problem):
         u = problem.region.start()
         u = problem.region.project_(u + torch.tensor(self.way).to(u).view(1, *u.shape[1:]))
-        return State(u=u, t=Clock.zero(len(u)), best=BestSoFar.none(u))
+        return State(u=u)
 
-    def step(self, problem, state, told):
-        state.best.update_(state.u, told)
-        state.t.tick()
+    def step(self, problem, state, response):
         return state
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk import InputError
-from hauberk.attacks import APGD, MSD, PGD
+from hauberk.attacks import APGD, PGD, MultiSteepestDescent
 from hauberk.evaluation.minmax.groups import groups
 from hauberk.evaluation.minmax.result import lift
 from hauberk.objectives.minmax import Average, Fixed, MinMax
@@ -288,7 +288,9 @@ def test_a_perturbation_for_each_part_of_a_union():
 def test_msd_walks_one_perturbation_through_the_union():
     x, y = data(6)
     union = Union(Linf(0.06), L2(0.3))
-    result = hb.minmax([Net(0), Net(1)], x, y, union, attack=MSD(loss="cw", steps=4))
+    result = hb.minmax(
+        [Net(0), Net(1)], x, y, union, attack=MultiSteepestDescent(loss="cw", steps=4)
+    )
     assert result.minmax.points.shape == x.shape
     assert result.minmax.names == ("Net 1", "Net 2")
     assert bool(union.contains(x, result.minmax.points).all())

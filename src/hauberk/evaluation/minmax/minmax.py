@@ -55,7 +55,7 @@ def minmax(
         labels: ``(N,)`` integer classes.
         threat: a ball or a warp, or its notation. Of a union, every part gets a perturbation of its
             own (:class:`~hauberk.threats.each.Each`) and the weights go to the strongest, unless
-            the attack is MSD, which walks one perturbation through the whole union.
+            the attack is multi steepest descent, which moves one through the whole union.
         transforms: what every perturbed image must survive, e.g. those of
             :func:`hauberk.transforms.wang2021`; none by default.
         domains: further domains, of kinds of one's own

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.attacks.msd import MSD
+from hauberk.attacks.msd import MultiSteepestDescent
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import DomainJudge, Judge
@@ -269,4 +269,4 @@ def bound_to(threat: Threat, attack: Method, group: int | None) -> Threat:
         return threat if isinstance(threat, Shared) else Shared(threat)
     if isinstance(threat, Each | Whole) or len(threat.parts) == 1:
         return threat
-    return Whole(threat) if isinstance(attack, MSD) else Each(*threat.parts)
+    return Whole(threat) if isinstance(attack, MultiSteepestDescent) else Each(*threat.parts)

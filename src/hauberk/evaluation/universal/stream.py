@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.pgd import PGD
-from hauberk.engine.state import Response
+from hauberk.engine.state import BestSoFar, Clock, Response
 from hauberk.maths.losses import margin
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
@@ -23,6 +23,7 @@ class Stream:
         self.attack, self.victim, self.threat, self.box = attack, victim, threat, box
         self.draws = Draws.of(seed, torch.zeros(1, dtype=torch.int64, device=victim.device))
         self.state: Any = None
+        self.clock = Clock.zero(1)
         self.region: SharedRegion | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class Stream:
         self.region = region = replace(region, lo=-wide, hi=wide.clone())
         problem = Problem(region=region, y=y.unsqueeze(0), target=None, draws=self.draws)
         if self.state is None:
-            self.state = self.attack.start(problem)
+            self.state = self.attack.init(problem)
         objective = self.attack.objective
         u = self.state.u.detach().requires_grad_(True)
         with torch.enable_grad():
@@ -43,9 +44,13 @@ class Stream:
             )
         grad = self.victim.gradient(found.head, found.slope, u)
         with torch.no_grad():
-            response = Response(loss=found.loss, fooled=found.fooled, grad=grad)
+            response = Response(
+                loss=found.loss, fooled=found.fooled, gradient=grad, clock=self.clock,
+                best=BestSoFar.none(u.detach()),
+            )  # fmt: skip
             self.state.u = u.detach()
             self.state = self.attack.step(problem, self.state, response)
+            self.clock.tick()
         return found.loss
 
     def delta(self) -> Tensor:

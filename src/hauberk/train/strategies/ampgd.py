@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hauberk.attacks.base import Attack
-from hauberk.attacks.pgd import PGD
-from hauberk.engine.state import State
+from hauberk.attacks.pgd import PGD, PGDState
 from hauberk.errors import InputError
 from hauberk.objectives.base import Terms
 from hauberk.objectives.combined import Weighing
@@ -175,7 +174,7 @@ class SideBySide(PGD):
 
     shares: tuple[float, ...] = ()
 
-    def start(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> PGDState:
         region = CompoundRegion.require(problem.region, self)
         problem.region = region.with_step_shares(self.shares)
-        return super().start(problem)
+        return super().init(problem)

@@ -1,6 +1,6 @@
 """The attacks inside a training, where a strategy is not given its own."""
 
-from hauberk.attacks import APGD, MSD, PGD, RandomSearch
+from hauberk.attacks import APGD, PGD, MultiSteepestDescent, RandomSearch
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.threats.base import Threat, Trait
@@ -37,7 +37,8 @@ def usual_attack(threat: Threat, steps: int | None = None) -> Attack:
     if threat.traits & {Trait.EVALUATED, Trait.DISTANCE, Trait.SEVERAL}:
         raise InputError(f"no attack is usual on {threat}: name one, e.g. FastLPA(loss='ce')")
     if Trait.SPARSE in threat.traits:
-        return MSD(steps=steps or 50, step_l1=min(1.0, 5 / steps) if steps else 1 / 12)
+        step = min(1.0, 5 / steps) if steps else 1 / 12
+        return MultiSteepestDescent(steps=steps or 50, step_l1=step)
     published = {"l2": PGD(steps=100, step_share=1 / 20), "linf": PGD(steps=50, step_share=1 / 30)}
     return PGD(steps=steps) if steps else published.get(threat.kind, PGD(steps=40))
 
@@ -48,7 +49,7 @@ def apgd_or_usual(threat: Threat, steps: int) -> Attack:
     Example:
         >>> import hauberk as hb
         >>> [type(apgd_or_usual(t, 10)).__name__ for t in (hb.L2(1), hb.L1(5))]
-        ['APGD', 'MSD']
+        ['APGD', 'MultiSteepestDescent']
     """
     if Trait.BALL in threat.traits and not threat.traits & {Trait.SPARSE, Trait.DISCRETE}:
         return APGD(loss="ce", steps=steps)

@@ -17,9 +17,9 @@ class MSD(MSDSteps, Adversarial):
     """Cross-entropy where multi steepest descent ends, in a union of balls (Maini et al. 2020).
 
     An example costs, in each step of the attack with K balls, K + 2 passes, or 2 with first order
-    ranking (:class:`hauberk.attacks.MSD`); then one forward and one backward pass. The step sizes,
-    ``k`` and ``ranking`` are those of the attack; for CIFAR-10 the published steps are 0.1, 0.04
-    and 1/12 of the radius.
+    ranking (:class:`hauberk.attacks.MultiSteepestDescent`); then one forward and one backward
+    pass. The step sizes, ``k`` and ``ranking`` are those of the attack; for CIFAR-10 the published
+    steps are 0.1, 0.04 and 1/12 of the radius.
 
     Args:
         threat: A union of balls.
@@ -44,9 +44,9 @@ class MSD(MSDSteps, Adversarial):
                 raise InputError(f"MSD takes lp balls, and {threat} is none: use MAX or AVG")
             self.attack_on(threat)
 
-    def attack_on(self, threat: Threat) -> attacks.MSD:
+    def attack_on(self, threat: Threat) -> attacks.MultiSteepestDescent:
         own = {f.name: getattr(self, f.name) for f in fields(MSDSteps)}
-        return attacks.MSD(steps=self.steps, soften=self.soften, **own)
+        return attacks.MultiSteepestDescent(steps=self.steps, soften=self.soften, **own)
 
     def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         # Small l0 balls may have become the same one.

@@ -31,7 +31,7 @@ class RandomNorm(FewSteps):
         >>> import hauberk as hb
         >>> strategy = hb.train.RandomNorm(hb.Linf(0.3) | hb.L2(2) | hb.L1(10), per="example")
         >>> [type(strategy.attack_on(threat)).__name__ for threat in strategy.threats]
-        ['APGD', 'APGD', 'MSD']
+        ['APGD', 'APGD', 'MultiSteepestDescent']
     """
 
     per: Literal["batch", "example"] = "batch"

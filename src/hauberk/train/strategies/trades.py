@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hauberk.attacks import MSD
+from hauberk.attacks import MultiSteepestDescent
 from hauberk.attacks.base import Attack
 from hauberk.errors import InputError
 from hauberk.maths.rows import Rows
@@ -67,7 +67,11 @@ class TRADES(Growing):
         if self.attack is not None:
             return self.attack
         attack = self.softened(usual_attack(threat, 10))
-        return replace(attack, zero_start=False) if isinstance(attack, MSD) else attack
+        return (
+            replace(attack, zero_start=False)
+            if isinstance(attack, MultiSteepestDescent)
+            else attack
+        )
 
     def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         attack = replace(self.attack_on(self.threat), loss=Divergence(victim=batch.victim))
