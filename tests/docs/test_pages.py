@@ -22,10 +22,17 @@ from hauberk.evaluation.core.question import Question
 from hauberk.solvers.registry import SOLVERS, solver_class
 
 ROOT = Path(__file__).resolve().parents[2]
-SPEC = importlib.util.spec_from_file_location("regenerate", ROOT / "docs" / "regenerate.py")
-pages = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(pages)
 
+
+def loaded(path):
+    """A Python file that lies in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = loaded(ROOT / "docs" / "regenerate.py")
 TABLES = (SOURCES, Question.kinds)  # by which the package finds what is added to it
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages.PAGES}
 BLOCKS = {name: pages.blocks(page) for name, page in PAGES.items()}
@@ -133,6 +140,22 @@ def test_links_lead_somewhere():
     for name, page in PAGES.items():
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{name} links to {link}"
+
+
+def test_files_named_by_design_and_contributing_exist():
+    for name in ("docs/design.md", "CONTRIBUTING.md"):
+        text = PAGES[name].read_text(encoding="utf-8")
+        for path in re.findall(r"`([a-z0-9_/]+\.(?:py|md))`", text):
+            assert any((folder / path).exists() for folder in (ROOT, ROOT / "src/hauberk")), path
+
+
+def test_design_lists_the_layers_from_top_to_bottom():
+    packages = {path.parent.name for path in (ROOT / "src/hauberk").glob("*/__init__.py")}
+    shown = [name.strip("`") for name, _ in rows("docs/design.md", "package")]
+    assert sorted(shown) == sorted(packages)
+    below = loaded(ROOT / "tests" / "test_package.py").LAYERS
+    for place, name in enumerate(shown):
+        assert not below[name] & set(shown[:place]), f"{name} imports what stands above it"
 
 
 def test_readme_is_short():
