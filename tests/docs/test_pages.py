@@ -146,7 +146,8 @@ def test_files_named_by_design_and_contributing_exist():
     for name in ("docs/design.md", "CONTRIBUTING.md"):
         text = PAGES[name].read_text(encoding="utf-8")
         for path in re.findall(r"`([a-z0-9_/]+\.(?:py|md))`", text):
-            assert any((folder / path).exists() for folder in (ROOT, ROOT / "src/hauberk")), path
+            roots = (ROOT, ROOT / "src", ROOT / "src" / "hauberk")
+            assert any((root / path).exists() for root in roots), path
 
 
 def test_design_lists_the_layers_from_top_to_bottom():
