@@ -30,6 +30,13 @@ class Outcome:
         weights: final domain weights of an objective over several domains, ``(B, K)``; None for
             others. ``path`` (B, T, K): those after each evaluation, NaN after an example's last.
         by: the solver that found each point, of a composition of several; None for others.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 3)), torch.rand(2, 4)
+        >>> outcome = hb.attacks.PGD(steps=3)(net, x, torch.tensor([0, 1]), hb.Linf(0.1))
+        >>> outcome.points.shape, bool((outcome.distance <= 0.1).all())
+        (torch.Size([2, 4]), True)
     """
 
     points: Tensor

@@ -22,7 +22,7 @@ from hauberk.victims.victim import Victim
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """One thing to beat: a model behind a transformation. Subclasses may override :meth:`inputs`.
+    """A model and a transformation to be fooled. Subclasses may override :meth:`inputs`.
 
     Args:
         model: a module or a victim; None for the one that the attack is called on.
@@ -38,6 +38,14 @@ class Domain:
 
     Raises:
         InputError: if the model or the transform is none, or draws is below 1.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 3)), torch.rand(2, 1, 2, 2)
+        >>> objective = hb.MinMax([hb.Domain(), hb.Domain(transform=hb.transforms.FlipH())])
+        >>> attack = hb.attacks.PGD(loss=objective, steps=3)
+        >>> attack(net, x, torch.tensor([0, 1]), hb.Linf(0.1)).weights.shape
+        torch.Size([2, 2])
     """
 
     model: nn.Module | Victim | None = None

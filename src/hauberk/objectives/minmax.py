@@ -30,7 +30,16 @@ __all__ = ["Average", "Combined", "Domain", "Fixed", "MinMax", "product"]
 
 @dataclass(frozen=True)
 class Average(Combined):
-    """The mean of the domains' losses: ensemble PGD, expectation over transformations."""
+    """The mean of the domains' losses: ensemble PGD, expectation over transformations.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> a, b, x = hb.models.MLP((4, 3)), hb.models.MLP((4, 3)), torch.rand(2, 4)
+        >>> attack = hb.attacks.PGD(loss=hb.Average([a, b]), steps=3)
+        >>> attack(a, x, torch.tensor([0, 1]), hb.Linf(0.1)).weights
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
 
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
         return _sum(state.w, losses), state.w
@@ -43,6 +52,16 @@ class Fixed(Combined):
     Args:
         weights: one for each domain, at least 0, scaled to add up to 1. For a perturbation that M
             images share: the M of the first domain, then those of the next.
+
+    Raises:
+        InputError: for weights that are not numbers, negative, or all 0.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> a, b, x = hb.models.MLP((4, 3)), hb.models.MLP((4, 3)), torch.rand(1, 4)
+        >>> attack = hb.attacks.PGD(loss=hb.Fixed([a, b], weights=[3, 1]), steps=3)
+        >>> attack(a, x, torch.tensor([0]), hb.Linf(0.1)).weights
+        tensor([[0.7500, 0.2500]])
     """
 
     weights: Sequence[float] = field(default=(), kw_only=True)
@@ -81,6 +100,16 @@ class MinMax(Combined):
         beta: step of the weights. No more than ``1 / gamma`` is taken, which reaches w* from
             anywhere; inf is the variant without memory. With ``gamma=0``, inf puts all weight on
             the one worst domain.
+
+    Raises:
+        InputError: for a negative gamma or beta.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> a, b, x = hb.models.MLP((4, 3)), hb.models.MLP((4, 3)), torch.rand(2, 4)
+        >>> attack = hb.attacks.PGD(loss=hb.MinMax([a, b]), rule="gradient", steps=3)
+        >>> attack(a, x, torch.tensor([0, 1]), hb.Linf(0.1)).weights.sum(1)
+        tensor([1., 1.])
     """
 
     gamma: float = 3.0

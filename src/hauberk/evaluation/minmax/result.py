@@ -88,6 +88,15 @@ class MinMaxResult(Mapping[str, Side], RunResult):
         labels: ``(B,)``, or ``(B, M)`` of groups.
         index: places in the data of the examples, ``(B,)`` or ``(B, M)``.
         summary: what ``summary.json`` holds.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 8, 3)), torch.rand(6, 4)
+        >>> y = net(x).argmax(1)
+        >>> other = hb.models.MLP((4, 8, 3))
+        >>> found = hb.minmax({"a": net, "b": other}, x, y, "linf:0.2", attack=hb.attacks.FGSM())
+        >>> list(found), found.weights.shape
+        (['average', 'minmax'], torch.Size([6, 2]))
     """
 
     sides: dict[str, Side]

@@ -39,6 +39,14 @@ class Radii(RunResult):
         nearest: of a union, which ball the point lies in, "" for none; otherwise empty.
         parts: of a union, the radii in each metric.
         summary: everything that ``summary.json`` holds.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 8, 3)), torch.rand(6, 4)
+        >>> y = net(x).argmax(1)
+        >>> radii = hb.radius(net, x, y, "l2", solver=hb.solvers.DDN(steps=10))
+        >>> radii.distance.shape, radii.accuracy(0.0)
+        (torch.Size([6]), 1.0)
     """
 
     metric: str
@@ -189,6 +197,14 @@ class RadiiSet(dict[str, Radii], RunResult):
 
     Attributes:
         summary: everything that ``summary.json`` holds.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 8, 3)), torch.rand(6, 4)
+        >>> y = net(x).argmax(1)
+        >>> found = hb.radius(net, x, y, ["l2", "linf"], solver=hb.solvers.FMN(steps=5))
+        >>> list(found), len(found["l2"])
+        (['l2', 'linf'], 6)
     """
 
     def __init__(

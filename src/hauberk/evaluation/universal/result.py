@@ -23,8 +23,16 @@ class Universal(RunResult):
     Attributes:
         delta: ``(...)``, inside the ball.
         threat: the ball, shared; inputs are clipped to the box after it is added.
-        losses: mean loss of each minibatch on the way.
+        losses: mean loss of each minibatch, in the order in which they were used.
         forwards, backwards: passes spent.
+
+    Example:
+        >>> import torch, hauberk as hb
+        >>> net, x = hb.models.MLP((4, 8, 3)), torch.rand(6, 4)
+        >>> y = net(x).argmax(1)
+        >>> found = hb.universal(net, x, y, "linf:0.1", epochs=1, minibatch=3)
+        >>> found.delta.shape, found.apply(x).shape
+        (torch.Size([4]), torch.Size([6, 4]))
     """
 
     delta: Tensor
