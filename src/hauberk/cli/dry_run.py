@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hauberk.data import Dataset
+    from hauberk.evaluation.core.prepare import Setting
     from hauberk.victims.victim import Victim
 
 
@@ -43,6 +44,7 @@ class Trial:
         x, y: inputs (N, ...) and labels (N,) as a run takes them.
         seconds: of one pass of one example.
         classes: how many the model tells apart.
+        setting: what a question is asked of.
     """
 
     victim: "Victim"
@@ -50,6 +52,7 @@ class Trial:
     y: "Tensor"
     seconds: float
     classes: int
+    setting: "Setting"
 
 
 def tried(
@@ -77,7 +80,7 @@ def tried(
         # Moved to the host, the gradient is there: a GPU would still be computing it.
         victim.gradient(victim.logits(u).sum(), None, u).cpu()
         seconds = (time.perf_counter() - begun) / 2 / len(few)
-    return Trial(victim, x, setting.y, seconds, setting.classes)
+    return Trial(victim, x, setting.y, seconds, setting.classes, setting)
 
 
 def print_costs(what: str, costs: Sequence[Cost]) -> int:

@@ -63,12 +63,11 @@ class EvaluateCommand(LedgerOptions, DeviceOptions, DataOptions, ModelOptions):
         self, model: "nn.Module", data: "Dataset", union: "Union", suite: "Suite"
     ) -> int:
         """The dry run: passes of the suite on points that nothing breaks."""
-        from hauberk.evaluation.accuracy.suites import try_on
-        from hauberk.threats import Box
+        from hauberk.evaluation.accuracy.question import Accuracy
 
         trial = tried(model, data, self.box, self.seed, self.batch_size)
-        for threat, name, stage in suite.schedule(union.parts):
-            try_on(threat, name, stage, trial.x[:1], trial.y[:1], Box.of(self.box))
+        for task in Accuracy(union.parts, suite).tasks(trial.setting):
+            task.check(trial.setting)
         n, draws = len(trial.x), trial.victim.draws
         always, masked = suite.passes(union.parts, trial.classes)
         note = ", if no point breaks; broken points leave early"

@@ -228,6 +228,9 @@ class Craft(Task):
     stream: int
     stop: bool
 
+    def method(self) -> Method:
+        return self.attack
+
     def due(self, block: Block) -> Tensor:
         return torch.arange(len(block.x))
 

@@ -12,9 +12,12 @@ import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, Grid, Noise, Pointwise, SparseL1Descent, Square
 from hauberk.cli.main import main
 from hauberk.evaluation import SUITES
+from hauberk.evaluation.accuracy.question import Accuracy
 from hauberk.evaluation.accuracy.reading import read_suite, suite_of
-from hauberk.evaluation.accuracy.suites import Stage, Suite, try_on
+from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.evaluation.core.prepare import Setting
 from hauberk.threats import Box, threat
+from hauberk.victims.victim import Victim
 
 BALLS = hb.Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)).parts
 SHORT = APGD(steps=10)
@@ -135,8 +138,9 @@ def test_every_suite_describes_itself(name):
 def test_every_suite_can_be_begun_under_the_balls(name):
     x, y = torch.full((1, 1, 6, 6), 0.5), torch.zeros(1, dtype=torch.long)
     suite = SUITES[name]
-    for part, key, stage in suite.schedule(BALLS):
-        try_on(part, key, stage, x, y, Box.of((0, 1)))
+    setting = Setting({"a": Victim(nn.Flatten())}, x, y, torch.arange(1), Box.of((0, 1)))
+    for task in Accuracy(BALLS, suite).tasks(setting):
+        task.check(setting)
     assert suite.passes(BALLS)[0] > 0
 
 

@@ -224,6 +224,59 @@ def test_models_inside_the_settings_are_told_apart(tmp_path):
         evaluate(model, x, y, out=tmp_path / f"{number}", resume=True, **one)
 
 
+@dataclass(frozen=True)
+class Warmed(hb.MinMax):
+    """An objective with a setting of its own."""
+
+    heat: float = 1.0
+
+
+def test_settings_that_no_notation_has_are_told_apart(tmp_path):
+    model, (x, y) = net(), data()
+    features = net(1)[:2]
+    for number, (run, one, other) in enumerate(
+        [
+            (evaluate, {"threats": hb.Perceptual(features, 0.5, p=1)},
+             {"threats": hb.Perceptual(features, 0.5, p=2)}),
+            (evaluate, {"threats": hb.Measured(near, 0.5)}, {"threats": hb.Measured(far, 0.5)}),
+            (minmax, {"objectives": {"o": Warmed(heat=1.0)}},
+             {"objectives": {"o": Warmed(heat=2.0)}}),
+        ]
+    ):  # fmt: skip
+        begun(run, tmp_path / f"{number}", model, x, y, **one)
+        with pytest.raises(hb.InputError, match=r"other settings"):
+            run(model, x, y, out=tmp_path / f"{number}", resume=True, **other)
+        run(model, x, y, out=tmp_path / f"{number}", resume=True, **one)
+
+
+def near(x0, x):
+    return (x - x0).flatten(1).abs().amax(1)
+
+
+def far(x0, x):
+    return 2 * (x - x0).flatten(1).abs().amax(1)
+
+
+class Scaled(nn.Module):
+    """A number in an attribute, of which only the gradient knows."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.net, self.slope = net(), slope
+
+    def forward(self, x):
+        x = x + (self.slope - 1) * (x - x.detach())
+        return self.net(x)
+
+
+def test_numbers_in_attributes_tell_models_apart(kind, tmp_path):
+    x, y = data()
+    begun(kind, tmp_path / "r", Scaled(1.0), x, y)
+    with pytest.raises(hb.InputError, match="architecture"):
+        kind(Scaled(0.5), x, y, out=tmp_path / "r", resume=True)
+    kind(Scaled(1.0), x, y, out=tmp_path / "r", resume=True)
+
+
 def own_loss(logits, y):
     return -logits.gather(1, y[:, None])[:, 0]
 

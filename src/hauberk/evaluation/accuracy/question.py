@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.engine.method import WarmStart
+from hauberk.engine.method import Method, WarmStart
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.result import Result
-from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from, try_on
+from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
@@ -133,8 +133,8 @@ class AttackTask(Task):
     always: frozenset[str]
     manifest: Mapping[str, Any] = field(repr=False)
 
-    def check(self, setting: Setting) -> None:
-        try_on(self.threat, self.name, self.stage, setting.x[:1], setting.y[:1], setting.box)
+    def method(self) -> Method:
+        return self.stage.attack
 
     def due(self, block: Block) -> Tensor | None:
         every = self.points is Points.ALL

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from torch import Tensor
-
-from hauberk.engine.method import Job, Method
+from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.core.recorded import attack_from
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Threat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,18 +152,6 @@ class Suite:
     def describe(self) -> dict[str, Any]:
         """What the manifest records."""
         return {name: stage.describe() for name, stage in self.stages.items()}
-
-
-def try_on(threat: Threat, name: str, stage: Stage, x: Tensor, y: Tensor, box: Box) -> None:
-    """Slot one example ``x`` (1, ...), ``y`` (1,), without a pass: refusals come before work.
-
-    Raises:
-        InputError: if the attack is not for such a threat.
-    """
-    try:
-        stage.attack.check(Job(threat=threat, x=x.detach().cpu(), y=y.cpu(), box=box))
-    except InputError as error:
-        raise InputError(f"{name} under {threat}: {error}") from error
 
 
 def suite_from(manifest: Mapping[str, Any], objects: Mapping[str, Any]) -> Suite:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from hauberk.threats.base import Threat
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
 
@@ -44,8 +45,9 @@ def fingerprints(models: Mapping[str, Any], settings: Any = ()) -> dict[str, dic
 def fingerprint(model: Any) -> dict[str, str]:
     """The ``architecture`` and the ``weights`` of a model, each as a short hash.
 
-    The architecture is the tree of modules: their names, classes, settings (``extra_repr``), the
-    functions they hold, and the code of their ``forward``; a comment or another layout of the code
+    The architecture is the tree of modules: their names, classes, settings (``extra_repr``, and
+    attributes that are plain numbers), the functions they hold, and the code of their ``forward``;
+    a comment or another layout of the code
     does not change it. The weights are every parameter and buffer: name, shape, dtype and values,
     on whatever device. A plain function has the architecture of its name, and no weights.
 
@@ -59,8 +61,13 @@ def fingerprint(model: Any) -> dict[str, str]:
     kind = ""
     if isinstance(model, Victim):
         # A stochastic model is averaged by the run itself: its draws are recorded apart.
-        kind = "" if type(model) in (Victim, Averaged) else type(model).__qualname__
+        own = "" if type(model) in (Victim, Averaged) else type(model).__qualname__
+        kind = f"{own} {model.mode} {_sureness(model)}"
     model = _inner(model)
+    if isinstance(model, Tensor):
+        return {"architecture": _short([tuple(model.shape)]), "weights": _short([_bytes(model)])}
+    if isinstance(model, str):
+        return {"architecture": _short([model]), "weights": _short([])}
     if not isinstance(model, nn.Module):
         return {"architecture": _short([kind, _named(model)]), "weights": _short([])}
     tree = [line for name, part in model.named_modules() for line in _module(name, part)]
@@ -68,11 +75,12 @@ def fingerprint(model: Any) -> dict[str, str]:
 
 
 def models_in(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every model and function that attacks, threats or objectives hold, with the place of each.
+    """Every model, function and tensor that attacks, threats or objectives hold, and its place.
 
-    Looks into dataclasses, mappings and sequences, and into the public attributes of threats.
+    Looks into dataclasses, mappings and sequences, and into the public attributes of threats, whose
+    numbers, not all of which stand in their notation, are one text.
     """
-    if isinstance(value, nn.Module | Victim | FunctionType):
+    if isinstance(value, nn.Module | Victim | FunctionType | Tensor):
         yield name, value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
@@ -83,9 +91,14 @@ def models_in(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif is_dataclass(value) and not isinstance(value, type):
         held = {field.name: getattr(value, field.name) for field in fields(value)}
         yield from models_in(held, name)
-    elif hasattr(value, "kind") and hasattr(value, "__dict__"):  # a threat
+    elif isinstance(value, Threat):
+        yield name, f"{type(value).__qualname__} {_scalars(value, counts=True)}"
         public = {key: inner for key, inner in vars(value).items() if not key.startswith("_")}
         yield from models_in(public, name)
+
+
+def _sureness(victim: Victim) -> str:
+    return f"{victim.sure} {victim.seed}" if isinstance(victim, Averaged) else ""
 
 
 def _inner(model: Any) -> Any:
@@ -102,9 +115,23 @@ def _module(name: str, part: nn.Module) -> Iterator[str]:
     yield f"{name} {kind.__module__}.{kind.__qualname__} {part.extra_repr()}"
     if not kind.__module__.startswith("torch."):
         yield _code(kind.forward)
+    yield _scalars(part)
     for key, value in sorted(vars(part).items()):
         if isinstance(value, FunctionType) or inspect.isbuiltin(value):
             yield f"{name} {key} {_named(value)}"
+
+
+def _scalars(part: Any, counts: bool = False) -> str:
+    """Public attributes that are plain numbers; with ``counts`` also integers, which may count."""
+    kinds = (bool, float, int) if counts else (bool, float)
+
+    def plain(value: Any) -> bool:
+        return isinstance(value, kinds) or (
+            isinstance(value, tuple) and all(isinstance(x, bool | int | float) for x in value)
+        )
+
+    held = sorted((k, v) for k, v in vars(part).items() if not k.startswith("_") and plain(v))
+    return repr([(k, v) for k, v in held if k != "training"])
 
 
 def _named(function: Any) -> str:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hauberk.engine.method import Job
+from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
+from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import CleanVerdict, Judge, Verdict
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.store.ledger import Store, places
@@ -137,13 +138,23 @@ class Task(ABC):
         """The key of the part of a block."""
         return self.key.format(f"{block:05d}")
 
+    def method(self) -> Method | None:
+        """What searches, if one method does."""
+        return None
+
     def check(self, setting: Setting) -> None:
         """Refuse before anything is written what would fail later, without passes.
 
         Raises:
             InputError: if the task cannot be done on such examples.
         """
-        return
+        method = self.method()
+        if method is not None and setting.y.dim() == 1:
+            x, y = setting.x[:1].detach().cpu(), setting.y[:1].cpu()
+            try:
+                method.check(Job(threat=self.threat, x=x, y=y, box=setting.box))
+            except InputError as error:
+                raise InputError(f"{self.name} under {self.threat}: {error}") from error
 
     def due(self, block: Block) -> Tensor | None:
         """Which rows of the block it is for, ``(M,)`` int64; None if it is not called for."""

@@ -63,11 +63,8 @@ def described(objective: Combined) -> dict[str, Any]:
     """
     if isinstance(objective, RecordedObjective):
         return dict(objective.described)
-    told = {"objective": type(objective).__name__, "loss": objective.loss}
-    for name in ("gamma", "beta", "toward", "weights"):
-        if hasattr(objective, name):
-            told[name] = getattr(objective, name)
-    return told
+    own = [f.name for f in fields(objective) if f.name != "domains"]
+    return {"objective": type(objective).__name__} | {n: getattr(objective, n) for n in own}
 
 
 @dataclass(frozen=True)

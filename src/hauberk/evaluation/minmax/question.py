@@ -223,17 +223,19 @@ class AgainstAll(Task):
     def label(self) -> str:
         return self.name
 
+    def method(self) -> Method:
+        return with_loss(self.attack, self.objective)
+
     def due(self, block: Block) -> Tensor:
         return torch.arange(len(block.x))
 
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         setting = block.setting
-        attack = with_loss(self.attack, self.objective)
         victim: Any = self.domains[0].model
         # Seeded for transforms that draw from torch's generators.
         with seeded(setting.seed, victim.device):
             job = replace(block.job(self.threat, index, report), stop=self.stop)
-            found = attack.run(victim, job)
+            found = self.method().run(victim, job)
         yield index, found
 
     def columns(self, found: Sequence[Portion]) -> Columns:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
@@ -162,6 +163,9 @@ class LeastDistance(Task):
     """
 
     solver: Any = None
+
+    def method(self) -> Method | None:
+        return self.solver if isinstance(self.solver, Method) else None
 
     @property
     def label(self) -> str:
