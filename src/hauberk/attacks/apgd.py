@@ -42,6 +42,15 @@ class APGD(Attack[APGDState | SparseState]):
         rho: share of rising steps that keeps the step size.
         enlarge: radii of the phases in sparse geometries, in units of the threat's own, the last
             one 1; ``(1,)`` turns this off.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = APGD(steps=5)(model, images, labels, Linf(0.1))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     rho: float = 0.75

@@ -42,6 +42,15 @@ class Boundary(BoundaryWalk[BoundaryState]):
     Args:
         around, inwards: first lengths of the two steps, in units of the distance.
         rate: factor by which the lengths change.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L2
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Boundary(steps=3, trials=5)(model, images, labels, L2(0.1))
+        >>> outcome.backwards
+        tensor([0, 0])
     """
 
     steps: int = 500

@@ -48,6 +48,15 @@ class FoolboxAttack(Method):
             inside by as much before the model is asked again.
         planned: passes per attempt to expect. An estimate only: nobody but the method knows its
             passes.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> attack = FoolboxAttack("LinfFastGradientAttack")
+        >>> bool((attack(model, images, labels, Linf(0.1)).distance <= 0.1).all())
+        True
     """
 
     kind = Kind.FOREIGN

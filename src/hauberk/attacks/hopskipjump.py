@@ -32,9 +32,9 @@ class HopState(BoundaryWalkState):
     round: Tensor
     """Iterations done, ``(S,)`` int64."""
     low: Tensor
-    """Of the way from the clean input to ``aim``: the largest share known not to fool, ``(S,)``."""
+    """Largest share of the segment from the clean input to ``aim`` that does not fool, ``(S,)``."""
     high: Tensor
-    """And the smallest one known to fool."""
+    """And the smallest one that does."""
     votes: Tensor
     """Of the present estimate: the sum of the decisions (1 or -1), ``(S,)``."""
     voted: Tensor = field(repr=False)
@@ -47,17 +47,27 @@ class HopState(BoundaryWalkState):
 class HopSkipJump(BoundaryWalk[HopState]):
     """HopSkipJump (Chen, Jordan & Wainwright 2020, Algorithm 2), for l2 and linf, in any ball.
 
-    Each iteration: bisection to the boundary (``trials`` shares of the way at once); a Monte Carlo
-    estimate of the direction in which the model is fooled (decisions at random points nearby, less
-    their mean; iteration t takes ``first * sqrt(t)`` of them); then a jump along it (``trials``
-    lengths at once: ``distance / sqrt(t)`` and its halves; the longest that fools is taken). Where
-    the threat is a box (linf), bisection, jumps and distances are linf's; l2's elsewhere.
+    Each iteration: bisection to the boundary (``trials`` points of the segment at once); a Monte
+    Carlo estimate of the direction in which the model is fooled (decisions at random points nearby,
+    less their mean; iteration t takes ``first * sqrt(t)`` of them); then a jump along it
+    (``trials`` lengths at once: ``distance / sqrt(t)`` and its halves; the longest that fools is
+    taken). Where the threat is a box (linf), bisection, jumps and distances are linf's; l2's
+    elsewhere.
 
     Args:
         first: decisions for the first estimate, rounded up to whole asks.
         most: and for the later ones at most.
         precision: of the bisection: ``precision / d**1.5`` of the distance for l2,
             ``precision / d**2`` for linf.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L2
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = HopSkipJump(steps=3, trials=5)(model, images, labels, L2(0.1))
+        >>> outcome.backwards
+        tensor([0, 0])
     """
 
     steps: int = 500
@@ -83,7 +93,7 @@ class HopSkipJump(BoundaryWalk[HopState]):
     def propose(self, problem: Problem, state: HopState) -> Tensor:
         region, x = InputRegion.require(problem.region, self), state.x
         split = equal_shares(x, self.trials)
-        # Between shares known not to fool and to fool, the ends need no second look.
+        # The ends of the bracket were evaluated before.
         inner = split * (self.trials / (self.trials + 1))
         split = torch.where(state.found.unsqueeze(1), inner, split)
         split = state.low.unsqueeze(1) + (state.high - state.low).unsqueeze(1) * split
@@ -103,7 +113,7 @@ class HopSkipJump(BoundaryWalk[HopState]):
         estimating = state.stage == ESTIMATE
         some, where = fooled.any(1), fooled.to(torch.uint8).argmax(1)
         taken = pick(state.candidates, where)
-        # The first that fools: the smallest share of the way, or the longest jump.
+        # The first that fools: the smallest share of the segment, or the longest jump.
         moves = some & ~estimating
         x = state.x = torch.where(per_example(moves, taken), taken, state.x)
         part = (state.high - state.low) / torch.where(state.found, self.trials + 1, self.trials)
@@ -133,7 +143,7 @@ class HopSkipJump(BoundaryWalk[HopState]):
         state.votes = torch.where(searched, 0.0, state.votes)
         state.voted = torch.where(fresh, 0.0, state.voted)
         state.drawn = torch.where(fresh, 0.0, state.drawn)
-        # After a jump, the way to search is the one to its end.
+        # After a jump, the segment to search ends at its point.
         state.aim = torch.where(per_example(jumping, x), x, state.aim)
         state.low = torch.where(jumping, 0.0, state.low)
         state.high = torch.where(jumping, 1.0, state.high)

@@ -18,7 +18,7 @@ from hauberk.threats.distances import MeasuredDistanceRegion
 
 @dataclass(kw_only=True)
 class LagrangeState(State):
-    far: Tensor
+    distance: Tensor
     """Distance of ``u``, ``(S,)``, and ``slope``, its gradient."""
     slope: Tensor = field(repr=False)
     price: Tensor
@@ -52,6 +52,17 @@ class LPA(Attack[LagrangeState]):
         step_share: length of the first step of each round, in units of the radius.
         price: first lambda.
         relative: whether it counts in units of the gradients' ratio.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Measured
+        >>> def distance(x, y):
+        ...     return (x - y).flatten(1).norm(dim=1)
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = LPA(steps=5)(model, images, labels, Measured(distance, 0.1, name="l2"))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     steps: int = 100
@@ -72,11 +83,11 @@ class LPA(Attack[LagrangeState]):
     def init(self, problem: Problem) -> LagrangeState:
         region = MeasuredDistanceRegion.require(problem.region, self)
         u = problem.start(random=True)
-        far, slope = region.slope(u)
-        price = torch.full_like(far, self.price)
+        distance, slope = region.slope(u)
+        price = torch.full_like(distance, self.price)
         return LagrangeState(
-            u=u, far=far, slope=slope,
-            feasible=far <= region.inner, price=price, low=torch.zeros_like(price),
+            u=u, distance=distance, slope=slope,
+            feasible=distance <= region.inner, price=price, low=torch.zeros_like(price),
             high=torch.full_like(price, torch.inf),
         )  # fmt: skip
 
@@ -90,16 +101,16 @@ class LPA(Attack[LagrangeState]):
         price = self.priced(state, count)
         if self.relative:
             price = price * _length(response.grad) / _length(state.slope).clamp_min_(TINY)
-        beyond = (state.far > region.inner).to(price.dtype)
+        beyond = (state.distance > region.inner).to(price.dtype)
         grad = step_along(response.grad, state.slope, -price * beyond)
         # A distance that is infinite says where it is not to go, but not by how much.
-        way = steepest_l2(movable(state.u, grad.nan_to_num_(), *region.edges))
-        per_length = region.rate(state.u, way)
+        direction = steepest_l2(movable(state.u, grad.nan_to_num_(), *region.edges))
+        per_length = region.rate(state.u, direction)
         span = (length / per_length).nan_to_num_(nan=0.0).clamp_(max=region.diameter)
-        state.u = torch.clamp(step_along(state.u, way, span), *region.edges)
+        state.u = torch.clamp(step_along(state.u, direction, span), *region.edges)
         self.end_round(state, region, np.isin(count + 1, [*begins[1:], self.steps]))
-        state.far, state.slope = region.slope(state.u)
-        state.feasible = state.far <= region.inner
+        state.distance, state.slope = region.slope(state.u)
+        state.feasible = state.distance <= region.inner
         return state
 
     def begins(self) -> np.ndarray:
@@ -141,6 +152,17 @@ class FastLPA(LPA):
     One round without projection; the price rises tenfold along it, up to ``price``, which is the
     authors' with ``relative=False``. It may end
     outside, and points outside fool nobody: use :class:`LPA` to evaluate, this one to train.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Measured
+        >>> def distance(x, y):
+        ...     return (x - y).flatten(1).norm(dim=1)
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = FastLPA(steps=5)(model, images, labels, Measured(distance, 0.1, name="l2"))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     steps: int = 20

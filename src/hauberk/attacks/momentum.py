@@ -22,6 +22,15 @@ class MomentumIterative(PGD):
         momentum: decay of what was accumulated; 1 forgets nothing, 0 is plain ascent.
         random_start: off as published: attempts with neither targets nor other warm starts are then
             all the same, so turn it on for ``restarts``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = MomentumIterative(steps=3)(model, images, labels, Linf(0.1), stop=False)
+        >>> outcome.forwards
+        tensor([4, 4])
     """
 
     steps: int = 10

@@ -74,6 +74,17 @@ class MultiSteepestDescent(MSDSteps, Attack[MSDState]):
     Args:
         loss: cross-entropy by default, as published.
         zero_start: whether the first restart starts from the clean input; at random otherwise.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L1, L2, Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> union = Linf(0.1) | L2(0.15) | L1(0.2)
+        >>> attack = MultiSteepestDescent(steps=5, k=(1, 2))
+        >>> outcome = attack(model, images, labels, union, stop=False)
+        >>> bool(union.contains(images, outcome.points).all()), attack.passes_on(union)
+        (True, 29)
     """
 
     loss: Any = "ce"

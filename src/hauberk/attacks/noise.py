@@ -31,6 +31,15 @@ class Noise(ForwardOnly[State]):
         noise: ``gaussian``, ``uniform`` or ``salt_and_pepper``.
         steps: noises drawn.
         sizes: sizes of each.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Noise(steps=2)(model, images, labels, Linf(0.1))
+        >>> outcome.backwards
+        tensor([0, 0])
     """
 
     noise: Literal["gaussian", "uniform", "salt_and_pepper"] = "gaussian"

@@ -36,6 +36,15 @@ class PGD(Attack[PGDState]):
         share: for sparse geometries, the share of coordinates that a step moves: a number, or a
             range from which every attempt draws its own. One coordinate if left out.
         loss: cross-entropy by default, as published.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = PGD(steps=5)(model, images, labels, Linf(0.1))
+        >>> outcome.forwards.max() <= 6
+        tensor(True)
     """
 
     loss: Any = "ce"
@@ -99,7 +108,17 @@ class PGD(Attack[PGDState]):
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(PGD):
-    """One steepest step of the threat's full size from the clean input (Goodfellow et al. 2015)."""
+    """One steepest step of the threat's full size from the clean input (Goodfellow et al. 2015).
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = FGSM()(model, images, labels, Linf(0.1), stop=False)
+        >>> outcome.forwards, outcome.backwards
+        (tensor([2, 2]), tensor([1, 1]))
+    """
 
     steps: int = 1
     random_start: bool = False
@@ -117,6 +136,15 @@ class SparseL1Descent(PGD):
     Each step moves the coordinates whose gradient is at or above a percentile q of all, by equal
     amounts, ignoring those that the box stops; ``share`` is 1 - q. The paper draws q from
     [0.8, 0.995] for every attack and names no step size: it is ``2.5 * eps / steps`` here.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L1
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = SparseL1Descent(steps=5)(model, images, labels, L1(0.5))
+        >>> bool((outcome.distance <= 0.5).all())
+        True
     """
 
     steps: int = 100

@@ -21,7 +21,7 @@ from hauberk.threats.region import InputRegion
 @dataclass(kw_only=True)
 class PointwiseState(BoundaryWalkState):
     low: Tensor = field(repr=False)
-    """Values between clean and present ones that are known not to fool, ``(S, ...)``."""
+    """Values between clean and present ones that do not fool, ``(S, ...)``."""
     tried: Tensor = field(repr=False)
     """Features whose reset failed in this round, ``(S, d)`` bool."""
     group: Tensor = field(repr=False)
@@ -66,6 +66,15 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         hop: start again from the nearest end so far, with some new noise added; otherwise (the
             paper's restarts) from noise on the clean input.
         reach: largest share of the features that a hop changes, in (0, 1].
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L0
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Pointwise(steps=3, trials=4)(model, images, labels, L0(2))
+        >>> bool((outcome.distance <= 2).all())
+        True
     """
 
     steps: int = 100
@@ -119,7 +128,7 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         return torch.cat((spread.view(-1, k, *shape[1:]), near), 1)
 
     def goal(self, problem: Problem, state: PointwiseState) -> Tensor:
-        """Where a trial moves its features: clean, or half of the way there, ``(S, ...)``."""
+        """Where a trial moves its features: clean, or halfway there, ``(S, ...)``."""
         half = state.low + (state.x - state.low) * 0.5
         return torch.where(per_example(state.fine, half), half, problem.region.x0)
 
@@ -191,8 +200,8 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         state.moved = state.moved & ~done
         state.fine = (state.fine | finer) & ~anew
         state.found = state.found & ~anew
-        known = (state.near != x0).flatten(1).any(1)
-        nearer = anew & (~known | (region.distance(state.x) < region.distance(state.near)))
+        some = (state.near != x0).flatten(1).any(1)
+        nearer = anew & (~some | (region.distance(state.x) < region.distance(state.near)))
         state.near = torch.where(per_example(nearer, x0), state.x, state.near)
         anew = per_example(anew, x0)
         state.x = torch.where(anew, state.near if self.hop else x0, state.x)

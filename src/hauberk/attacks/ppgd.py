@@ -33,6 +33,17 @@ class PPGD(Attack[State]):
         step_share: length of a step in units of the radius; ``2 / steps``, at most 1, if left out.
         conjugate: iterations of conjugate gradients per step.
         h: length of the differences, in units of the box's diagonal.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Measured
+        >>> def distance(x, y):
+        ...     return (x - y).flatten(1).norm(dim=1)
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = PPGD(steps=3)(model, images, labels, Measured(distance, 0.1, name="l2"))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     steps: int = 40
@@ -59,10 +70,10 @@ class PPGD(Attack[State]):
         grad = steepest_l2(movable(u, response.grad, *region.edges))
         free = (grad != 0) | (response.grad == 0)
         product = _curvature(region, u, self.h * float(region.diameter))
-        way = steepest_l2(solve(lambda v: product(v) * free, grad, self.conjugate))
+        direction = steepest_l2(solve(lambda v: product(v) * free, grad, self.conjugate))
         length = region.eps * (self.step_share or min(2 / self.steps, 1.0))
-        span = (length / region.rate(u, way, self.h)).nan_to_num_(nan=0.0)
-        moved = step_along(u, way, span.clamp_(max=region.diameter))
+        span = (length / region.rate(u, direction, self.h)).nan_to_num_(nan=0.0)
+        moved = step_along(u, direction, span.clamp_(max=region.diameter))
         state.u = region.project_(moved)
         return state
 
@@ -73,18 +84,18 @@ def solve(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
     A row stops where it is solved, or where the product has no curvature left. A row without any
     keeps ``b``.
     """
-    x, residual, way = torch.zeros_like(b), b, b
+    x, residual, direction = torch.zeros_like(b), b, b
     size = _dot(residual, residual)
     first, live = size, size > 0
     for _ in range(steps):
-        along = product(way)
-        bend = _dot(way, along)
-        live = live & (bend > 1e-12 * _dot(way, way)) & (size > 1e-12 * first)
+        along = product(direction)
+        bend = _dot(direction, along)
+        live = live & (bend > 1e-12 * _dot(direction, direction)) & (size > 1e-12 * first)
         rate = torch.where(live, size / bend, 0.0)
-        x = step_along(x, way, rate)
+        x = step_along(x, direction, rate)
         residual = step_along(residual, along, -rate)
         before, size = size, _dot(residual, residual)
-        way = step_along(residual, way, torch.where(live, size / before, 0.0))
+        direction = step_along(residual, direction, torch.where(live, size / before, 0.0))
     return torch.where(per_example(_dot(x, x) > 0, b), x, b)
 
 
@@ -98,7 +109,7 @@ def _curvature(region: MeasuredDistanceRegion, u: Tensor, h: float) -> Callable[
 
     def product(v: Tensor) -> Tensor:
         length = v.flatten(1).norm(dim=1)
-        far, slope = here.slope(torch.add(u, steepest_l2(v), alpha=h))
-        return slope * per_example(far * length / h, u)
+        distance, slope = here.slope(torch.add(u, steepest_l2(v), alpha=h))
+        return slope * per_example(distance * length / h, u)
 
     return product

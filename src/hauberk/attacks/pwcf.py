@@ -31,6 +31,15 @@ class PWCF(SQP, Attack[SQPState]):
         inner: share of the radius that is aimed at, since solutions are approached from outside.
 
     Source: Liang et al. 2023, problem 1; Liang et al. 2022 (folding, clipping, two stages).
+
+    Example:
+        >>> import torch
+        >>> from hauberk import L2
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = PWCF(steps=5)(model, images, labels, L2(0.1))
+        >>> bool((outcome.distance <= 0.1).all())
+        True
     """
 
     steps: int = 200
@@ -66,8 +75,8 @@ class PWCF(SQP, Attack[SQPState]):
         x = self.trial(state)
         over = x - u.flatten(1)
         free = (over == 0).to(x.dtype)
-        far = over.norm(dim=1)
-        box = over / far.clamp_min(TINY).unsqueeze(1)
+        overshoot = over.norm(dim=1)
+        box = over / overshoot.clamp_min(TINY).unsqueeze(1)
         excess, slope = region.excess(u, self.inner)
         loss = response.loss.to(x.dtype)
         gain = response.grad.flatten(1)
@@ -77,7 +86,7 @@ class PWCF(SQP, Attack[SQPState]):
         gain = gain * free * (~capped).to(x.dtype).unsqueeze(1) / unit.unsqueeze(1)
         slopes = torch.stack((-gain, slope * free / size.unsqueeze(1), box), 1)
         worth = torch.where(capped, self._cap, loss) / unit
-        return Values(-worth, torch.stack((excess / size, far), 1), slopes)
+        return Values(-worth, torch.stack((excess / size, overshoot), 1), slopes)
 
     @property
     def _cap(self) -> float:

@@ -40,6 +40,15 @@ class Grid(Attack[GridState]):
 
     Raises:
         InputError: for a threat that cannot be enumerated.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import RotationTranslation
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(36, 3))
+        >>> images, labels = torch.rand(2, 1, 6, 6), torch.tensor([0, 1])
+        >>> grid = Grid(counts=(3, 2, 2), chunk=6)
+        >>> grid(model, images, labels, RotationTranslation(), stop=False).forwards  # 12 and 2 more
+        tensor([14, 14])
     """
 
     kind = Kind.FREE
@@ -115,6 +124,15 @@ class RandomSearch(Attack[State]):
         samples: points per attempt; 10 as published.
 
     ``steps`` has no effect.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = RandomSearch(samples=5)(model, images, labels, Linf(0.1), stop=False)
+        >>> outcome.forwards
+        tensor([5, 5])
     """
 
     kind = Kind.FREE

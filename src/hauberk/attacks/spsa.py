@@ -50,6 +50,15 @@ class SPSA(Attack[SPSAState]):
         chunk: most points per example that are evaluated at once; there are two chunks at least.
         delta: size of the perturbation, in units of the input.
         lr: Adam's rate: about the length of a step in every feature, in units of the input.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = SPSA(steps=2, samples=8, chunk=4)(model, images, labels, Linf(0.1))
+        >>> outcome.backwards
+        tensor([0, 0])
     """
 
     kind = Kind.FREE

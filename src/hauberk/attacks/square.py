@@ -26,9 +26,18 @@ class Square(Attack[State]):
     backwards.
 
     Args:
-        share: share of the image that the first windows cover; halved as the queries go by, at the
+        share: share of the image that the first windows cover; halved as the queries pass, at the
             published times stretched to ``steps``.
         blind: start from the threat's own coarse pattern even where a warm start is at hand.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Square(steps=10)(model, images, labels, Linf(0.1))
+        >>> outcome.backwards
+        tensor([0, 0])
     """
 
     kind = Kind.FREE

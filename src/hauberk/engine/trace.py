@@ -12,10 +12,10 @@ from hauberk.maths.rows import Rows
 
 @dataclass
 class Trace(Rows):
-    """What was told of each row at each of its evaluations, and nothing after its last.
+    """Values recorded at every evaluation of every row; NaN after its last one.
 
     Attributes:
-        values: ``(S, T, K)``, NaN where nothing was told; T grows as needed.
+        values: ``(S, T, K)``, NaN where there is none; T grows as needed.
         count: evaluations of each row, ``(S,)`` int64.
         longest: the largest count, on the host.
     """
@@ -35,12 +35,12 @@ class Trace(Rows):
         """So many rows with room for what ``other`` holds of some of them."""
         return cls.empty(other.values.new_empty(rows, other.values.shape[2]))
 
-    def add_(self, told: Tensor) -> None:
-        """One evaluation more of every row: ``told`` (S, K)."""
+    def add_(self, new: Tensor) -> None:
+        """One evaluation more of every row: ``new`` (S, K)."""
         self.longest += 1
         self._room(self.longest)
-        where = self.count.view(-1, 1, 1).expand(-1, 1, told.shape[1])
-        self.values.scatter_(1, where, told.to(self.values).unsqueeze(1))
+        where = self.count.view(-1, 1, 1).expand(-1, 1, new.shape[1])
+        self.values.scatter_(1, where, new.to(self.values).unsqueeze(1))
         self.count = self.count + 1
 
     def put_(self, index: Tensor, other: "Trace") -> None:
@@ -51,12 +51,12 @@ class Trace(Rows):
         self.count[index] = other.count
 
     def last(self) -> Tensor:
-        """What was told last, ``(S, K)``; NaN for rows of which nothing was."""
+        """The last values of each row, ``(S, K)``; NaN for rows without any."""
         where = (self.count - 1).clamp_min(0).view(-1, 1, 1)
         return self.values.gather(1, where.expand(-1, 1, self.values.shape[2])).squeeze(1)
 
     def values_of_rows(self) -> Tensor:
-        """All that was told, ``(S, T, K)``, T the evaluations of the row that has most."""
+        """All values, ``(S, T, K)``, T the evaluations of the row that has most."""
         return self.values[:, : _most(self.count)]
 
     def take(self, index: Tensor) -> Self:

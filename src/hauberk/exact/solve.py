@@ -53,8 +53,8 @@ class Exact:
 
 def radius(
     model: nn.Module,
-    x: Tensor,
-    y: Tensor,
+    images: Tensor,
+    labels: Tensor,
     metric: Literal["linf", "l1", "l2"] = "linf",
     *,
     box: Box | Sequence[Any] = (0.0, 1.0),
@@ -76,8 +76,8 @@ def radius(
     looked for.
 
     Args:
-        x: inputs ``(B, ...)`` in the box.
-        y: labels ``(B,)``.
+        images: ``(B, ...)``, floats in the box.
+        labels: ``(B,)``, integer class ids.
         time_limit: seconds an example; after that it is left with the bounds found.
         gap: what `distance` may exceed `lower` by, times max(1, distance).
         upper: points ``(B, ...)`` that may fool the model (an attack's), to start from; those that
@@ -85,9 +85,18 @@ def radius(
 
     Raises:
         InputError: for a model that is no such chain or is too large, and for invalid inputs.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import exact
+        >>> model = torch.nn.Linear(2, 2)
+        >>> model.weight.data, model.bias.data = torch.eye(2), torch.zeros(2)
+        >>> found = exact.radius(model, torch.tensor([[0.6, 0.2]]), torch.tensor([0]), "linf")
+        >>> found.distance, found.proven
+        (tensor([0.2000], dtype=torch.float64), tensor([True]))
     """
     box = Box.of(box)
-    x, y = check(x, y, box)
+    x, y = check(images, labels, box)
     if metric not in ("linf", "l1", "l2"):
         raise InputError(f"unknown metric '{metric}': choose linf, l1 or l2")
     if not time_limit > 0 or not 0 < gap < 1:
@@ -105,7 +114,7 @@ def radius(
             f"0 to {net.classes - 1}"
         )
     clean = x.detach().cpu().double()
-    known = None if upper is None else upper.detach().cpu().double().flatten(1).numpy()
+    bound = None if upper is None else upper.detach().cpu().double().flatten(1).numpy()
     lo, hi = (edge.expand(clean.shape[1:]).flatten().numpy() for edge in box.bounds(clean))
 
     def logits(point: Array) -> Array:
@@ -117,8 +126,8 @@ def radius(
     for index, row in enumerate(clean.flatten(1).numpy()):
         begun = perf_counter()
         hunt = _Hunt(net, logits, row, int(y[index]), (lo, hi), metric)
-        if known is not None:
-            hunt.offer(known[index] - row)
+        if bound is not None:
+            hunt.offer(bound[index] - row)
         lowers.append(hunt.prove(gap, begun + time_limit))
         found.append(hunt)
         seconds.append(perf_counter() - begun)

@@ -31,10 +31,10 @@ class Objective:
     soften: float = 0.0
 
     def __post_init__(self) -> None:
-        known = TARGETED if self.targeted else LOSSES
-        if isinstance(self.loss, str) and self.loss not in known:
+        losses = TARGETED if self.targeted else LOSSES
+        if isinstance(self.loss, str) and self.loss not in losses:
             kind = "targeted loss" if self.targeted else "loss"
-            raise InputError(f"unknown {kind} '{self.loss}': choose one of {', '.join(known)}")
+            raise InputError(f"unknown {kind} '{self.loss}': choose one of {', '.join(losses)}")
 
     @property
     def samples(self) -> int:
@@ -67,7 +67,7 @@ class Objective:
         """
         if y.dim() != 1:
             raise InputError(
-                "several inputs hang on one perturbation: give the attack an objective that "
+                "several inputs share one perturbation: give the attack an objective that "
                 "combines them, loss=Average() or loss=MinMax() of hauberk.objectives.minmax"
             )
         logits = victim.logits(x, self.soften)
@@ -86,8 +86,8 @@ class Objective:
             with torch.no_grad():
                 loss, slope = slopes[self.loss](logits.detach(), *labels)
             return Terms(loss, logits, slope.to(logits.dtype))
-        known = TARGETED if self.targeted else LOSSES
-        loss = (known[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *labels)
+        losses = TARGETED if self.targeted else LOSSES
+        loss = (losses[self.loss] if isinstance(self.loss, str) else self.loss)(logits, *labels)
         if loss.shape != labels[0].shape:
             raise InputError(
                 f"the loss returned shape {tuple(loss.shape)} for {len(labels[0])} inputs: it must "

@@ -94,8 +94,8 @@ class Expectation(Objective):
 
     def __str__(self) -> str:
         """As the manifest records it: functions by name, so that a run resumed finds the same."""
-        told = (f"{f.name}={_name(getattr(self, f.name))}" for f in fields(self))
-        return f"{type(self).__name__}({', '.join(told)})"
+        settings = (f"{f.name}={_name(getattr(self, f.name))}" for f in fields(self))
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
 def decided(victim: Victim, logits: Tensor, y: Tensor, draws: int, sure: float) -> Tensor:

@@ -40,8 +40,8 @@ class VoteSum(Objective):
         """The members' losses, ``(B, M)``, of their logits (B, M, C)."""
         m = members.shape[1]
         given = [v.repeat_interleave(m) for v in ((y,) if target is None else (y, target))]
-        known = TARGETED if self.targeted else LOSSES
-        loss = known[self.loss] if isinstance(self.loss, str) else self.loss
+        losses = TARGETED if self.targeted else LOSSES
+        loss = losses[self.loss] if isinstance(self.loss, str) else self.loss
         each: Tensor = loss(members.flatten(0, 1), *given)
         return each.view(-1, m)
 

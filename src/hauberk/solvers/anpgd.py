@@ -46,6 +46,14 @@ class ANPGD(MinNormSolver[ANPGDState]):
         eps_max: largest length tried; None doubles it until the model is fooled.
         random_start: begin at a random point of the ball.
         share: in l1, the share of features that a step moves.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = ANPGD(steps=5)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (1, 2, inf)

@@ -45,6 +45,14 @@ class Bisection(MinNormSolver[BisectionState]):
         levels: balls searched; one attempt costs ``levels`` times the attack's passes.
         first: radius of the first ball in units of the distance to the linearised boundary; a
             warm start's own distance comes first.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Bisection(levels=3)(model, images, labels, "linf")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     general = True

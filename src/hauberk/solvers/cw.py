@@ -29,6 +29,14 @@ class CW(PenaltySolver[CWState]):
 
     Raises:
         InputError: where the box is unbounded.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = CW(steps=5, searches=2)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (2,)

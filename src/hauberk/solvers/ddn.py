@@ -27,6 +27,14 @@ class DDN(MinNormSolver[DDNState]):
 
     Args:
         eps: first length. ``alpha``: first step length; it falls to a hundredth.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = DDN(steps=10)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (2,)

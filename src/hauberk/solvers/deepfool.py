@@ -32,6 +32,14 @@ class DeepFool(MinNormSolver[DeepFoolState]):
     Args:
         overshoot: the perturbation is asked for with this share of its length added.
         targets: classes aimed at; 0 takes the runner-up at every step.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = DeepFool(steps=3)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     general = True

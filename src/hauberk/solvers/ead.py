@@ -30,6 +30,14 @@ class EAD(PenaltySolver[EADState]):
     Args:
         beta: shrinkage of a step, in units of the box's mean width.
         rate: first step size; it falls with the square root of the steps left.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = EAD(steps=5, searches=2)(model, images, labels, "l1")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (1,)

@@ -18,7 +18,7 @@ class FAB(MinNormSolver[State]):
 
     Each step projects both the present point and the clean one, exactly and within the box, on the
     linearised boundary between label and target, and moves to a mean of the two that leans to the
-    clean one; where the model is fooled it goes a part of the way back.
+    clean one; where the model is fooled it moves back by part of the distance.
 
     Args:
         alpha: most weight of the clean point's projection.
@@ -26,6 +26,14 @@ class FAB(MinNormSolver[State]):
         beta: share of the perturbation kept after a success.
         targets: classes aimed at; 0 takes the runner-up at every step.
         near: distance within which random starts lie; 0 starts at the clean input.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = FAB(steps=3)(model, images, labels, "linf")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     general = True

@@ -33,6 +33,14 @@ class FMN(MinNormSolver[FMNState]):
         alpha: first step length, and ``alpha_last`` the last, in l2; in units of the perturbation's
             own length where there is a warm start.
         gamma: first and ``gamma_last`` last relative change of the radius.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = FMN(steps=10)(model, images, labels, "l1")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     general = True

@@ -31,6 +31,14 @@ class LevelSetFMN(FMN):
 
     Source: the steps are FMN's (Pintor et al. 2021), the projection that of sequential linear
     approximations.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = LevelSetFMN(steps=10)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (1, 2, inf)

@@ -26,6 +26,17 @@ class LineSearch(MinNormSolver[LineSearchState]):
     """Bisection on the segment from the clean input to a warm start; forwards only.
 
     In l0, on the number of changes, the largest of which are kept. Wants ``warm``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk import Linf
+        >>> from hauberk.attacks import PGD
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> broken = PGD(steps=5)(model, images, labels, Linf(0.5))
+        >>> nearer = LineSearch()(model, images, labels, "linf", warm=broken.points.unsqueeze(1))
+        >>> bool((nearer.distance <= broken.distance)[nearer.fooled].all())
+        True
     """
 
     general = True

@@ -39,6 +39,14 @@ class PDPGD(MinNormSolver[PDPGDState]):
             apart, since a feature is kept once its square exceeds twice the step.
         slack: first and ``slack_last`` last distance beyond the boundary aimed at, in units of the
             distance to it.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = PDPGD(steps=10)(model, images, labels, "l1")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (0, 1, 2, inf)

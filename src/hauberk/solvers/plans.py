@@ -54,6 +54,10 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
 
     Raises:
         InputError: for a budget too small for any composition.
+
+    Example:
+        >>> [type(phase.solver).__name__ for phase in plan(100, classes=10, threat=Metric(2))]
+        ['PDPGD', 'FMN', 'LineSearch']
     """
     if budget < LEAST:
         raise InputError(f"a budget of {budget} passes is too small: 'best' needs {LEAST}")

@@ -48,6 +48,14 @@ class Portfolio(Solver):
         budget: passes per example, forwards and backwards together.
         soften: width of the softened gradients; 0 for the usual one.
         plan: phases instead of the budget's own.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = Portfolio(budget=100)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     general = True
@@ -87,12 +95,12 @@ class _Run:
         n = len(x)
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
         self.spent[:, 0] += victim.draws
-        far = torch.full((n,), inf, dtype=torch.float64, device=x.device)
+        none = torch.full((n,), inf, dtype=torch.float64, device=x.device)
         self.found = Nearest(
-            distance=far, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
-            by=[None] * n, each=far.unsqueeze(1).repeat(1, self.classes),
-            order=far.unsqueeze(1).repeat(1, self.classes), plain=far.clone(),
-            soft=far.clone(),
+            distance=none, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
+            by=[None] * n, each=none.unsqueeze(1).repeat(1, self.classes),
+            order=none.unsqueeze(1).repeat(1, self.classes), plain=none.clone(),
+            soft=none.clone(),
         )  # fmt: skip
 
     def __call__(self, phases: Sequence[Phase]) -> Outcome:
@@ -164,8 +172,8 @@ class _Run:
         if phase.metric is not None:
             distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
             outcome = replace(outcome, distance=distance)
-        known = found.each if phase.metric is None else found.order
-        self.keep(outcome, rows, solver, aims, known)
+        by_class = found.each if phase.metric is None else found.order
+        self.keep(outcome, rows, solver, aims, by_class)
 
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
         """Random points about the clean inputs, within a share of the nearest distance."""
@@ -178,19 +186,19 @@ class _Run:
     def ranked(self, rows: Tensor) -> Tensor:
         """Wrong classes, those of the nearest points first, then by the clean logits.
 
-        Points of another metric's search tell between classes of which nothing else is known.
+        Points of another metric's search tell between classes where nothing else tells them apart.
         """
         logits = self.logits[rows].double().nan_to_num(nan=-1e300).clamp(-1e300, 1e300)
         own = self.y[rows].unsqueeze(1)
         by_logit = logits.scatter(1, own, -inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
-        for far in (self.found.order, self.found.each):
-            known = far[rows].gather(1, by_logit)
-            by_logit = by_logit.gather(1, known.argsort(dim=1, stable=True))
+        for nearest in (self.found.order, self.found.each):
+            distance = nearest[rows].gather(1, by_logit)
+            by_logit = by_logit.gather(1, distance.argsort(dim=1, stable=True))
         return by_logit
 
     def keep(
         self, outcome: Outcome, rows: Tensor, solver: MinNormSolver,
-        aims: Tensor | None, known: Tensor,
+        aims: Tensor | None, by_class: Tensor,
     ) -> None:  # fmt: skip
         found = self.found
         self.spent[rows.cpu(), 0] += outcome.forwards
@@ -198,8 +206,8 @@ class _Run:
         distance = torch.where(outcome.fooled, outcome.distance, inf).to(found.distance)
         if aims is not None and outcome.each is not None:
             each = -outcome.each.double().view(len(rows), -1, aims.shape[1]).amax(1)
-            before = known[rows]
-            known[rows] = before.scatter(1, aims, torch.minimum(before.gather(1, aims), each))
+            before = by_class[rows]
+            by_class[rows] = before.scatter(1, aims, torch.minimum(before.gather(1, aims), each))
         if solver.kind == "gradient":
             reached = found.soft if solver.soften else found.plain
             reached[rows] = torch.minimum(reached[rows], distance)

@@ -29,6 +29,14 @@ class PWCFRadius(SQP, MinNormSolver[SQPState]):
         inside: how far beyond the boundary to aim, in units of the first linearised distance.
 
     Source: Liang et al. 2023, problem 2; Liang et al. 2022 (folding, two stages, rescaling).
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = PWCFRadius(steps=10)(model, images, labels, "l2")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (1, 2, inf)
@@ -65,8 +73,8 @@ class PWCFRadius(SQP, MinNormSolver[SQPState]):
         x, gain = trial[:, :n], response.grad.flatten(1)
         over = x - u.flatten(1)
         free = (over == 0).to(x.dtype)
-        far = over.norm(dim=1)
-        box = over / far.clamp_min(TINY).unsqueeze(1)
+        overshoot = over.norm(dim=1)
+        box = over / overshoot.clamp_min(TINY).unsqueeze(1)
         if region.ball_is_box:
             # The slack counts in l2, too: as large a variable as the inputs together.
             distance, slope = trial[:, n], torch.zeros_like(x)
@@ -81,15 +89,15 @@ class PWCFRadius(SQP, MinNormSolver[SQPState]):
         towards = -gain * free / unit.unsqueeze(1)
         slopes = torch.stack((slope / size.unsqueeze(1), towards, box), 1)
         if not region.ball_is_box:
-            return Values(distance / size, torch.stack((margin, far), 1), slopes)
+            return Values(distance / size, torch.stack((margin, overshoot), 1), slopes)
         delta = x - region.x0.flatten(1)
         rest = (delta.abs() - distance.unsqueeze(1) / n**0.5).clamp_min_(0)
-        far_off = rest.norm(dim=1)
-        lean = rest / far_off.clamp_min(TINY).unsqueeze(1)
+        slack_overshoot = rest.norm(dim=1)
+        lean = rest / slack_overshoot.clamp_min(TINY).unsqueeze(1)
         last = torch.stack((size, 0 * size, 0 * size, -lean.sum(1) / n**0.5), 1)
         slopes = torch.cat((slopes, (lean * delta.sign()).unsqueeze(1)), 1)
         slopes = torch.cat((slopes, last.unsqueeze(2)), 2)
-        return Values(distance / size, torch.stack((margin, far, far_off), 1), slopes)
+        return Values(distance / size, torch.stack((margin, overshoot, slack_overshoot), 1), slopes)
 
     def scale(self, state: SQPState, response: Response, gain: Tensor, size: Tensor) -> None:
         """Fix the units where gradients are known for the first time."""

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from hauberk.errors import InputError
-
-if TYPE_CHECKING:
-    from hauberk.solvers.base import Solver
-    from hauberk.threats.base import Threat
+from hauberk.solvers.base import Solver
+from hauberk.threats.base import Threat
 
 CLASSES = {
     "best": "portfolio.Portfolio", "fmn": "fmn.FMN", "ddn": "ddn.DDN", "fab": "fab.FAB",
@@ -23,12 +20,12 @@ SOLVERS = tuple(CLASSES)
 
 
 def solver_for(
-    solver: "str | Solver",
-    metric: "Threat",
+    solver: str | Solver,
+    metric: Threat,
     budget: int,
     classes: int,
     soften: float | None = None,
-) -> "Solver":
+) -> Solver:
     """A solver that serves the metric: a name with steps for the budget, an instance as it is.
 
     Args:
@@ -39,9 +36,12 @@ def solver_for(
     Raises:
         InputError: for an unknown name, a metric that the solver does not serve, or a budget that
             is too small for it.
-    """
-    from hauberk.solvers.base import Solver
 
+    Example:
+        >>> from hauberk.threats.metric import Metric
+        >>> solver_for("fmn", Metric(2), budget=201, classes=10).steps
+        100
+    """
     if not isinstance(solver, str | Solver):
         raise InputError(
             f"the solver is a {type(solver).__name__}: give a name ({', '.join(SOLVERS)}) or a "
@@ -58,11 +58,15 @@ def solver_for(
     return made if soften is None else replace(made, soften=soften)
 
 
-def solver_class(name: str) -> "type[Solver]":
+def solver_class(name: str) -> type[Solver]:
     """The class that a name of :data:`SOLVERS` stands for.
 
     Raises:
         InputError: for any other name.
+
+    Example:
+        >>> solver_class("fmn").__name__
+        'FMN'
     """
     if name not in SOLVERS:
         raise InputError(f"unknown solver '{name}': choose one of {', '.join(SOLVERS)}")
@@ -71,8 +75,14 @@ def solver_class(name: str) -> "type[Solver]":
     return found
 
 
-def serving(metric: "Threat") -> list[str]:
-    """Names of the solvers that can measure in this metric."""
+def serving(metric: Threat) -> list[str]:
+    """Names of the solvers that can measure in this metric.
+
+    Example:
+        >>> from hauberk.threats.metric import Metric
+        >>> serving(Metric(0))
+        ['best', 'fmn', 'fab', 'bisection', 'deepfool', 'pdpgd', 'sigma_zero']
+    """
     names = []
     for name in SOLVERS:
         try:

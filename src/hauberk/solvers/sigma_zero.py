@@ -30,6 +30,14 @@ class SigmaZero(MinNormSolver[SigmaZeroState]):
         rate: first step length, falling to 0 along a cosine.
         tau: first threshold; it moves by ``shift`` times the step length, up where the model is
             fooled, down where it is not.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Linear(4, 3)
+        >>> images, labels = torch.full((2, 4), 0.5), torch.tensor([0, 1])
+        >>> outcome = SigmaZero(steps=10)(model, images, labels, "l0")
+        >>> bool((model(outcome.points).argmax(1) != labels)[outcome.fooled].all())
+        True
     """
 
     norms = (0,)

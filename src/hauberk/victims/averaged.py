@@ -159,8 +159,8 @@ def surely_wrong(draws: Tensor, y: Tensor, sure: float) -> Tensor:
     pick = torch.stack([other, y], 1).expand(len(draws), -1, -1)
     lead = p.gather(2, pick).diff(dim=2).squeeze(2).neg()
     error = lead.std(0) / len(draws) ** 0.5
-    told: Tensor = decided & ~(lead.mean(0) < sure * error)
-    return told
+    surely: Tensor = decided & ~(lead.mean(0) < sure * error)
+    return surely
 
 
 def repeated(x: Tensor, times: int) -> Tensor:

@@ -139,8 +139,8 @@ def tally(members: Tensor) -> Tensor:
     share = members.double().nan_to_num(nan=0.0, posinf=1e30, neginf=-1e30)
     mean = mean_log_softmax(share, 1).exp()
     undecided = torch.where(members.detach().isnan().flatten(1).any(1), torch.nan, 0.0).double()
-    told = counts + mean / 2
-    return torch.where(stands.unsqueeze(1), told, undecided.unsqueeze(1))
+    decided = counts + mean / 2
+    return torch.where(stands.unsqueeze(1), decided, undecided.unsqueeze(1))
 
 
 def _dtype(model: nn.Module) -> torch.dtype | None:

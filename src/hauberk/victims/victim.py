@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase as _Norm
 
 from hauberk.errors import InputError
 from hauberk.maths.losses import wrong
+from hauberk.victims.softening import Softened, unhooked
 
 
 class Victim:
@@ -129,8 +130,6 @@ class Victim:
         return out
 
     def _through(self, given: Tensor, soften: float) -> Tensor:
-        from hauberk.victims.softening import Softened, unhooked
-
         if self.stiff is None:
             kept = given.clone()
             try:
@@ -193,7 +192,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _sealed(model: object) -> str | None:
-    """Why the model cannot be looked into, as far as its type tells."""
+    """Why the model's layers cannot be replaced, judging by its type."""
     model = getattr(model, "_orig_mod", model)
     if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         return "it is TorchScript, scripted or traced: give the module that it was made from"
