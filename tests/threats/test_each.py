@@ -263,7 +263,6 @@ def test_notation_and_flags():
     assert not threat.grouped
     region = threat.at(images())
     assert region.members == 2
-    assert not region.direct
     assert not Each(L1(1)).at(images()).sparse
     assert Each(Linf(0.3)).at(images().half()).start().dtype == torch.float32
 

@@ -312,7 +312,6 @@ def test_notation_members_and_flags():
     assert shared.scaled(2) == Shared(Linf(0.4))
     region = shared.at(groups())
     assert region.members == 3
-    assert not region.direct
     assert not region.sparse
     assert Shared(L1(1)).at(groups()).sparse
 

@@ -168,10 +168,6 @@ class AffineRegion(Region):
     pins: tuple[int, ...] | None = field(repr=False)
 
     @property
-    def direct(self) -> bool:
-        return False
-
-    @property
     def sparse(self) -> bool:
         return self.p == 1 or self.whole.sparse
 

@@ -109,10 +109,6 @@ class EachRegion(CompoundRegion):
     def members(self) -> int:
         return len(self.regions)
 
-    @property
-    def direct(self) -> bool:
-        return False
-
     def split(self, u: Tensor) -> list[Tensor]:
         """The parts' own variables, each ``(S, ...)`` in its own shape."""
         pieces = u.split([prod(shape) for shape in self.shapes], 1)

@@ -169,37 +169,6 @@ class Region(Rows, ABC):
         """What the judge needs beside ``x`` to check membership; None for balls."""
         return None
 
-    # Until every method asks for the types below.
-
-    @property
-    def direct(self) -> bool:
-        """Whether ``u`` is the input itself."""
-        return True
-
-    def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
-        """A random ``u`` of the threat's full size, coarse in space."""
-        return self.random(draws, draw)
-
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
-        """See :class:`Patchable`."""
-        raise InputError(f"{type(self).__name__} knows no windows to paint: use another attack")
-
-    def measure(self, x: Tensor) -> Tensor:
-        """See :class:`DistanceRegion`."""
-        raise InputError(f"{type(self).__name__} has no differentiable distance: use a metric")
-
-    def slope(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """See :class:`DistanceRegion`."""
-        raise InputError(f"{type(self).__name__} has no differentiable distance: use a metric")
-
 
 @dataclass
 class InputRegion(Region):

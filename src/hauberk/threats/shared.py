@@ -147,10 +147,6 @@ class SharedRegion(Patchable):
     def sparse(self) -> bool:
         return self.inner.sparse
 
-    @property
-    def direct(self) -> bool:
-        return False
-
     def decode(self, u: Tensor) -> Tensor:
         """The perturbed inputs, ``(S, M, ...)``."""
         x = self.clean + u.unsqueeze(1)

@@ -107,10 +107,6 @@ class WarpRegion(Patchable, Enumerable):
     """Largest angle in degrees, dx and dy in pixels."""
     edges: tuple[Tensor, Tensor] = field(repr=False)
 
-    @property
-    def direct(self) -> bool:
-        return False
-
     @cached_property
     def _pad(self) -> Tensor:
         """What lies beyond the image, broadcastable to one: the value of the box next to 0."""
