@@ -1,6 +1,5 @@
 """An attack on one perturbation whose images change from step to step."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ from hauberk.maths.losses import margin
 from hauberk.maths.rng import Draws
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Box
-from hauberk.threats.shared import Shared, SharedRegion
+from hauberk.threats.region import Region
+from hauberk.threats.shared import Shared
 from hauberk.victims.victim import Victim
 
 
@@ -24,15 +24,12 @@ class Stream:
         self.draws = Draws.of(seed, torch.zeros(1, dtype=torch.int64, device=victim.device))
         self.state: Any = None
         self.clock = Clock.zero(1)
-        self.region: SharedRegion | None = None
+        self.region: Region | None = None
 
     def step(self, x: Tensor, y: Tensor) -> Tensor:
         """One step on a minibatch ``x`` (M, ...); the loss before it, ``(1,)``."""
-        region = self.threat.at(x.unsqueeze(0), self.box)
         # A minibatch whose pixels are all at one end of the box must not pin the perturbation.
-        lo, hi = self.box.bounds(x)
-        wide = (hi - lo).expand_as(region.lo)
-        self.region = region = replace(region, lo=-wide, hi=wide.clone())
+        self.region = region = self.threat.at(x.unsqueeze(0), self.box).widened()
         problem = Problem(region=region, y=y.unsqueeze(0), target=None, draws=self.draws)
         if self.state is None:
             self.state = self.attack.init(problem)
