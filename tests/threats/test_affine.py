@@ -319,7 +319,7 @@ def test_notation():
             lambda: Square(steps=3)(
                 curved(), data(), torch.zeros(6, dtype=torch.int64), PAIRS[0], stop=False
             ),
-            "use another attack",
+            "needs a threat with windows",
         ),
     ],
 )

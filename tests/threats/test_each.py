@@ -6,12 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.helpers.climbing import climb
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Response
 from hauberk.maths.rng import Draws
-from hauberk.objectives.problem import Problem
 from hauberk.threats import (
     L0,
     L1,
@@ -216,32 +215,26 @@ def test_other_parts_and_flat_inputs():
     assert one.decode(moved).shape == (3, 1, 10)
 
 
-def climb(attack, region, slope, streams):
-    """The attack's last state on a linear loss, whose gradient in ``u`` is ``slope``."""
-    y = torch.zeros(len(slope), dtype=torch.long)
-    problem = Problem(region=region, y=y, target=None, draws=streams)
-    state = attack.start(problem)
-    while attack.over(state) is None:
-        loss = (state.u * slope).flatten(1).sum(1)
-        told = Response(loss=loss, fooled=loss > inf, grad=slope.clone(), any_fooled=False)
-        state = attack.step(problem, state, told)
-    return state
+def linear(slope):
+    """A loss whose gradient in ``u`` is ``slope``."""
+    return lambda u: ((u * slope).flatten(1).sum(1), slope)
 
 
 def test_pgd_takes_each_part_where_it_goes_alone():
     region, alone = bound()
     slope = normal((4, 111))
     attack = PGD(steps=10, share=0.1)
-    together = climb(attack, region, slope, draws(4)).u
+    together, _ = climb(attack, region, linear(slope), draws(4))
     for k, one in enumerate(alone):
-        own = climb(attack, one, pieces(slope)[k], draws(4).split(k)).u
+        own, _ = climb(attack, one, linear(pieces(slope)[k]), draws(4).split(k))
         torch.testing.assert_close(pieces(together)[k], own, atol=1e-6, rtol=0)
 
 
 def test_apgd_climbs_in_all_parts():
     region, alone = bound(PARTS[:2])
     slope = normal((4, 72))
-    best = region.finalise(climb(APGD(steps=30), region, slope, draws(4)).best.u)
+    _, found = climb(APGD(steps=30), region, linear(slope), draws(4))
+    best = region.finalise(found.u)
     decoded = region.decode(best)
     assert region.contains(decoded, best).all()
     for k, one in enumerate(alone):

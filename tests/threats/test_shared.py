@@ -6,13 +6,12 @@ from math import inf
 import numpy as np
 import pytest
 import torch
+from tests.helpers.climbing import climb
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.engine.state import Response
 from hauberk.maths.rng import Draws
 from hauberk.maths.square_windows import window
-from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Ball, Box, Linf, Lp, RotationTranslation, Shared
 
 BALLS = [L0(3), L1(1.5), Lp(1.5, 0.9), L2(0.7), Linf(0.2)]
@@ -340,18 +339,15 @@ def test_attacks_climb_a_linear_loss(ball, attack):
     shared = Shared(ball)
     region = shared.at(x)
     slope = normal(4, 12)
-    problem = Problem(
-        region=region, y=torch.zeros(4, dtype=torch.long), target=None, draws=draws(4)
-    )
-    state = attack.start(problem)
-    while attack.over(state) is None:
-        x_now = region.decode(state.u)
-        loss = (x_now * slope.unsqueeze(1)).flatten(1).sum(1)
-        told = Response(loss=loss, fooled=loss > inf, grad=3 * slope, any_fooled=False)
-        state = attack.step(problem, state, told)
-    final = region.finalise(state.best.u)
+
+    def evaluate(u):
+        loss = (region.decode(u) * slope.unsqueeze(1)).flatten(1).sum(1)
+        return loss, 3 * slope
+
+    _, found = climb(attack, region, evaluate, draws(4))
+    final = region.finalise(found.u)
     assert region.contains(region.decode(final), final).all()
-    gained = state.best.loss - (x * slope.unsqueeze(1)).flatten(1).sum(1)
+    gained = found.loss - (x * slope.unsqueeze(1)).flatten(1).sum(1)
     if ball.p in (2, inf):
         best = region.project_(slope * 1e6)
         assert (gained >= 0.95 * 3 * (best * slope).sum(1)).all()
