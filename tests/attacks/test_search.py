@@ -116,7 +116,7 @@ def test_a_finite_set_of_more_members_than_a_grid_has_points():
 def test_the_grid_refuses_what_it_cannot_search():
     model, x = smooth(), images()
     y = model(x).argmax(1)
-    with pytest.raises(InputError, match="no grid to search"):
+    with pytest.raises(InputError, match="can be enumerated"):
         Grid()(model, x, y, Linf(0.1))
     with pytest.raises(InputError, match="three counts"):
         Grid(counts=(8,))(model, x, y, RotationTranslation())
