@@ -5,8 +5,16 @@ import torch
 from torch import nn
 
 from hauberk.attacks import PGD
-from hauberk.evaluation.core.judge import decide, full_precision, judge
-from hauberk.threats import L0, L1, L2, Box, Linf, Lp, RotationTranslation
+from hauberk.engine.outcome import Outcome
+from hauberk.evaluation.core.judge import (
+    DomainJudge,
+    RadiusJudge,
+    decide,
+    full_precision,
+    judge,
+)
+from hauberk.objectives.domains import Domain
+from hauberk.threats import L0, L1, L2, Box, Each, Linf, Lp, Metric, RotationTranslation, Shared
 from hauberk.threats.affine import Affine
 from hauberk.threats.finite import Swaps
 from hauberk.victims.victim import Victim
@@ -254,3 +262,87 @@ def test_precision_set_by_the_newer_switches_is_full_while_judging_and_put_back(
     finally:
         for place, precision in zip(places, before, strict=True):
             place.fp32_precision = precision
+
+
+# Judges of runs.
+
+
+class Sum(nn.Module):
+    """Two classes; class 1 where the features sum to more than 1."""
+
+    def forward(self, x):
+        total = x.flatten(1).sum(1) - 1
+        return torch.stack([-total, total], 1)
+
+
+def outcome_of(points, fooled):
+    none = torch.zeros(len(points), dtype=torch.int64)
+    return Outcome(
+        points=points, loss=none.double(), fooled=fooled, distance=none.double(), attempt=none,
+        forwards=none, backwards=none,
+    )  # fmt: skip
+
+
+def test_radius_judge_moves_points_over_the_boundary():
+    """Only those that the solver calls adversarial; the others have no radius."""
+    x0 = torch.tensor([[0.2, 0.2], [0.2, 0.2], [0.2, 0.2]]).double()
+    near = 0.5 - 1e-6  # the model computes in float32
+    points = torch.tensor([[near, near], [near, near], [torch.nan, 0.5]]).double()
+    y, ids = torch.zeros(3, dtype=torch.int64), torch.arange(3)
+    found = outcome_of(points, torch.tensor([True, False, True]))
+    judge_ = RadiusJudge(Victim(Sum()), Box())
+    moved, verdict = judge_(Metric(2.0), x0, found, y, ids)
+    assert verdict.broken.tolist() == [True, False, False]
+    assert verdict.distance[0] == pytest.approx(0.3 * 2**0.5, rel=1e-5)
+    assert verdict.distance[1:].isinf().all()
+    assert float(moved.points[0].sum()) > 1 > float(moved.points[1].sum())
+    assert torch.equal(found.points.nan_to_num(), points.nan_to_num())
+
+
+class Negated(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return -self.inner(x)
+
+
+def test_domain_judge_wants_every_domain_fooled():
+    victims = [Victim(Sum()), Victim(Negated(Sum()))]
+    domains = [Domain(model=v, name=n) for v, n in zip(victims, "ab", strict=True)]
+    judge_ = DomainJudge(domains, Box())
+    x0 = torch.full((2, 2), 0.4).double()
+    y, ids = torch.tensor([0, 0]), torch.arange(2)
+    clean = judge_.clean(x0, y, ids)
+    assert clean.correct.tolist() == [False, False]  # b is wrong
+    assert clean.margin.tolist() == pytest.approx([-0.4, -0.4])
+    verdict = judge_.look(Linf(0.2), x0, x0 + 0.15, y, ids)
+    assert verdict.domains.tolist() == [[[True, False]]] * 2
+    assert not verdict.broken.any()
+    assert verdict.margin.tolist() == pytest.approx([0.2, 0.2])
+    alone = DomainJudge(domains[:1], Box())
+    assert alone.look(Linf(0.2), x0, x0 + 0.15, y, ids).broken.all()
+    outside = alone.look(Linf(0.1), x0, x0 + 0.15, y, ids)
+    assert not outside.broken.any()
+    assert not outside.domains.any()
+
+
+def test_domain_judge_lets_one_of_several_threats_do():
+    judge_ = DomainJudge([Domain(model=Victim(Sum()))], Box(), each=2)
+    x0 = torch.full((1, 2), 0.4).double()
+    threat = Each(Linf(0.05), Linf(0.2))
+    points = torch.stack([x0 + 0.04, x0 + 0.15], 1)
+    verdict = judge_.look(threat, x0, points, torch.tensor([0]), torch.arange(1))
+    assert verdict.domains.tolist() == [[[False, True]]]
+    assert verdict.broken.tolist() == [True]
+
+
+def test_domain_judge_wants_a_whole_group_fooled():
+    judge_ = DomainJudge([Domain(model=Victim(Sum()))], Box())
+    x0 = torch.tensor([[[0.4, 0.4], [0.2, 0.2]], [[0.4, 0.4], [0.45, 0.45]]]).double()
+    y, ids = torch.zeros(2, 2, dtype=torch.int64), torch.arange(4).view(2, 2)
+    verdict = judge_.look(Shared(Linf(0.2)), x0, x0 + 0.15, y, ids)
+    assert verdict.domains.tolist() == [[[True, False]], [[True, True]]]
+    assert verdict.broken.tolist() == [False, True]
+    assert judge_.clean(x0, y, ids).tensors["ids"].tolist() == [[0, 1], [2, 3]]

@@ -1,7 +1,7 @@
 """A run goes on only with what it began with: model, data and settings, for every kind of run."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,8 +10,6 @@ from torch import nn
 import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD
 from hauberk.evaluation import Suite, Transfer
-from hauberk.evaluation.core.identity import fingerprint, fingerprints
-from hauberk.victims.ensembles import Vote
 
 TWO = (hb.Linf(0.1), hb.L2(0.4))
 
@@ -287,30 +285,3 @@ def test_a_loss_function_survives_another_process(tmp_path):
     suite = {"pgd": PGD(steps=2, loss=own_loss)}
     begun(evaluate, tmp_path / "r", net(), x, y, suite=suite)
     assert " at 0x" not in (tmp_path / "r" / "manifest.json").read_text()
-
-
-def test_fingerprints_are_those_of_values_and_structure():
-    model = net()
-    assert fingerprint(model) == fingerprint(copy.deepcopy(model))
-    assert fingerprint(model) == fingerprint(torch.compile(model))
-    model.train()
-    assert fingerprint(model) == fingerprint(copy.deepcopy(model).eval())
-    vote, mean = Vote([net(), net(1), net(2)]), hb.victims.ensembles.Ensemble([net(), net(1)])
-    assert fingerprint(vote)["architecture"] != fingerprint(mean)["architecture"]
-    half = copy.deepcopy(model).half()
-    assert fingerprint(half)["weights"] != fingerprint(model)["weights"]
-    buffers = [nn.BatchNorm1d(2), nn.BatchNorm1d(2)]
-    buffers[1].running_mean += 1
-    assert fingerprint(buffers[0])["weights"] != fingerprint(buffers[1])["weights"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    inner: list = field(default_factory=list)
-
-
-def test_models_in_settings_get_the_name_of_their_place():
-    a, b = net(0), net(1)
-    found = fingerprints({"model": a}, {"attack": Setting([a, b, own_loss])})
-    assert list(found) == ["model", "attack.inner.1", "attack.inner.2"]
-    assert found["attack.inner.1"] == fingerprint(b)

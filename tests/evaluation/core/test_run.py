@@ -10,7 +10,6 @@ from helpers.questions import under_noise
 from torch import nn
 
 import hauberk as hb
-from hauberk.evaluation.core.progress import Progress, Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.store.ledger import Ledger
 
@@ -124,24 +123,6 @@ def test_tasks_are_checked_before_anything_is_written(tmp_path):
             suite={"fine": hb.attacks.FGSM(), "bad": hb.attacks.LPA()},
         )  # fmt: skip
     assert not (tmp_path / "r").exists()
-
-
-class Counted:
-    forwards = backwards = 0
-
-
-def test_progress_adds_up_shares_and_passes():
-    seen, victim = [], Counted()
-    victim.forwards = 5  # spent before
-    reporter = Reporter(seen.append, [victim], 4.0)
-    inside = reporter.within(3.0, "search")
-    inside(1, 2)
-    victim.forwards = 12
-    reporter.finish(3.0, "search")
-    reporter.finish(1.0, "end")
-    assert seen == [
-        Progress(0.375, "search", 0, 0), Progress(0.75, "search", 7, 0), Progress(1.0, "end", 7, 0),
-    ]  # fmt: skip
 
 
 def test_a_model_that_cannot_be_repeated_may_be_resumed(tmp_path):

@@ -88,13 +88,13 @@ def models_in(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
         for number, inner in enumerate(value):
             yield from models_in(inner, f"{name}.{number}" if name else str(number))
-    elif is_dataclass(value) and not isinstance(value, type):
-        held = {field.name: getattr(value, field.name) for field in fields(value)}
-        yield from models_in(held, name)
     elif isinstance(value, Threat):
         yield name, f"{type(value).__qualname__} {_scalars(value, counts=True)}"
         public = {key: inner for key, inner in vars(value).items() if not key.startswith("_")}
         yield from models_in(public, name)
+    elif is_dataclass(value) and not isinstance(value, type):
+        held = {field.name: getattr(value, field.name) for field in fields(value)}
+        yield from models_in(held, name)
 
 
 def _sureness(victim: Victim) -> str:

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import hauberk as hb
-from hauberk.attacks import APGD, FGSM, MSD, PGD, Square
+from hauberk.attacks import APGD, FGSM, PGD, MultiSteepestDescent, Square
 from hauberk.evaluation import transfer
 from hauberk.evaluation.accuracy.catalogue import SUITES
 from hauberk.evaluation.accuracy.question import Accuracy, Points
 from hauberk.evaluation.core.question import Question
-from hauberk.evaluation.core.recorded import RecordedAttack, RecordedThreat, attack_from
+from hauberk.evaluation.core.recorded import RecordedThreat
 from hauberk.evaluation.minmax.question import OnePerturbation
 from hauberk.evaluation.radii.question import LeastDistances
 from hauberk.evaluation.transfer import TransferTable
@@ -72,7 +72,10 @@ RUNS = {
         net(),
     ),
     "minmax msd": (
-        lambda m, x, y, **o: hb.minmax(m, x, y, UNION, attack=MSD(loss="cw", steps=3), **o), MODELS,
+        lambda m, x, y, **o: hb.minmax(
+            m, x, y, UNION, attack=MultiSteepestDescent(loss="cw", steps=3), **o
+        ),
+        MODELS,
     ),
     "universal": (
         lambda m, x, y, **o: hb.universal(m, x, y, "linf:0.3", epochs=2, minibatch=5, **o), net(),
@@ -237,23 +240,6 @@ def test_every_suite_rebuilds_from_its_description():
 def test_questions_survive_their_facts(question):
     facts = plain(question.facts())
     assert plain(type(question).of(facts).facts()) == facts
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mine(PGD):
-    """An attack that no manifest can rebuild."""
-
-
-def test_attacks_of_the_users_own_stand_in_as_text(tmp_path):
-    x, y = data()
-    hb.evaluate(net(), x, y, hb.Linf(0.2), suite={"mine": Mine(steps=3)}, out=tmp_path / "r")
-    assert hb.verify(tmp_path / "r", net()).ok
-    question = Accuracy.of(Ledger.open(tmp_path / "r").manifest)
-    stand_in = question.suite.stages["mine"].attack
-    assert isinstance(stand_in, RecordedAttack)
-    with pytest.raises(hb.InputError, match="Mine"):
-        hb.evaluate(net(), x, y, hb.Linf(0.2), suite=question.suite)
-    assert attack_from(PGD(steps=4, loss="margin").describe()) == PGD(steps=4, loss="margin")
 
 
 def far(x0, x):
