@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 import hauberk as hb
-from hauberk.attacks import APGD, FGSM, PGD
-from hauberk.evaluation import SUITES
+from hauberk.attacks import APGD, FGSM, PGD, Grid, Pointwise
+from hauberk.evaluation import SUITES, Stage
 
 UNION = hb.Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0))
 SHORT = {"fgsm": FGSM(), "apgd": APGD(steps=10)}
@@ -304,3 +304,25 @@ def test_progress_is_told(case):
     assert seen[-1].done == pytest.approx(1.0)
     assert [e.done for e in seen] == sorted(e.done for e in seen)
     assert seen[-1].forwards > 0
+
+
+@pytest.mark.parametrize(
+    ("notation", "attack", "options"),
+    [
+        ("linf:0.1", Grid(), {}),
+        ("linf:0.1", Grid(), {"when": "masked"}),
+        ("linf:0.1", Grid(), {"carry": True}),
+        ("rt:30,3", Pointwise(), {"portion": 0.5}),
+    ],
+)
+def test_attacks_that_do_not_fit_are_refused_before_the_folder_is_made(
+    case, tmp_path, notation, attack, options
+):
+    model, x, y = case
+    rows = {"first": APGD(steps=2), "odd one": Stage(attack=attack, **options)}
+    calls = []
+    with pytest.raises(hb.InputError, match=f"odd one under {notation}: "):
+        hb.evaluate(model, x, y, hb.threat(notation), suite=rows, out=tmp_path / "r",
+                    progress=calls.append)  # fmt: skip
+    assert not (tmp_path / "r").exists()
+    assert not calls
