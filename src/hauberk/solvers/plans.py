@@ -13,7 +13,7 @@ from hauberk.solvers.level_set import LevelSetFMN
 from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
 from hauberk.solvers.sigma_zero import SigmaZero
-from hauberk.threats.base import Threat
+from hauberk.threats.base import Threat, Trait
 from hauberk.threats.metric import Metric
 
 SOFTEN = 0.1
@@ -65,15 +65,15 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
     room = budget - 2 - end.solver.passes  # the clean pass, and one that clears of rounding
     if not isinstance(threat, Metric):
         shares = _general(budget, classes)
-    elif threat.p == 0:
+    elif Trait.DISCRETE in threat.traits:
         shares = _sparse(budget, classes)
     else:
-        shares = _balls(budget, classes, threat.p)
+        shares = _balls(budget, classes, Trait.SPARSE in threat.traits)
     phases = [_sized(phase, int(share * room)) for share, phase in shares]
     return [_softened(phase, soften) for phase in phases if phase is not None] + [end]
 
 
-def _balls(budget: int, classes: int, p: float) -> list[Share]:
+def _balls(budget: int, classes: int, sparse: bool) -> list[Share]:
     """Norms: a look through masks, every class's boundary, then the nearest few."""
     bisection = Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN))
     few, every = min(3, classes - 1), min(9, classes - 1)
@@ -83,11 +83,11 @@ def _balls(budget: int, classes: int, p: float) -> list[Share]:
         return [(0.70, Phase(PDPGD())), (0.30, last)]
     if budget < 600:
         aims = min(4, classes - 1)
-        if p == 1:  # wants long walks
+        if sparse:  # wants long walks
             scouts = [(0.58, Phase(PDPGD(targets=aims)))]
         else:
             scouts = [(0.33, Phase(PDPGD(targets=aims, soften=soft))) for soft in (0, SOFTEN)]
-        return [(0.16, bisection), *scouts, (0.25 if p == 1 else 0.17, last)]
+        return [(0.16, bisection), *scouts, (0.25 if sparse else 0.17, last)]
     near = Phase(FAB(targets=few), aims=few, start="near", either=True)
     return [
         (0.08, bisection),
