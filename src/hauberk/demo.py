@@ -12,7 +12,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evaluate import evaluate
 from hauberk.models import MLP
 from hauberk.report.progress import shown
-from hauberk.report.tables.accuracy import print_comparison
+from hauberk.report.tables.accuracy import compare
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.train import MAX, Standard, fit
 
@@ -75,7 +75,7 @@ def _compare(out: Path, seed: int) -> None:
             )  # fmt: skip
         summaries[name] = result.summary
     print()
-    print_comparison(summaries)
+    compare(summaries).print()
     print(f"\nmodels and ledgers: {out}. Judge one again, from disk:")
     print(f"  hauberk verify {out}/max --model hauberk.demo:digits_net "
           f"--weights {out}/max.safetensors")  # fmt: skip

@@ -7,6 +7,7 @@ from torch import nn
 from hauberk.cli.dry_run import Cost, duration, print_costs, tried
 from hauberk.data import Dataset
 from hauberk.errors import InputError
+from hauberk.evaluation.core.options import RunOptions
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,9 @@ def test_lines(capsys):
 def test_a_model_is_tried_as_a_run_would():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     data = Dataset(torch.rand(5, 1, 2, 2), torch.arange(5) % 3, torch.arange(5), "toy", None)
-    trial = tried(model, data, (0.0, 1.0), 0, None)
-    assert (trial.classes, len(trial.x), trial.victim.draws) == (3, 5, 1)
+    trial = tried(None, {"net": model}, data, RunOptions())
+    assert (trial.setting.classes, trial.n, trial.setting.victim.draws) == (3, 5, 1)
     assert trial.seconds > 0
+    assert trial.cost(7, "all").passes == "at most 7"
     with pytest.raises(InputError, match="box"):
-        tried(model, data, (0.0, 0.1), 0, None)
+        tried(None, {"net": model}, data, RunOptions(box=(0.0, 0.1)))

@@ -93,7 +93,7 @@ def test_out_is_not_overwritten_but_resumed(place, capsys):
         ([*RUN, "--threat", "linf:x"], "lP:EPS"),
         ([*RUN, "--threat", "l2:-1"], "eps"),
         ([*RUN, *THREATS, "--suite", "huge"], "fast"),
-        ([*RUN, *THREATS, "--batch-size", "0"], "batch_size"),
+        ([*RUN, *THREATS, "--batch-size", "0"], "--batch-size"),
         ([*RUN, *THREATS, "--limit", "0"], "limit"),
         ([*RUN, *THREATS, "--device", "cuda:99"], "device"),
         ([*RUN, *THREATS, "--box", "1", "0"], "box"),
@@ -136,9 +136,9 @@ def test_help_and_suites_and_cost(place, capsys):
 def test_options_that_would_be_ignored(place, capsys):
     for more in ([], ["--dry-run"]):
         assert main([*RUN, *THREATS, "--resume", *more]) == 2
-        assert "give its folder with --out" in capsys.readouterr().err
+        assert "--resume continues a run on disk: give --out, its folder" in capsys.readouterr().err
         assert main([*RUN, *THREATS, "--union-only", "--all-attacks", *more]) == 2
-        assert "exclude each other" in capsys.readouterr().err
+        assert "--union-only and --all-attacks exclude each other" in capsys.readouterr().err
 
 
 def test_a_device_that_is_none(place, capsys):

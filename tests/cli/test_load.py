@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hauberk.cli.load import NamedModel, named_models, recorded, require_out
+from hauberk.cli.load import NamedModel, named_models, recorded
 from hauberk.cli.options import DataOptions, ModelsOptions
 from hauberk.errors import InputError
 
@@ -46,9 +46,3 @@ def test_what_a_manifest_records(tmp_path):
     assert (facts["data"], facts["limit"], facts["offset"]) == ("digits:test", 3, 0)
     assert facts["command"] == ["hauberk", "minmax", "--limit", "3"]
     assert recorded(named[0], options)["model"] == "a.py:f"
-
-
-def test_resume_needs_a_folder():
-    require_out(resume=True, out="runs/a")
-    with pytest.raises(InputError, match="--out"):
-        require_out(resume=True, out=None)

@@ -319,25 +319,26 @@ BAD = [
     ([*RUN, "--transform", "wang2021:odd"], "choose deterministic or stochastic"),
     ([*RUN, "--transform", "ori", "--transform", "ori"], "named twice"),
     ([*RUN, "--attack", "magic"], "choose one of pgd, apgd, momentum, msd"),
-    ([*RUN, "--attack", "apgd", "--step-size", "0.1"], "no --step-size"),
-    ([*RUN, "--attack", "msd", "--random-start", "true"], "no --random-start"),
-    ([*RUN, "--attack", "msd", "--threat", "rt:30,3"], "lp balls"),
+    ([*RUN, "--attack", "apgd", "--step-size", "0.1"], "no option '--step-size'"),
+    ([*RUN, "--attack", "msd", "--random-start", "true"], "no option '--random-start'"),
+    ([*RUN, "--attack", "msd", "--threat", "rt:30,3"], "no ball"),
+    ([*RUN[:-4], "--threat", "rt:30,3", "--attack", "msd"], "no ball"),
     ([*RUN, "--attack", "momentum", "--rule", "gradient"], "PGD for other rules"),
     ([*RUN, "--rule", "wild"], "choose steepest or gradient"),
     ([*RUN, "--loss", "wild"], "unknown loss"),
     ([*RUN, "--random-start", "perhaps"], "random_start"),
-    ([*RUN, "--steps", "0"], "steps is 0"),
-    ([*RUN, "--step-size", "-1"], "step_size is -1"),
-    ([*RUN, "--gamma", "-1"], "gamma is -1"),
-    ([*RUN, "--beta", "-0.1"], "beta is -0.1"),
-    ([*RUN, "--beta", "nan"], "beta is 'nan'"),
-    ([*RUN, "--gamma", "much"], "gamma is 'much'"),
-    ([*RUN, "--step-size", "1/0"], "step_size is '1/0'"),
+    ([*RUN, "--steps", "0"], "--steps is 0"),
+    ([*RUN, "--step-size", "-1"], "--step-size is -1"),
+    ([*RUN, "--gamma", "-1"], "--gamma is -1"),
+    ([*RUN, "--beta", "-0.1"], "--beta is -0.1"),
+    ([*RUN, "--beta", "nan"], "--beta is 'nan'"),
+    ([*RUN, "--gamma", "much"], "--gamma is 'much'"),
+    ([*RUN, "--step-size", "1/0"], "--step-size is '1/0'"),
     ([*RUN, "--draws", "0"], "--draws is 0"),
     ([*RUN, "--judge-draws", "0"], "--judge-draws is 0"),
     ([*RUN, "--group", "0"], "--group is 0"),
     ([*RUN, "--group", "13"], "make the groups smaller"),
-    ([*RUN, "--group", "2", "--threat", "l2:1"], "one --threat"),
+    ([*RUN, "--group", "2", "--threat", "l2:1"], "only an lp ball can be shared"),
     ([*RUN, "--by-class"], "--group"),
     ([*RUN, "--resume"], "--out"),
     ([*RUN, "--box", "0", "0.5"], "box"),
@@ -360,7 +361,13 @@ def test_bad_input_is_one_line_and_exit_code_2(place, capsys, words, message, dr
 def test_words_are_read_before_models_are_loaded(place, capsys, monkeypatch):
     monkeypatch.setattr("hauberk.models.loading.load_model", None)  # cannot be called
     for words, message in BAD:
-        if message in ("classes", "net.py:none", "make the groups smaller", "unknown device"):
+        if message in (
+            "classes",
+            "net.py:none",
+            "make the groups smaller",
+            "unknown device",
+            "lp balls",
+        ):
             continue
         if "--box" in words and "0.5" in words:
             continue

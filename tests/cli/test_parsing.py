@@ -6,7 +6,7 @@ import pytest
 
 from hauberk.cli.main import main
 from hauberk.cli.options import Command, option
-from hauberk.cli.parsing import parse
+from hauberk.cli.parsing import in_options, parse
 from hauberk.errors import InputError
 from hauberk.train.settings import command_line_fields
 
@@ -18,7 +18,7 @@ class ToyCommand(Command):
     name: str = option("", "whom to greet", positional=True)
     times: int = option(1, "how often")
     limit: int | None = option(None, "at most so many")
-    scale: float | str = option("1/2", "a number")
+    scale: float = option(1 / 2, "a number")
     loud: bool = option(False, "in capitals")
     maybe: bool | None = option(None, "true or false")
     word: list[str] = option([], "a word; repeat")
@@ -43,7 +43,7 @@ def test_defaults_are_those_of_the_fields():
     [
         (["--times", "3"], "times", 3),
         (["--limit=5"], "limit", 5),
-        (["--scale", "8/255"], "scale", "8/255"),
+        (["--scale", "8/255"], "scale", 8 / 255),
         (["--loud"], "loud", True),
         (["--maybe", "false"], "maybe", False),
         (["--word", "a", "--word", "b"], "word", ["a", "b"]),
@@ -79,6 +79,7 @@ def test_a_list_on_the_command_line_replaces_the_files(tmp_path, words):
         ([], "name"),
         (["you", "--times", "many"], "times"),
         (["you", "--maybe", "perhaps"], "maybe"),
+        (["you", "--scale", "1/0"], "--scale is '1/0': give a number"),
         (["you", "--box", "1"], "box"),
         (["you", "--tmies", "1"], "--tmies"),
         (["you", "--config", "gone.yaml"], "gone.yaml"),
@@ -89,6 +90,24 @@ def test_refusals_are_one_line_and_name_the_option(argv, message):
         toy(*argv)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("times is 0: give 1", "--times is 0: give 1"),
+        ("a box is too small", "a box is too small"),
+        ("box continues it: give scale= (times=3)", "--box continues it: give --scale (--times 3)"),
+        ("loud_voice is no option", "--loud-voice is no option"),
+        ("own.loud_voice(x) of PGD(times=3)", "own.loud_voice(x) of PGD(times=3)"),
+    ],
+)
+def test_messages_name_the_options(text, words):
+    @dataclass(frozen=True, kw_only=True)
+    class LoudCommand(ToyCommand):
+        loud_voice: bool = option(False, "louder")
+
+    assert in_options(text, LoudCommand) == words
 
 
 def test_every_setting_of_training_is_an_option(capsys):

@@ -16,7 +16,6 @@ from hauberk.cli.train import TrainCommand
 from hauberk.models.loading import load_model
 from hauberk.threats import L1, L2, Box, Linf, threat
 from hauberk.train import MMA, PGDLS, Single, fit
-from hauberk.train.settings import Options
 
 CIFAR = (3, 32, 32)
 FOLDER = Path(__file__).parents[2] / "recipes" / "train"
@@ -49,8 +48,7 @@ def read(monkeypatch, tmp_path):
             first = Path(options.model)
             first.parent.mkdir(parents=True, exist_ok=True)
             first.write_text(f"model: {model}\n")
-        options.checked()
-        return options, strategy, Options(**options.keywords())
+        return options, strategy, options.checked()[2]
 
     return read
 
@@ -123,7 +121,7 @@ def made(model):
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_names_what_there_is(read, name):
     options, strategy, _ = read(name)
-    assert options.setting("out") == f"runs/train/{name}"
+    assert options.given["out"] == f"runs/train/{name}"
     x = torch.rand(2, *((1, 28, 28) if "mnist" in name else CIFAR))
     strategy.check(x, torch.tensor([0, 9]), Box())
     assert made(options.model) == x.shape[1:]

@@ -1,15 +1,15 @@
 """The one dry run: the most that a command can cost, from one timed pass; nothing is written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from hauberk.data import Dataset
-    from hauberk.evaluation.core.prepare import Setting
+    from hauberk.evaluation.core.options import RunOptions
+    from hauberk.evaluation.core.prepare import Model, Setting
+    from hauberk.evaluation.core.question import Question
     from hauberk.victims.victim import Victim
 
 
@@ -37,57 +37,54 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trial:
-    """A model tried on the data as far as a run would before its first attack.
+    """A question tried on models and data as far as a run would go before its first attack.
 
     Attributes:
-        victim: the model, or its average if its outputs change between identical calls.
-        x, y: inputs (N, ...) and labels (N,) as a run takes them.
-        seconds: of one pass of one example.
-        classes: how many the model tells apart.
-        setting: what a question is asked of.
+        question: bound to them; None if there was none to bind.
+        setting: models and data as the run takes them.
+        seconds: of one pass of one example through all models.
     """
 
-    victim: "Victim"
-    x: "Tensor"
-    y: "Tensor"
-    seconds: float
-    classes: int
+    question: Any
     setting: "Setting"
+    seconds: float
+
+    @property
+    def n(self) -> int:
+        """Examples that the run takes."""
+        return self.setting.y.numel()
+
+    def cost(self, passes: int, name: str = "", note: str = "") -> Cost:
+        """What so many passes per example through each model cost at most."""
+        draws = sum(victim.draws for victim in self.setting.victims.values())
+        return Cost(passes * self.seconds * self.n, f"at most {passes * draws}", name, note)
 
 
 def tried(
-    model: "nn.Module",
+    question: "Question[Any] | None",
+    models: "Mapping[str, Model]",
     data: "Dataset",
-    box: tuple[float, float],
-    seed: int,
-    batch_size: int | None,
+    options: "RunOptions",
 ) -> Trial:
-    """Check model and data, and time a pass.
+    """Check models, data and question, and time a pass.
 
     Raises:
         InputError: for what a run would refuse before its first attack.
     """
-    from hauberk.evaluation.core.options import RunOptions
     from hauberk.evaluation.core.prepare import prepare
 
-    options = RunOptions(box=box, seed=seed, batch_size=batch_size)
-    setting = prepare({"model": model}, data.images, data.labels, options)
-    victim, x = setting.victim, setting.x
-    few = x[: victim.batch_size(x[:1])].to(victim.device)
-    with victim.held():
-        begun = time.perf_counter()
-        u = few.clone().requires_grad_(True)
-        # Moved to the host, the gradient is there: a GPU would still be computing it.
-        victim.gradient(victim.logits(u).sum(), None, u).cpu()
-        seconds = (time.perf_counter() - begun) / 2 / len(few)
-    return Trial(victim, x, setting.y, seconds, setting.classes, setting)
+    setting = prepare(models, data.images, data.labels, options)
+    seconds = sum(_seconds(victim, setting.x) for victim in setting.victims.values())
+    if question is not None:
+        question, setting = question.bind(setting)
+        for task in question.tasks(setting):
+            task.check(setting)
+    return Trial(question, setting, seconds)
 
 
 def print_costs(what: str, costs: Sequence[Cost]) -> int:
     """Print what a run would do and cost; returns the exit code."""
-    print(f"{what}:")
-    for cost in costs:
-        print(cost)
+    print(f"{what}:", *costs, sep="\n")
     return 0
 
 
@@ -96,3 +93,14 @@ def duration(seconds: float) -> str:
     if seconds < 9.5:
         return f"{seconds:.2g} seconds"
     return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.1f} minutes"
+
+
+def _seconds(victim: "Victim", x: Any) -> float:
+    """The time of one pass of one example."""
+    few = x[: victim.batch_size(x[:1])].to(victim.device)
+    with victim.held():
+        begun = time.perf_counter()
+        u = few.clone().requires_grad_(True)
+        # Moved to the host, the gradient is there: a GPU would still be computing it.
+        victim.gradient(victim.logits(u).sum(), None, u).cpu()
+        return (time.perf_counter() - begun) / 2 / len(few)

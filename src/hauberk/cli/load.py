@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hauberk.data import Dataset
+    from hauberk.threats import Threat
 
 NO_MODEL = (
     "no model: give --model package.module:name, --model file.py:name or, of one that hauberk "
@@ -61,12 +62,10 @@ def named_models(options: ModelsOptions) -> list[NamedModel]:
         )
     if len(set(names)) < len(names):
         raise InputError(f"names {', '.join(names)}: give every model a --name of its own")
-    files = [
-        None if text.strip().lower() in ("", "none") else str(Path(text).expanduser())
-        for text in weights
-    ]
-    for file in files:
-        if file is not None and not Path(file).is_file():
+    absent = ("", "none")
+    files = [None if w.strip().lower() in absent else str(Path(w).expanduser()) for w in weights]
+    for file in filter(None, files):
+        if not Path(file).is_file():
             raise InputError(f"weights {file}: there is no such file: give another --weights")
     return [named_model(*pair) for pair in zip(models, files or [None] * len(models), strict=True)]
 
@@ -77,27 +76,41 @@ def load_named(named: NamedModel, options: DeviceOptions) -> "nn.Module":
     Raises:
         InputError: if it cannot be made, or the device cannot be used.
     """
-    import torch
-
     from hauberk.models.loading import load_model
 
-    try:
-        device = None if options.device is None else torch.device(options.device)
-    except RuntimeError:
-        raise InputError(unknown_device(options.device)) from None
+    require_device(options.device)
     model = load_model(named.spec, named.weights)
-    if device is None:
-        return model
     try:
-        return model.to(device)
+        return model if options.device is None else model.to(options.device)
     except (RuntimeError, AssertionError) as error:
         line = str(error).splitlines()[0]
         raise InputError(f"device '{options.device}' cannot be used: {line}") from error
 
 
-def unknown_device(device: str | None) -> str:
-    """The message for a device that torch does not know."""
-    return f"unknown device '{device}': give cpu, cuda, cuda:0 or mps"
+def load_models(
+    options: ModelsOptions, device: DeviceOptions
+) -> "dict[str, nn.Module] | list[nn.Module]":
+    """All models, by name where they have names.
+
+    Raises:
+        InputError: as :func:`named_models` and :func:`load_named` do.
+    """
+    models = [load_named(named, device) for named in named_models(options)]
+    return dict(zip(options.name, models, strict=True)) if options.name else models
+
+
+def require_device(device: str | None) -> None:
+    """Refuse a device that torch does not know.
+
+    Raises:
+        InputError: for one.
+    """
+    import torch
+
+    try:
+        _ = torch.device(device or "cpu")
+    except RuntimeError:
+        raise InputError(f"unknown device '{device}': give cpu, cuda, cuda:0 or mps") from None
 
 
 def load_data(options: DataOptions) -> "Dataset":
@@ -113,25 +126,28 @@ def load_data(options: DataOptions) -> "Dataset":
     return load_data(options.data, options.data_dir, limit=options.limit, offset=options.offset)
 
 
-def require_out(resume: bool, out: str | None) -> None:
-    """Refuse ``--resume`` without ``--out``.
+def threat_of(texts: Sequence[str]) -> "Threat":
+    """The one threat that is written, or the union of several.
 
     Raises:
-        InputError: for ``--resume`` alone.
+        InputError: if there are none, or one is not a threat.
     """
-    if resume and not out:
-        raise InputError("--resume continues a run on disk: give its folder with --out")
+    from hauberk.threats import threat
+
+    if not texts:
+        raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
+    return threat("|".join(texts))
 
 
 def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> dict[str, Any]:
     """What a manifest says of the options; lists where there may be several models."""
-    one = isinstance(named, NamedModel)
-    models = [named] if isinstance(named, NamedModel) else list(named)
+    models = [named] if isinstance(named, NamedModel) else named
     facts: dict[str, list[str | None]] = {
         "model": [model.spec for model in models],
         "weights": [model.weights for model in models],
         "weights_sha256": [_sha256(model.weights) for model in models],
     }
+    one = isinstance(named, NamedModel)
     return {
         **({name: values[0] for name, values in facts.items()} if one else facts),
         "data": options.data,

@@ -81,12 +81,9 @@ def main(argv: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             return _run(sys.argv[1:] if argv is None else argv)
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except TrainingError as error:
-        print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print("hauberk: interrupted; finished parts are kept: go on with --resume", file=sys.stderr)
         return 1
@@ -116,11 +113,14 @@ def _run(argv: Sequence[str]) -> int:
             f"{did_you_mean(name, COMMANDS)}; 'hauberk --help' shows what they do"
         )
     from hauberk.cli.options import Command
-    from hauberk.cli.parsing import parse
+    from hauberk.cli.parsing import in_options, parse
 
-    module = import_module(f"hauberk.cli.{name}")
-    command: Command = parse(getattr(module, f"{name.title()}Command"), name, COMMANDS[name], words)
-    return command.run()
+    kind: type[Command] = getattr(import_module(f"hauberk.cli.{name}"), f"{name.title()}Command")
+    command = parse(kind, name, COMMANDS[name], words)
+    try:
+        return command.run()
+    except (InputError, TrainingError) as error:
+        raise type(error)(in_options(str(error), kind)) from error
 
 
 def _show_warning(

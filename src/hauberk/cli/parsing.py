@@ -4,6 +4,7 @@
 true``, pairs as ``--box [0,1]`` and lists as ``--threat+ a``. So each field is declared by itself.
 """
 
+import re
 import types
 from argparse import SUPPRESS, Action, ArgumentError, HelpFormatter, Namespace
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 
 from hauberk.cli.options import Command, Declared
 from hauberk.errors import InputError
+from hauberk.spec.numbers import number
 
 C = TypeVar("C", bound=Command)
 
@@ -39,15 +41,32 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
         _add(parser, each)
     try:
         found = parser.parse_args(list(argv))
+        values = {each.name: _value(each, found[each.name]) for each in declared}
     except (ArgumentError, TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         raise InputError(f"{text}; 'hauberk {name} --help' shows the options") from error
-    values = {each.name: _value(each, found[each.name]) for each in declared}
     return kind.of(values, (name, *argv))
 
 
+def in_options(text: str, kind: type[Command]) -> str:
+    """A message about arguments of the package's functions, in the options of a command.
+
+    Args:
+        text: the message; ``steps is`` at its start becomes ``--steps is``, ``group=5`` becomes
+            ``--group 5``, and ``step_size`` becomes ``--step-size``.
+        kind: the class of the command.
+    """
+    for name in (each.name for each in kind.declared()):
+        word, given = _word(name), rf"(?:(?<= )|(?<= \()){name}="
+        text = re.sub(rf"^{name}(?= is | continues )", word, text)
+        text = re.sub(given, word, re.sub(rf"{given}(?=\w)", f"{word} ", text))
+        if "_" in name:
+            text = re.sub(rf"(?<![\w.]){name}\b", word, text)
+    return text
+
+
 def _add(parser: Any, option: Declared) -> None:
-    word = option.name if option.positional else "--" + option.name.replace("_", "-")
+    word = option.name if option.positional else _word(option.name)
     # jsonargparse checks values of a pair in place.
     default = list(option.default) if isinstance(option.default, tuple) else option.default
     shared = {"help": option.help} | ({} if option.positional else {"default": default})
@@ -56,6 +75,8 @@ def _add(parser: Any, option: Declared) -> None:
         parser.add_argument(word, action="store_true", **shared)
     elif get_origin(hint) is list:
         parser.add_argument(word, action=_Repeated, **shared)
+    elif hint is float:
+        parser.add_argument(word, type=float | str, **shared)
     elif get_origin(hint) is tuple:
         parts = get_args(hint)
         parser.add_argument(word, type=parts[0], nargs=len(parts), **shared)
@@ -63,12 +84,27 @@ def _add(parser: Any, option: Declared) -> None:
         parser.add_argument(word, type=hint, **shared)
 
 
+def _word(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _value(option: Declared, found: Any) -> Any:
-    """A value as its field has it: lists and pairs may be written in YAML in several ways."""
-    origin = get_origin(_without_none(option.type))
-    if origin is list:
+    """A value as its field has it: YAML may write lists and pairs in several ways.
+
+    Raises:
+        ValueError: for text that is no number, where one is wanted.
+    """
+    hint = _without_none(option.type)
+    if get_origin(hint) is list:
         return [found] if isinstance(found, str) else [str(each) for each in found or ()]
-    return tuple(found) if origin is tuple and found is not None else found
+    if hint is float and found is not None:
+        value = number(str(found))
+        if value is None:
+            raise ValueError(
+                f"{_word(option.name)} is '{found}': give a number or a fraction, e.g. 0.02 or 1/50"
+            )
+        return value
+    return tuple(found) if get_origin(hint) is tuple and found is not None else found
 
 
 def _without_none(hint: Any) -> Any:

@@ -36,7 +36,7 @@ class PatternsCommand(OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOp
 
     def run(self) -> int:
         from hauberk.analysis.figures import NORMS, default_eps, figures
-        from hauberk.report.tables.patterns import print_table
+        from hauberk.report.tables.patterns import table
         from hauberk.threats import Box
         from hauberk.threats.metric import Metric
 
@@ -54,7 +54,7 @@ class PatternsCommand(OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOp
             eps or default_eps(data.images, Box.of(self.box)), box=self.box, seed=self.seed,
             batch_size=self.batch_size,
         )  # fmt: skip
-        print_table(json.loads(Path(self.out, "patterns.json").read_text(encoding="utf-8")))
+        table(json.loads(Path(self.out, "patterns.json").read_text(encoding="utf-8"))).print()
         for path in written:
             print(path)
         return 0

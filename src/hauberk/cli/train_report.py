@@ -2,13 +2,11 @@
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from hauberk.cli.dry_run import duration
-
-if TYPE_CHECKING:
-    from hauberk.train import Trained
+from hauberk.train import Trained
 
 _MARGIN = "valid_margin"
 _SECONDS = ("seconds_attack", "seconds_training", "seconds_validation")
@@ -33,13 +31,13 @@ def epoch_lines(epochs: int, write: Callable[[str], None]) -> Callable[[dict[str
         parts.append(f"rate {record['learning_rate']:.3g}")
         parts += [f"{name} {share:.1%}" for name, share in _accuracies(record).items()]
         parts += [f"margin {record[_MARGIN]:.3f}"] if _MARGIN in record else []
-        parts.append(f"{record['forwards'] + record['backwards']:,} passes")
+        parts.append(f"{passes_of(record):,} passes")
         write(", ".join([*parts, f"about {duration(left)} left" if left else "done"]))
 
     return line
 
 
-def print_trained(found: "Trained", command: Sequence[str], out: str) -> None:
+def print_trained(found: Trained, command: Sequence[str], out: str) -> None:
     """A short table, and what to do next.
 
     Args:
@@ -62,6 +60,11 @@ def print_trained(found: "Trained", command: Sequence[str], out: str) -> None:
     wide = max(map(len, rows))
     print("\n".join(f"{name:{wide}}  {value}" for name, value in rows.items()))
     print(f"\nevaluate it:\n  {shlex.join(command)}")
+
+
+def passes_of(record: Mapping[str, Any]) -> int:
+    """Passes of an epoch, forwards and backwards together."""
+    return int(record["forwards"] + record["backwards"])
 
 
 def _accuracies(record: dict[str, Any]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hauberk.cli.load import load_data, load_named, named_models
+from hauberk.cli.load import load_data, load_models
 from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, option
 
 
@@ -15,9 +15,7 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
     def run(self) -> int:
         from hauberk.evaluation import verify
 
-        models = [load_named(named, self) for named in named_models(self)]
-        data = load_data(self) if self.data else None
-        named = dict(zip(self.name, models, strict=True)) if self.name else models
-        found = verify(self.folder, named, data=data, batch_size=self.batch_size)
+        models, data = load_models(self, self), load_data(self) if self.data else None
+        found = verify(self.folder, models, data=data, batch_size=self.batch_size)
         print(found)
         return 0 if found.ok else 1

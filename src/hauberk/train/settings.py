@@ -162,6 +162,10 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "momentum", "weight_decay", "seed"):
             require_number(name, getattr(self, name), whole=name == "seed")
+        if abs(self.seed) >= 2**63:
+            raise InputError(f"seed is {self.seed}: give a number below 2 to the 63rd")
+        if isinstance(self.validation, int) and self.validation < 0:
+            raise InputError(f"validation is {self.validation}: give 0 or more examples")
         for name in ("clip", "ema", "natural"):
             if getattr(self, name) is not None:
                 require_number(name, getattr(self, name))
@@ -286,6 +290,8 @@ class Execution:
         require_callable("on_epoch", self.on_epoch)
         require_path("out", self.out)
         require_number("every_minutes", self.every_minutes)
+        for name in ("devices", "nodes"):
+            require_whole(name, getattr(self, name))
         if self.resume and self.out is None:
             raise InputError("resume needs the folder of the run: give out=")
         if not self.every_minutes > 0:

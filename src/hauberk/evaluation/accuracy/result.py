@@ -89,7 +89,7 @@ class Result(RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        return table(self.summary)
+        return str(table(self.summary))
 
     def __str__(self) -> str:
         return self.table()

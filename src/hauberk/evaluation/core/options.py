@@ -66,7 +66,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.resume and self.out is None:
-            raise InputError("resume continues the run that out= holds: give out=, or leave it out")
+            raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):
             raise InputError(f"block is {self.block}: give 1 or more examples")
 

@@ -12,7 +12,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
-from hauberk.evaluation.minmax.question import OnePerturbation, bound_to
+from hauberk.evaluation.minmax.question import OnePerturbation
 from hauberk.evaluation.minmax.result import MinMaxResult
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
@@ -100,7 +100,6 @@ def minmax(
         threat, method, tuple(transforms), tuple(domains), group, by_class, gamma, beta, objectives,
         draws, judge_draws, stop,
     )  # fmt: skip
-    bound_to(threat, method, group)  # refuses before the models are run
     return ask(question, named_models(models, options.box), images, labels, options)
 
 

@@ -83,15 +83,19 @@ class OnePerturbation(Question[MinMaxResult]):
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("draws", "judge_draws"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: give 1 or more")
         if self.group is not None and not isinstance(self.group, int):
             raise InputError(f"group is {self.group!r}: give the number of images in each group")
+        for name in ("draws", "judge_draws", "group"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}: give 1 or more")
         if self.by_class and self.group is None:
             raise InputError("by_class makes groups of one class: give group=, the images in each")
         if isinstance(self.loss, Combined):
             raise InputError("the attack's loss combines domains already: give it a plain loss")
+        if self.objectives is None:
+            MinMax(gamma=self.gamma, beta=self.beta)  # refuses other numbers
+        bound_to(self.threat, self.attack, self.group)  # refuses what does not go together
 
     @property
     def loss(self) -> Any:

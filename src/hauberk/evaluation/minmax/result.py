@@ -155,7 +155,7 @@ class MinMaxResult(Mapping[str, Side], RunResult):
 
     def table(self) -> str:
         """Accuracy of each part, success rates and cost, one column for each objective."""
-        return table(self.summary)
+        return str(table(self.summary))
 
     def __repr__(self) -> str:
         return f"MinMaxResult({', '.join(f'{n}: {s!r}' for n, s in self.sides.items())})"

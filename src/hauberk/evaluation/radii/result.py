@@ -186,7 +186,7 @@ class Radii(RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        return table(self.summary)
+        return str(table(self.summary))
 
     def __str__(self) -> str:
         return self.table() if self.summary else repr(self)
@@ -220,7 +220,7 @@ class RadiiSet(dict[str, Radii], RunResult):
 
     def table(self) -> str:
         """The short table of the run, as text."""
-        return table(self.summary)
+        return str(table(self.summary))
 
     def __repr__(self) -> str:
         return f"RadiiSet({', '.join(repr(radii) for radii in self.values())})"

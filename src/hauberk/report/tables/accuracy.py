@@ -1,7 +1,7 @@
 """Accuracies under several threats as tables for a terminal: one run, or several side by side."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from hauberk.report.tables.grid import (
     NONE,
@@ -10,21 +10,19 @@ from hauberk.report.tables.grid import (
     TextTable,
     between,
     cost,
-    grid,
     number,
+    origin,
     per_example,
     percent,
     remarks,
 )
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 UPPER = "≤ upper bound: not every point was attacked under this threat"
+_COMPARABLE = {"n": "numbers of examples", "suite": "suites", "seed": "seeds"}
 
 
-def table(summary: Summary) -> str:
-    """One run's summary as text, at most 80 columns wide.
+def table(summary: Summary) -> TextTable:
+    """One run's summary.
 
     Args:
         summary: as ``summary.json`` of :func:`hauberk.evaluate` holds it.
@@ -33,41 +31,10 @@ def table(summary: Summary) -> str:
         >>> under = {"accuracy": 0.5, "interval": (0.4, 0.6), "attacks": {}}
         >>> cost = {"forwards": 300, "backwards": 200, "seconds": 1.5}
         >>> accuracies = {"clean_accuracy": 0.9, "union_accuracy": 0.5, "average_accuracy": 0.5}
-        >>> text = table({"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost})
-        >>> print(text.splitlines()[-1])
+        >>> made = table({"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost})
+        >>> print(str(made).splitlines()[-1])
         cost: 3 F + 2 B passes per example, 1.5 s
     """
-    return _run(summary).text()
-
-
-def print_table(summary: Summary, console: "Console | None" = None) -> None:
-    """Print one run's summary with rich; to standard output if no console is given."""
-    _run(summary).print(console)
-
-
-def compare(summaries: Mapping[str, Summary]) -> str:
-    """Several runs' summaries as text, one column for each run.
-
-    Args:
-        summaries: by the name that heads the run's column.
-
-    Example:
-        >>> under = {"accuracy": 0.5, "interval": (0.4, 0.6), "attacks": {}}
-        >>> cost = {"forwards": 300, "backwards": 200, "seconds": 1.5}
-        >>> accuracies = {"clean_accuracy": 0.9, "union_accuracy": 0.5, "average_accuracy": 0.5}
-        >>> run = {"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost}
-        >>> print(compare({"plain": run, "hardened": run}).splitlines()[2])
-        clean                     90.0%              90.0%
-    """
-    return _runs(summaries).text()
-
-
-def print_comparison(summaries: Mapping[str, Summary], console: "Console | None" = None) -> None:
-    """Print several runs' summaries with rich, one column for each run."""
-    _runs(summaries).print(console)
-
-
-def _run(summary: Summary) -> TextTable:
     every, n = bool(summary.get("all_attacks")), summary["n"]
     head = ["", "accuracy", "95% interval", "broke", *(["alone"] if every else [])]
 
@@ -88,10 +55,23 @@ def _run(summary: Summary) -> TextTable:
     bounds = _bounds(summary)
     rows += [whole("union"), whole("average", "≤ " if bounds else "")]
     notes = [_about(summary), f"cost: {cost(summary)}", *([UPPER] if bounds else [])]
-    return TextTable([grid(head, rows)], notes + remarks(summary))
+    return TextTable([(head, rows)], notes + remarks(summary))
 
 
-def _runs(summaries: Mapping[str, Summary]) -> TextTable:
+def compare(summaries: Mapping[str, Summary]) -> TextTable:
+    """Several runs' summaries, one column for each run.
+
+    Args:
+        summaries: by the name that heads the run's column.
+
+    Example:
+        >>> under = {"accuracy": 0.5, "interval": (0.4, 0.6), "attacks": {}}
+        >>> cost = {"forwards": 300, "backwards": 200, "seconds": 1.5}
+        >>> accuracies = {"clean_accuracy": 0.9, "union_accuracy": 0.5, "average_accuracy": 0.5}
+        >>> run = {"n": 100, **accuracies, "threats": {"linf:0.1": under}, "cost": cost}
+        >>> print(str(compare({"plain": run, "hardened": run})).splitlines()[2])
+        clean                     90.0%              90.0%
+    """
     runs = list(summaries.values())
     wide = len(runs) <= 3  # that many intervals fit into 80 columns
 
@@ -114,15 +94,17 @@ def _runs(summaries: Mapping[str, Summary]) -> TextTable:
         passes = [number(per_example(run, name)) for run in runs]
         rows.append(("", [f"{short} per example", *passes]))
     rows.append(("", ["seconds", *(number(run["cost"]["seconds"]) for run in runs)]))
-    notes = [
-        f"{what} differ ({', '.join(values)}): these runs are not comparable"
-        for what, values in _disagreements(summaries)
-    ] or [_about(run) for run in runs[:1]]
+    notes = []
+    for key, what in _COMPARABLE.items():
+        if len({run.get(key) for run in runs}) > 1:
+            values = ", ".join(f"{name}: {run.get(key)}" for name, run in summaries.items())
+            notes.append(f"{what} differ ({values}): these runs are not comparable")
+    notes = notes or [_about(run) for run in runs[:1]]
     for name, run in summaries.items():
         notes += [f"{name}: {text}" for text in remarks(run)]
     if any(map(_bounds, runs)):
         notes.append(UPPER)
-    return TextTable([grid(["", *summaries], rows)], notes)
+    return TextTable([(["", *summaries], rows)], notes)
 
 
 def _mark(threat: Summary) -> str:
@@ -135,16 +117,4 @@ def _bounds(summary: Summary) -> bool:
 
 
 def _about(summary: Summary) -> str:
-    return (
-        f"{summary['n']} examples, suite {summary.get('suite')}, seed {summary.get('seed')}, "
-        f"hauberk {summary.get('hauberk_version')}"
-    )
-
-
-def _disagreements(summaries: Mapping[str, Summary]) -> Sequence[tuple[str, list[str]]]:
-    found = []
-    for key, what in (("n", "numbers of examples"), ("suite", "suites"), ("seed", "seeds")):
-        values = {name: run.get(key) for name, run in summaries.items()}
-        if len(set(values.values())) > 1:
-            found.append((what, [f"{name}: {value}" for name, value in values.items()]))
-    return found
+    return f"{summary['n']} examples, suite {summary.get('suite')}, {origin(summary)}"

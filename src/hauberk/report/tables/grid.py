@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,24 +15,26 @@ Summary = Mapping[str, Any]
 Line = tuple[str, Sequence[str]]
 """A style of rich's, such as ``bold`` or none, and the cells."""
 
+Grid = tuple[Sequence[str], Sequence[Line]]
+"""Names of the columns, and rows: the first column to the left, numbers to the right."""
+
 NONE = "–"
 """What stands for a number that there is not."""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Grids with notes below them, to be read in a terminal of 80 columns.
+    """Grids with notes below them; as text, at most 80 columns wide.
 
     Args:
-        grids: one or several, from :func:`grid`.
+        grids: one or several.
         notes: lines of text below the last grid.
     """
 
-    grids: Sequence["RenderableType"]
+    grids: Sequence[Grid]
     notes: Sequence[str] = ()
 
-    def text(self) -> str:
-        """The table as text, at most 80 columns wide."""
+    def __str__(self) -> str:
         from rich.console import Console
 
         sink = StringIO()
@@ -45,8 +48,8 @@ class TextTable:
 
         console = console or Console()
         parts: list[RenderableType] = []
-        for each in self.grids:
-            parts += [each, ""]
+        for head, rows in self.grids:
+            parts += [_rich(head, rows), ""]
         with console.capture() as captured:
             console.print(Group(*parts, *(Text(note) for note in self.notes)))
         text = captured.get()
@@ -56,24 +59,7 @@ class TextTable:
         console.file.write("\n".join(line.rstrip() for line in text.splitlines()) + "\n")
 
 
-def grid(head: Sequence[str], rows: Sequence[Line]) -> "RenderableType":
-    """Columns under their names: the first one to the left, numbers to the right."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for i, name in enumerate(head):
-        # Text and not str: an attack's name may look like rich's markup.
-        justify = "right" if i else "left"
-        made.add_column(Text(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for style, cells in rows:
-        padded = [*cells, *[""] * (len(head) - len(cells))]
-        made.add_row(*(Text(cell) for cell in padded), style=style)
-    return made
-
-
-def percent(value: float | None, n: int) -> str:
+def percent(value: float | None, n: int = 0) -> str:
     """A fraction in per cent, with no more digits than ``n`` examples can tell apart.
 
     Example:
@@ -105,6 +91,16 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.1f}"
 
 
+def fixed(value: float | None, form: str = ".4g") -> str:
+    """A number in a format.
+
+    Example:
+        >>> fixed(0.123456), fixed(0.5, ".3f"), fixed(None), fixed(float("inf"))
+        ('0.1235', '0.500', '–', '–')
+    """
+    return NONE if value is None or not isfinite(value) else f"{value:{form}}"
+
+
 def per_example(summary: Summary, name: str) -> float | None:
     """A run's ``forwards`` or ``backwards`` over its examples; None without examples."""
     return float(summary["cost"][name]) / summary["n"] if summary["n"] else None
@@ -116,6 +112,11 @@ def cost(summary: Summary) -> str:
     seconds = summary["cost"]["seconds"]
     time = "" if seconds is None else f", {number(seconds)} s"
     return f"{forwards} F + {backwards} B passes per example{time}"
+
+
+def origin(summary: Summary) -> str:
+    """Seed and version of a run."""
+    return f"seed {summary.get('seed')}, hauberk {summary.get('hauberk_version')}"
 
 
 def remarks(summary: Summary) -> list[str]:
@@ -130,3 +131,19 @@ def remarks(summary: Summary) -> list[str]:
     if rejected := summary.get("rejected"):
         notes.append(f"points that an attack called broken and the judge did not: {rejected}")
     return notes + [f"warning: {text}" for text in summary.get("warnings") or ()]
+
+
+def _rich(head: Sequence[str], rows: Sequence[Line]) -> "RenderableType":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for i, name in enumerate(head):
+        # Text and not str: an attack's name may look like rich's markup.
+        justify = "right" if i else "left"
+        made.add_column(Text(name), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for style, cells in rows:
+        padded = [*cells, *[""] * (len(head) - len(cells))]
+        made.add_row(*(Text(cell) for cell in padded), style=style)
+    return made

@@ -1,10 +1,9 @@
 """How hard images are to attack, as tables for a terminal: by image, by threat, by pair."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
-from hauberk.report.tables.grid import NONE, Line, TextTable, grid
+from hauberk.report.tables.grid import Line, TextTable, fixed
 
 _NAMES = {"cw_l2": "C&W l2", "eps_linf": "eps linf"}
 _SHARES = ("one", "even", "fooled")
@@ -19,7 +18,7 @@ def table(hardness: Mapping[str, Any]) -> str:
         hardness: what :meth:`hauberk.analysis.Hardness.to_dict` holds.
     """
     parts = _images(hardness), _threats(hardness), _pairs(hardness)
-    return "\n\n".join(part.text() for part in parts)
+    return "\n\n".join(map(str, parts))
 
 
 def _images(hardness: Mapping[str, Any]) -> TextTable:
@@ -33,7 +32,7 @@ def _images(hardness: Mapping[str, Any]) -> TextTable:
             cells = [name if m == 0 else "", f"{place}{mark}"]
             for key, values in columns.items():
                 value = values[g][m]
-                cells.append(_number(value) + ("*" if value == tops[key] else " "))
+                cells.append(fixed(value, ".3f") + ("*" if value == tops[key] else " "))
             rows.append(("", cells))
     notes = [
         _about(hardness),
@@ -41,7 +40,7 @@ def _images(hardness: Mapping[str, Any]) -> TextTable:
         "wrong",
         "threats: domain weight; *: hardest of its group; –: no error found",
     ]
-    return TextTable([grid(["group", "image", *columns], rows)], notes)
+    return TextTable([(["group", "image", *columns], rows)], notes)
 
 
 def _threats(hardness: Mapping[str, Any]) -> TextTable:
@@ -53,30 +52,26 @@ def _threats(hardness: Mapping[str, Any]) -> TextTable:
         "images: mean effective number that carry weight; one: groups in which one image has all; "
         "even: groups in which all have the same; fooled: images"
     )
-    return TextTable([grid(["weights", "images", *_SHARES], rows)], [note])
+    return TextTable([(["weights", "images", *_SHARES], rows)], [note])
 
 
 def _pairs(hardness: Mapping[str, Any]) -> TextTable:
     rows: list[Line] = []
     for pair in hardness["correlations"]:
         names = [_NAMES.get(pair[key], pair[key]) for key in ("first", "second")]
-        numbers = [_number(pair["rho"]), _number(pair["error"])]
+        numbers = [fixed(pair[key], ".3f") for key in ("rho", "error")]
         rows.append(("", [*names, *numbers, f"{pair['top']}/{pair['groups']}", str(pair["tied"])]))
     note = (
         "rho: mean rank correlation within groups, and its standard error; same top: groups that "
         "agree on the hardest image; tied: groups left out, where one of the two is all equal"
     )
     head = ["measure", "and", "rho", "error", "same top", "tied"]
-    return TextTable([grid(head, rows)], [note])
+    return TextTable([(head, rows)], [note])
 
 
 def _top(row: Sequence[float | None]) -> float | None:
     """The largest of a row; None, which stands for inf, is larger than all."""
     return None if None in row else max(value for value in row if value is not None)
-
-
-def _number(value: float | None) -> str:
-    return NONE if value is None or not isfinite(value) else f"{value:.3f}"
 
 
 def _about(hardness: Mapping[str, Any]) -> str:

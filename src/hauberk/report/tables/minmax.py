@@ -1,40 +1,28 @@
 """The summary of an attack on several domains as a table for a terminal, in 80 columns."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hauberk.report.tables.grid import NONE, Line, Summary, TextTable, grid, remarks
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from hauberk.report.tables.grid import NONE, Line, Summary, TextTable, origin, percent, remarks
 
 _MOST = 24
 """Domains that have a row of their own."""
 
 
-def table(summary: Summary) -> str:
-    """One run's summary as text, at most 80 columns wide.
+def table(summary: Summary) -> TextTable:
+    """One run's summary.
 
     Args:
         summary: as ``summary.json`` of :func:`hauberk.minmax` holds it.
     """
-    return _run(summary).text()
-
-
-def print_table(summary: Summary, console: "Console | None" = None) -> None:
-    """Print one run's summary with rich; to standard output if no console is given."""
-    _run(summary).print(console)
-
-
-def _run(summary: Summary) -> TextTable:
     sides = summary["sides"]
     binding = summary.get("binding")
     head = ["accuracy of", "clean", *sides, *(["weight", "hardest"] if binding else [])]
     rows: list[Line] = []
     for part in summary["parts"][:_MOST]:
-        cells = [part, _percent(summary["clean_accuracy"][part])]
-        cells += [_percent(side["accuracy"][part]) for side in sides.values()]
+        cells = [part, percent(summary["clean_accuracy"][part])]
+        cells += [percent(side["accuracy"][part]) for side in sides.values()]
         if binding:
-            cells += [f"{sides['minmax']['mean_weights'][part]:.3f}", _percent(binding[part])]
+            cells += [f"{sides['minmax']['mean_weights'][part]:.3f}", percent(binding[part])]
         rows.append(("", cells))
     if len(summary["parts"]) > _MOST:
         rows.append(("", [f"{len(summary['parts']) - _MOST} more"]))
@@ -46,17 +34,13 @@ def _run(summary: Summary) -> TextTable:
     # A perturbation for each threat aims at one success, not at several.
     gain = {key: value for key, value in gain.items() if not several or key == "asr_any"}
     for label, key in rates:
-        cells = [label, "", *(_percent(side[key]) for side in sides.values())]
+        cells = [label, "", *(percent(side[key]) for side in sides.values())]
         if key in gain:
             cells.append(f"lift {_lift(gain[key])}")
         rows.append(("bold", cells))
     passes = [f"{side['cost']['passes_per_example']:,.0f}" for side in sides.values()]
     rows.append(("", ["passes", "", *passes]))
-    return TextTable([grid(head, rows)], _about(summary))
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
+    return TextTable([(head, rows)], _about(summary))
 
 
 def _lift(value: Any) -> str:
@@ -77,8 +61,7 @@ def _about(summary: Summary) -> list[str]:
     seconds = sum(side["cost"]["seconds"] for side in sides)
     refused = sum(side["refused"] for side in sides)
     return [
-        f"{what}, {attack['attack']} of {attack['steps']} steps, seed {summary['seed']}, hauberk "
-        f"{summary['hauberk_version']}",
+        f"{what}, {attack['attack']} of {attack['steps']} steps, {origin(summary)}",
         "weight: mean domain weight of min-max; hardest: share of perturbations in which the domain"
         f" holds the most weight, the one {hardest}",
         "ASR: share fooled, as the judge found; all: every domain at once; passes: per "

@@ -1,34 +1,19 @@
 """What several solvers' perturbations look like, as a table for a terminal."""
 
-from typing import TYPE_CHECKING, Any
-
-from hauberk.report.tables.grid import NONE, Line, Summary, TextTable, grid
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from hauberk.report.tables.grid import Line, Summary, TextTable, fixed, percent
 
 
-def table(study: Summary) -> str:
-    """The runs of a study as text, at most 80 columns wide.
+def table(study: Summary) -> TextTable:
+    """The runs of a study.
 
     Args:
         study: what ``patterns.json`` holds (:meth:`hauberk.analysis.Study.to_dict`).
     """
-    return _study(study).text()
-
-
-def print_table(study: Summary, console: "Console | None" = None) -> None:
-    """Print the runs of a study with rich; to standard output if no console is given."""
-    _study(study).print(console)
-
-
-def _study(study: Summary) -> TextTable:
     head = ["", "sparsity", "quartiles", "unchanged", "distance", "examples"]
     rows: list[Line] = []
     for row in study["compared"]:
-        quartiles = f"{_number(row['lower'])}–{_number(row['upper'])}"
-        zeros = NONE if row["zeros"] is None else f"{100 * row['zeros']:.1f}%"
-        cells = [_number(row["median"]), quartiles, zeros, _number(row["size"])]
+        quartiles = f"{fixed(row['lower'])}–{fixed(row['upper'])}"
+        cells = [fixed(row["median"]), quartiles, percent(row["zeros"]), fixed(row["size"])]
         rows.append(("", [f"{row['name']} ({row['problem']})", *cells, str(row["examples"])]))
     notes = [
         f"{study['given']} examples, {study['correct']} correct; (1) most loss within eps, (2) "
@@ -36,8 +21,4 @@ def _study(study: Summary) -> TextTable:
         "sparsity: median of the l1 norm by the l2 norm, 1 for one feature, its root for n alike; "
         "unchanged: mean share of features; distance: median",
     ]
-    return TextTable([grid(head, rows)], notes)
-
-
-def _number(value: Any) -> str:
-    return NONE if value is None else f"{value:.4g}"
+    return TextTable([(head, rows)], notes)

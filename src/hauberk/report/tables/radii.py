@@ -2,53 +2,44 @@
 
 from collections.abc import Sequence
 from math import isinf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hauberk.report.tables.grid import (
     NONE,
+    Grid,
     Line,
     Summary,
     TextTable,
     cost,
-    grid,
+    origin,
     percent,
     remarks,
 )
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_QUANTILES = (("5%", "0.05"), ("25%", "0.25"), ("median", "0.5"), ("75%", "0.75"), ("95%", "0.95"))
+_QUANTILES = {"5%": "0.05", "25%": "0.25", "median": "0.5", "75%": "0.75", "95%": "0.95"}
+_AVERAGES = {"AvgAcc": "average_accuracy", "AvgRobAcc": "average_robust_accuracy"}
 _BESIDE = 6
 """Metrics whose accuracies fit side by side."""
 
 
-def table(summary: Summary) -> str:
-    """One radius run's summary as text, at most 80 columns wide.
+def table(summary: Summary) -> TextTable:
+    """One radius run's summary.
 
     Args:
         summary: as ``summary.json`` of :func:`hauberk.radius` holds it.
     """
-    return _run(summary).text()
-
-
-def print_table(summary: Summary, console: "Console | None" = None) -> None:
-    """Print one radius run's summary with rich; to standard output if no console is given."""
-    _run(summary).print(console)
-
-
-def _run(summary: Summary) -> TextTable:
     metrics = summary["metrics"]
-    head = ["radius", *(name for name, _ in _QUANTILES), "mean", "found", "none"]
+    head = ["radius", *_QUANTILES, "mean", "found", "none"]
     rows = [("bold" if name == "union" else "", _row(name, m)) for name, m in metrics.items()]
     names = [name for name, m in metrics.items() if m.get("accuracies")]
     beside = [names[start : start + _BESIDE] for start in range(0, len(names), _BESIDE)]
-    grids = [grid(head, rows), *(_accuracies(summary, some) for some in beside)]
-    return TextTable(grids, _about(summary))
+    return TextTable(
+        [(head, rows), *(_accuracies(summary, some) for some in beside)], _about(summary)
+    )
 
 
 def _row(name: str, m: Summary) -> list[str]:
-    cells = [_radius(m["quantiles"][key], m["largest"]) for _, key in _QUANTILES]
+    cells = [_radius(m["quantiles"][key], m["largest"]) for key in _QUANTILES.values()]
     mean = ("≥ " if m["mean_is_bound"] else "") + f"{m['mean']:.4g}"
     return [name, *cells, mean, str(m["found"]), str(m["unfound"])]
 
@@ -58,7 +49,7 @@ def _radius(value: Any, largest: float) -> str:
     return f"> {largest:.4g}" if isinf(float(value)) else f"{float(value):.4g}"
 
 
-def _accuracies(summary: Summary, names: Sequence[str]) -> Any:
+def _accuracies(summary: Summary, names: Sequence[str]) -> Grid:
     metrics, n = summary["metrics"], summary["n"]
     sizes = sorted({size for name in names for size in metrics[name]["accuracies"]}, key=float)
     rows: list[Line] = [
@@ -67,19 +58,17 @@ def _accuracies(summary: Summary, names: Sequence[str]) -> Any:
     for size in sizes:
         shares = [metrics[name]["accuracies"].get(size) for name in names]
         rows.append(("", [f"{float(size):.4g}", *(percent(share, n) for share in shares)]))
-    for label, key in (
-        ("AvgAcc", "average_accuracy"), ("AvgRobAcc", "average_robust_accuracy"),
-    ):  # fmt: skip
+    for label, key in _AVERAGES.items():
         rows.append(("bold", [label, *(percent(metrics[name][key], n) for name in names)]))
-    return grid(["accuracy at eps", *names], rows)
+    return ["accuracy at eps", *names], rows
 
 
 def _about(summary: Summary) -> list[str]:
     metrics, clean = summary["metrics"], percent(summary["clean_accuracy"], summary["n"])
     budget = f", budget {summary['budget']}" if summary.get("budget") else ""
     notes = [
-        f"{summary['n']} examples, {clean} correct, solver {summary['solver']}{budget}, seed "
-        f"{summary['seed']}, hauberk {summary['hauberk_version']}",
+        f"{summary['n']} examples, {clean} correct, solver {summary['solver']}{budget}, "
+        f"{origin(summary)}",
         f"cost: {cost(summary)}",
     ]
     for name, m in metrics.items():

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
-from hauberk.train.loop.arguments import require_number
 from hauberk.train.loop.launch import is_begun
 from hauberk.train.loop.victim import TrainVictim
 
@@ -171,10 +170,6 @@ def _device(name: str | torch.device) -> torch.device:
 
 
 def _world(devices: int, nodes: int) -> int:
-    require_number("devices", devices, whole=True)
-    require_number("nodes", nodes, whole=True)
-    if devices < 1 or nodes < 1:
-        raise InputError(f"devices is {devices} and nodes {nodes}: give 1 or more of each")
     there = is_begun() and torch.distributed.is_available()
     world = int(os.environ.get("WORLD_SIZE", 1)) if there else 1
     if devices * nodes not in (1, world):

@@ -1,0 +1,84 @@
+"""What all runs with a ledger have in common as commands: a question, asked of models and data."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
+from hauberk.cli.files import leave
+from hauberk.cli.load import load_data, load_named, named_model, recorded
+from hauberk.cli.options import DataOptions, DeviceOptions, LedgerOptions, ModelOptions
+
+if TYPE_CHECKING:
+    from hauberk.cli.load import NamedModel
+    from hauberk.evaluation.core.prepare import Model
+    from hauberk.evaluation.core.question import Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
+    """A command that asks a question, prints the answer and leaves files beside the ledger."""
+
+    shown_by: ClassVar[str]
+    """The module of :mod:`hauberk.report.tables` that makes a table of the summary."""
+
+    @abstractmethod
+    def question(self) -> "Question[Any]":
+        """What is asked.
+
+        Raises:
+            InputError: for whatever can be refused without models and data.
+        """
+
+    @abstractmethod
+    def named(self) -> "NamedModel | list[NamedModel]":
+        """The models that the options name."""
+
+    @abstractmethod
+    def models(self) -> "Mapping[str, Model]":
+        """The same models, loaded, by the names that the run gives them."""
+
+    @abstractmethod
+    def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
+        """What the run is of, in words, and what it costs."""
+
+    def files(self, folder: Path, found: Any) -> Iterable[Path]:
+        """Write tables and pictures into the run's folder; their paths."""
+        return ()
+
+    def run(self) -> int:
+        from hauberk.evaluation.core.options import RunOptions
+        from hauberk.evaluation.core.run import run
+        from hauberk.report.progress import shown
+
+        # What costs nothing to find out comes before data and models are loaded.
+        options = RunOptions(
+            box=self.box, seed=self.seed, batch_size=self.batch_size, out=self.out or None,
+            resume=self.resume,
+        )  # fmt: skip
+        named, question = self.named(), self.question()
+        data = load_data(self)
+        models = self.models()
+        options = replace(options, ids=data.ids, manifest=recorded(named, self))
+        if self.dry_run:
+            return print_costs(*self.costs(tried(question, models, data, options)))
+        with shown() as progress:
+            options = replace(options, progress=progress)
+            found = run(question, models, data.images, data.labels, options)
+        import_module(f"hauberk.report.tables.{self.shown_by}").table(found.summary).print()
+        leave(self.out, lambda folder: self.files(folder, found))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneModelCommand(RunCommand, ModelOptions):
+    """A run on one model."""
+
+    def named(self) -> "NamedModel":
+        return named_model(self.model, self.weights)
+
+    def models(self) -> "Mapping[str, Model]":
+        return {"model": load_named(self.named(), self)}
