@@ -339,6 +339,7 @@ BAD = [
     ([*RUN, "--group", "0"], "--group is 0"),
     ([*RUN, "--group", "13"], "make the groups smaller"),
     ([*RUN, "--group", "2", "--threat", "l2:1"], "only an lp ball can be shared"),
+    ([*RUN, "--group", "2", "--attack", "msd"], "another attack"),
     ([*RUN, "--by-class"], "--group"),
     ([*RUN, "--resume"], "--out"),
     ([*RUN, "--box", "0", "0.5"], "box"),
@@ -366,7 +367,7 @@ def test_words_are_read_before_models_are_loaded(place, capsys, monkeypatch):
             "net.py:none",
             "make the groups smaller",
             "unknown device",
-            "lp balls",
+            "no ball",
         ):
             continue
         if "--box" in words and "0.5" in words:

@@ -172,7 +172,7 @@ def test_mma_on_mnist_is_that_of_ding_2020(read):
     assert strategy.clean == pytest.approx(1 / 3)
     assert (strategy.steps, strategy.bisections, strategy.eps_init) == (40, 10, 0.5)
     assert (settings.minibatch, settings.learning_rate) == (50, 1e-4)
-    examples = 60_000 - options.setting("validation")
+    examples = 60_000 - options.given["validation"]
     assert settings.epochs * examples / 50 == pytest.approx(1e5, rel=0.01)
 
 
@@ -204,7 +204,7 @@ def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
     assert strategy.threats == (Linf(4 / 255), L1(2000 / 255))
     assert settings.minibatch == minibatch
     assert settings.augment == ["pad-crop:4", "flip"]
-    examples = 50_000 - options.setting("validation")
+    examples = 50_000 - options.given["validation"]
     assert settings.epochs * -(-examples // minibatch) == pytest.approx(steps, rel=0.01)
     rate = rates(settings, examples)
     assert [rate(int(steps * share)) for share in (0.49, 0.5, 0.75)] == pytest.approx(

@@ -65,6 +65,7 @@ class RunOptions:
     block: int | None = None
 
     def __post_init__(self) -> None:
+        Box.of(self.box)  # refuses what is none
         if self.resume and self.out is None:
             raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):

@@ -272,6 +272,8 @@ def bound_to(threat: Threat, attack: Method, group: int | None) -> Threat:
     if group is not None:
         if getattr(attack, "targets", 0):
             raise InputError("a perturbation that a group shares takes no targets: leave them out")
+        if isinstance(attack, MultiSteepestDescent):
+            raise InputError("a group shares a perturbation in one ball: give another attack")
         return threat if isinstance(threat, Shared) else Shared(threat)
     if isinstance(threat, Each | Whole) or len(threat.parts) == 1:
         return threat
