@@ -6,7 +6,7 @@ from math import inf
 import pytest
 import torch
 from helpers.data import inputs
-from helpers.models import Constant, Linear, above
+from helpers.models import Constant, Linear, above, network
 from helpers.oracles import judged, queries
 from torch import nn
 
@@ -287,6 +287,34 @@ def test_the_passes_are_as_many_as_announced(attack, threat, share):
         int(out.forwards.sum()),
         int(out.backwards.sum()),
     )
+
+
+@table
+def test_no_example_depends_on_its_neighbours(attack, threat, share):
+    # In float64: signs of gradients and of losses' differences magnify what rounding does.
+    attack = short(attack)
+    x = data(6, dtype=torch.float64)
+    model = network(20, 30, 3, dtype=torch.float64)
+    y = model(x).argmax(1)
+    together = attack(model, x, y, threat, seed=5, stop=False)
+    few = attack(model, x, y, threat, seed=5, stop=False, batch_size=10)
+    torch.testing.assert_close(few.points, together.points, rtol=0, atol=1e-6)
+    alone = attack(model, x[4:5], y[4:5], threat, seed=5, stop=False, ids=torch.tensor([4]))
+    torch.testing.assert_close(alone.points[0], together.points[4], rtol=0, atol=1e-6)
+
+
+@table
+def test_a_warm_start_that_fools_is_kept(attack, threat, share):
+    attack = short(attack)
+    if isinstance(attack, APGD):  # in l1 it would begin in a larger ball, where nothing counts
+        attack = replace(attack, enlarge=(1.0,))
+    model, x = Linear(), data()
+    y = model(x).argmax(1)
+    broken = APGD(steps=40)(model, x, y, threat)
+    rows = broken.fooled
+    assert rows.any()
+    out = attack(model, x[rows], y[rows], threat, warm=broken.points[rows].unsqueeze(1))
+    assert out.fooled.all()
 
 
 def test_fgsm_is_one_step():

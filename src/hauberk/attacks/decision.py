@@ -40,7 +40,7 @@ class ForwardOnly(Attack[S]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.targets:
-            raise InputError(f"{type(self).__name__} knows no targets: leave targets at 0")
+            raise InputError(f"{type(self).__name__} takes no targets: leave targets at 0")
 
     @property
     @abstractmethod

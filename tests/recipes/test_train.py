@@ -1,4 +1,4 @@
-"""The recipes of training: each is read as the console reads it; nothing is trained for long."""
+"""The recipes of training: each is read as the command reads it; nothing is trained for long."""
 
 from dataclasses import replace
 from functools import cache
@@ -28,9 +28,9 @@ RECIPES = sorted(
 
 @pytest.fixture
 def read(monkeypatch, tmp_path):
-    """What the console makes of a recipe: its options, strategy and settings.
+    """What the command makes of a recipe: its options, strategy and settings.
 
-    In an empty folder: a run that was kept beside the recipes is none of the test's business.
+    In an empty folder: a run saved beside the recipes must not disturb the test.
     """
     monkeypatch.chdir(tmp_path)
 

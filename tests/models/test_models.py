@@ -1,3 +1,5 @@
+"""Every architecture in one table: parameters, keys, and what all of them promise."""
+
 import pytest
 import torch
 

@@ -1,4 +1,4 @@
-"""Attacks that only see decisions: noise, pointwise, boundary and HopSkipJump."""
+"""Attacks that see decisions alone: noise, pointwise, boundary and HopSkipJump."""
 
 from dataclasses import replace
 from math import inf
@@ -8,18 +8,18 @@ import torch
 from helpers import oracles
 from helpers.data import inputs
 from helpers.models import Constant, Recorder, above
+from helpers.walks import Plane, plane
 from torch import nn
 
 from hauberk import InputError
 from hauberk.attacks.base import which_lie_in
 from hauberk.attacks.boundary import Boundary
 from hauberk.attacks.decision import between, salt_and_pepper
-from hauberk.attacks.hopskipjump import ESTIMATE, JUMP, SEARCH, HopSkipJump
+from hauberk.attacks.hopskipjump import HopSkipJump
 from hauberk.attacks.noise import Noise
 from hauberk.attacks.pointwise import Pointwise
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
-from hauberk.objectives.problem import Problem
 from hauberk.threats import L0, L1, L2, Box, Linf, Lp
 from hauberk.victims.victim import Victim
 
@@ -55,18 +55,6 @@ walks = pytest.mark.parametrize("attack", WALKS, ids=name)
 threats = pytest.mark.parametrize("threat", BALLS, ids=name)
 
 
-class Linear(nn.Module):
-    """Two classes: wrong for label 0 where ``<w, x>`` reaches the threshold."""
-
-    def __init__(self, w, threshold):
-        super().__init__()
-        self.w, self.threshold = nn.Parameter(w), threshold
-
-    def forward(self, x):
-        value = (x.flatten(1) @ self.w - self.threshold).unsqueeze(1)
-        return torch.cat([-value, value], 1)
-
-
 class NoBall:
     """A region that attacks cannot walk in: it has no edges."""
 
@@ -77,11 +65,6 @@ class NoBall:
 
     def at_variant(self, number):
         return self
-
-
-def linear(features=20, share=0.55, dtype=torch.float32):
-    w = torch.rand(features, generator=torch.Generator().manual_seed(0)).to(dtype) + 0.1
-    return Linear(w, share * w.sum())
 
 
 @each
@@ -104,7 +87,7 @@ def test_feasible_and_honest_in_any_box(attack, threat, stop, dtype):
 @threats
 def test_boxes_of_tensors_and_single_examples(attack, threat):
     """An example alone takes the same path as among others."""
-    model = linear()
+    model = plane()
     x, y = data()
     lo, hi = torch.linspace(-0.5, 0.0, 20), torch.linspace(1.0, 2.0, 20)
     out = attack(model, x, y, threat, box=(lo, hi), stop=False, batch_size=64)
@@ -118,7 +101,7 @@ def test_boxes_of_tensors_and_single_examples(attack, threat):
 @each
 @threats
 def test_no_radius_no_change(attack, threat):
-    model = linear()
+    model = plane()
     x, y = data()
     for stop in (True, False):
         out = attack(model, x, y, threat.scaled(0), stop=stop)
@@ -143,10 +126,10 @@ def test_models_that_ignore_their_input(attack, threat, value):
 @each
 @threats
 def test_the_passes_are_as_many_as_announced(attack, threat):
-    """Forwards only, whatever happens on the way."""
+    """Forwards only, whatever happens between."""
     attack = replace(attack, restarts=2)
     x, y = data(3)
-    model = Victim(linear())
+    model = Victim(plane())
     out = attack(model, x, y, threat, stop=False)
     assert out.forwards.tolist() == [2 * attack.passes] * 3
     assert not out.backwards.any()
@@ -157,7 +140,7 @@ def test_the_passes_are_as_many_as_announced(attack, threat):
 @walks
 def test_what_fools_outside_the_threat_alone_fools_nobody(attack):
     """The nearest adversarial point of a plane is 0.5 away; the walk passes far beyond."""
-    model, x = Linear(torch.ones(4) / 2, 1.5), torch.full((5, 4), 0.5)
+    model, x = Plane(torch.ones(4) / 2, 1.5), torch.full((5, 4), 0.5)
     y = torch.zeros(5, dtype=torch.int64)
     recorder = Recorder(model)
     for stop in (True, False):
@@ -202,7 +185,7 @@ def optimum(x, model, p):
 )
 def test_distance_to_a_plane(attack, p, slack):
     """Nobody gets nearer than the plane is, and the walks get near that."""
-    model = linear()
+    model = plane()
     x, y = data(2)
     nearest = optimum(x, model, p)
     assert (nearest > 0).all()
@@ -218,199 +201,6 @@ def test_distance_to_a_plane(attack, p, slack):
         out = attack(model, x[one], y[one], ball(slack))
         assert out.fooled.all()
         judged(model, ball(slack), x[one], out, y[one])
-
-
-def seated(attack, threat, x, box):
-    """A problem, and the attack's state as if ``x + 1`` were known to fool."""
-    problem = Problem(
-        region=threat.at(x, Box.of(box)), y=torch.zeros(len(x), dtype=torch.int64), target=None,
-        draws=Draws.of(0, torch.arange(len(x))),
-    )  # fmt: skip
-    state = attack.init(problem)
-    state.x, state.found = x + 1, torch.ones(len(x), dtype=torch.bool)
-    return problem, state
-
-
-def test_boundary_steps_around_and_inwards():
-    x = torch.zeros(3, 50, dtype=torch.float64)
-    attack = Boundary(trials=10, around=0.3, inwards=0.2)
-    delta = attack.propose(*seated(attack, L2(1.0), x, (-9, 9)))
-    length = torch.full((3, 10), 50**0.5).double()
-    length[:, 2:] *= 0.8
-    torch.testing.assert_close(delta.norm(dim=2), length)
-    along = delta.sum(2) / 50**0.5 / length
-    torch.testing.assert_close(along, torch.full_like(along, 1 / (1 + 0.3**2) ** 0.5))
-    assert (delta[:, 0] != delta[:, 1]).any(1).all()
-
-
-def test_boundary_step_lengths_follow_what_fools():
-    x = torch.zeros(2, 50, dtype=torch.float64)
-    attack = Boundary(trials=10, around=0.3, inwards=0.2, rate=2.0)
-    problem, state = seated(attack, L2(1.0), x, (-9, 9))
-    state.candidates = attack.propose(problem, state)
-    fooled = torch.zeros(2, 10, dtype=torch.bool)
-    fooled[0] = True
-    attack.move(problem, state, fooled)
-    torch.testing.assert_close(state.around, torch.tensor([0.5, 0.15]).double())  # 0.5 at most
-    torch.testing.assert_close(state.inwards, torch.tensor([0.4, 0.1]).double())
-    assert torch.equal(state.x[1], x[1] + 1)  # nothing fools: stay
-    torch.testing.assert_close(state.x[0].norm(), torch.tensor(0.8 * 50**0.5).double())
-
-
-@pytest.mark.parametrize("threat", [L2(1.0), Linf(0.1)], ids=str)
-def test_hopskipjump_estimates_the_normal_of_a_plane(threat):
-    attack = HopSkipJump(trials=100, first=2000)
-    x = torch.zeros(4, 20, dtype=torch.float64)
-    problem, state = seated(attack, threat, x, (-9, 9))
-    w = torch.randn(20, generator=torch.Generator().manual_seed(3)).double()
-    state.stage = torch.full((4,), ESTIMATE)
-    for _ in range(20):
-        state.candidates = attack.propose(problem, state)
-        attack.move(problem, state, (state.candidates - state.x.unsqueeze(1)) @ w > 0)
-        state.number += 1
-    assert (state.stage == JUMP).all()
-    way = attack.direction(problem.region, state)
-    # The share of the steepest climb that it makes, for its size.
-    best = way.norm(dim=1) * w.norm() if threat.p == 2 else way.abs().amax(1) * w.abs().sum()
-    assert (way @ w / best > 0.9).all()
-    # All decisions alike: the mean of the directions stands in, its sign the decision.
-    drawn = state.drawn[0] / state.drawn[0].norm()
-    state.votes[0], state.voted[0] = -2000.0, -state.drawn[0]
-    if threat.p == 2:
-        torch.testing.assert_close(attack.direction(problem.region, state)[0], -drawn)
-    # The longest jump that fools is taken.
-    state.votes[:], state.voted = 0, w.expand(4, 20).clone()
-    state.candidates = attack.propose(problem, state)
-    length = (state.candidates - state.x.unsqueeze(1)).norm(dim=2)
-    torch.testing.assert_close(length[:, 1:6], length[:, :5] / 2)
-    attack.move(problem, state, torch.arange(100).expand(4, 100) >= 3)
-    torch.testing.assert_close((state.x - x - 1).norm(dim=1), length[:, 3])
-    assert (state.stage == SEARCH).all()
-    assert (state.round == 1).all()
-
-
-def test_pointwise_resets_disjoint_groups():
-    attack = Pointwise(trials=5)
-    x = torch.zeros(3, 30)
-    problem, state = seated(attack, L1(1.0), x, (0, 1))
-    state.x[:, ::3] = 0  # ten features are clean already
-    state.size[:] = 4
-    reset = (attack.propose(problem, state)[:, :5] == 0) & (state.x != 0).unsqueeze(1)
-    assert (reset.sum(2) == 4).all()
-    assert (reset.sum(1) == (state.x != 0)).all()
-    # One group fails: it is not tried again in this round; the others are joined.
-    state.candidates = attack.propose(problem, state)
-    fooled = torch.ones(3, 6, dtype=torch.bool)
-    fooled[:, 2] = False
-    attack.move(problem, state, fooled)
-    assert torch.equal(state.joint, torch.where(reset[:, 2], 1.0, 0.0))
-    assert torch.equal(state.tried, reset[:, 2])
-    assert torch.equal(attack.single(problem, state), state.joint)
-    first = torch.where(reset[:, 0], 0.0, state.x)
-    state.number += 1
-    attack.receive(problem, state, torch.tensor([True, True, False]))
-    assert torch.equal(state.x[:2], state.joint[:2])
-    assert torch.equal(state.x[2], first[2])
-    assert state.joined.tolist() == [1.0, 1.0, 0.5]
-    assert state.size.tolist() == [2, 2, 4]  # all of a round tried: smaller groups
-
-
-def test_pointwise_starts_again_from_its_nearest_end():
-    x = torch.zeros(2, 30)
-    for hop in (True, False):
-        attack = Pointwise(trials=5, hop=hop)
-        problem, state = seated(attack, L1(1.0), x, (0, 1))
-        state.fine[:] = True
-        state.low = state.x.clone()  # nothing is left to bisect
-        state.near[1, :3] = 0.5  # an earlier end, nearer than this one
-        state.joint = state.alone = state.x.clone()
-        state.number += 1
-        attack.receive(problem, state, torch.tensor([True, True]))
-        assert not state.found.any()
-        assert not state.low.any()
-        start = torch.stack([x[0] + 1, torch.where(torch.arange(30) < 3, 0.5, 0.0)])
-        assert torch.equal(state.x, start if hop else x)
-
-
-def test_pointwise_hops_change_no_more_than_their_reach():
-    x = torch.zeros(20, 400)
-    attack = Pointwise(trials=4, reach=0.25)
-    problem, state = seated(attack, L1(1.0), x, (0, 1))
-    state.found[:] = False
-    state.aim = torch.full_like(x, 0.5)
-    first_set = x.clone()
-    first_set[:, 0] = 1
-    for start, share in ((x, 1.0), (first_set, 0.25)):
-        state.x = start.clone()
-        moved = (attack.propose(problem, state)[:, :4] != state.x.unsqueeze(1)).float().mean(2)
-        # Amounts grow with the square, up to all of the features or the reach.
-        wanted = share * torch.tensor([1 / 16, 1 / 4, 9 / 16, 1.0])
-        torch.testing.assert_close(moved.mean(0), wanted, atol=0.03, rtol=0)
-
-
-def test_pointwise_bisects_no_longer_than_it_may_lead_into_the_threat():
-    x = torch.zeros(2, 30)
-    attack = Pointwise(trials=5)
-    problem, state = seated(attack, L1(5.0), x, (0, 1))
-    state.fine, state.low = torch.ones(2, dtype=torch.bool), x.clone()
-    state.low[0, :4] = 0.9  # 3.6 from clean at best: inside
-    state.low[1, :6] = 0.9  # 5.4 at best: beyond
-    state.joint = state.alone = state.x.clone()
-    state.number += 1
-    attack.receive(problem, state, torch.tensor([True, True]))
-    assert state.found.tolist() == [True, False]
-    assert state.fine.tolist() == [True, False]
-    assert torch.equal(state.near, torch.stack([x[0], x[1] + 1]))
-
-
-def test_pointwise_goes_many_rounds_in_l0_and_one_elsewhere():
-    x = torch.zeros(1, 30)
-    for threat, fine, round_ in ((L0(3), False, 1), (L1(3.0), True, 0)):
-        attack = Pointwise(trials=5)
-        problem, state = seated(attack, threat, x, (0, 1))
-        state.x[:, 3:] = 0
-        state.tried = state.x > 0  # each of the three is needed
-        state.moved = torch.ones(1, dtype=torch.bool)
-        state.joint = state.alone = state.x.clone()
-        state.number += 1
-        attack.receive(problem, state, torch.tensor([True]))
-        assert state.found.all()
-        assert (state.fine.item(), state.round.item()) == (fine, round_)
-
-
-def test_pointwise_ends_where_no_single_reset_is_left():
-    """Only 4 of 30 features count, and all of them are needed: what remains is these 4."""
-    w = torch.zeros(30)
-    w[[3, 7, 12, 25]] = 1.0
-    model, x = Linear(w, 3.5), torch.zeros(5, 30)
-    y = torch.zeros(5, dtype=torch.int64)
-    out = Pointwise(steps=60)(model, x, y, L0(4))
-    assert out.fooled.all()
-    assert ((out.points > 0) == (w > 0)).all()
-    assert not Pointwise(steps=60)(model, x, y, L0(3)).fooled.any()
-    # Bisected towards clean: the four sum up to little more than 3.5.
-    out = Pointwise(steps=60)(model, x, y, L1(3.6))
-    assert out.fooled.all()
-    assert not Pointwise(steps=60)(model, x, y, L1(3.49)).fooled.any()
-
-
-@pytest.mark.parametrize("noise", ["gaussian", "uniform", "salt_and_pepper"])
-@threats
-def test_noise_reaches_the_threat_and_never_leaves_it(noise, threat):
-    recorder = Recorder(linear(share=2.0))
-    x, y = torch.full((4, 20), 0.5), torch.zeros(4, dtype=torch.int64)
-    attack = Noise(steps=5, sizes=6, noise=noise)
-    attack(recorder, x, y, threat)
-    asked = torch.cat(recorder.asked[::2]).view(5, 4, 6, 20)
-    far = norm((asked - 0.5).double().flatten(0, 2), threat.p).view(5, 4, 6)
-    assert (far <= threat.eps * (1 + 1e-6)).all()
-    # Larger and larger; salt and pepper fits as many whole features as there is room for.
-    assert (far.diff(dim=2) >= -1e-6).all()
-    least = threat.eps - 0.5 if threat.p == 1 and noise == "salt_and_pepper" else threat.eps * 0.99
-    if threat.p == inf and noise == "uniform":
-        least = threat.eps * 0.9
-    if threat.p != 2 or noise != "salt_and_pepper":
-        assert (far[:, :, -1] >= least).all()
 
 
 def test_salt_and_pepper_spends_the_budget_in_the_order_of_the_keys():
@@ -455,8 +245,8 @@ def test_helpers_of_the_walks():
 
 
 @each
-def test_random_numbers_hang_on_seed_and_example(attack):
-    model, (x, y) = linear(), data()
+def test_random_numbers_follow_from_seed_and_example(attack):
+    model, (x, y) = plane(), data()
     one, two, other = (
         attack(model, x, y, L2(0.4), stop=False, seed=seed).points for seed in (0, 0, 1)
     )
@@ -470,7 +260,7 @@ def test_random_numbers_hang_on_seed_and_example(attack):
         (lambda: Noise(noise="pink"), "unknown noise 'pink': choose one of gaussian"),
         (lambda: Noise(sizes=0), "sizes is 0: give 1 or more"),
         (lambda: Noise(steps=0), "steps is 0"),
-        (lambda: Boundary(targets=3), "Boundary knows no targets"),
+        (lambda: Boundary(targets=3), "Boundary takes no targets"),
         (lambda: Boundary(trials=1), "trials is 1: give 2 or more"),
         (lambda: Boundary(around=0.0), "around is 0.0"),
         (lambda: Boundary(inwards=1.0), "inwards is 1.0"),
@@ -494,7 +284,7 @@ def test_a_box_without_ends_is_refused(attack):
         return
     x, y = data()
     with pytest.raises(InputError, match="finite box"):
-        attack(linear(), x, y, L2(0.5), box=(-inf, inf))
+        attack(plane(), x, y, L2(0.5), box=(-inf, inf))
 
 
 @each
@@ -502,7 +292,7 @@ def test_what_is_no_ball_is_refused(attack, monkeypatch):
     monkeypatch.setattr(Linf, "at", lambda self, x, box: NoBall(x))
     x, y = data()
     with pytest.raises(InputError, match="needs a ball"):
-        attack(linear(), x, y, Linf(0.5))
+        attack(plane(), x, y, Linf(0.5))
 
 
 def test_attacks_are_values():

@@ -2,45 +2,20 @@
 
 import pytest
 import torch
-from helpers.models import network
-from torch import nn
+from helpers.perceptual import convolutional, ellipsoid, linear, middle, shear
 
 from hauberk import InputError
 from hauberk.attacks import PGD
 from hauberk.attacks.lpa import LPA, FastLPA
-from hauberk.attacks.ppgd import PPGD, _curvature, solve
+from hauberk.attacks.ppgd import PPGD
 from hauberk.threats import Linf
 from hauberk.threats.measured import Measured
 from hauberk.threats.perceptual import Perceptual, layers
 
 ATTACKS = [LPA(steps=20), LPA(steps=20, loss="ce"), FastLPA(steps=8), PPGD(steps=6)]
+
+
 EVERY = pytest.mark.parametrize("attack", ATTACKS, ids=lambda a: f"{type(a).__name__}-{a.loss}")
-
-
-def linear(features=8, classes=2, dtype=torch.float32):
-    return network(features, classes, dtype=dtype)
-
-
-def shear(features=8, dtype=torch.float32):
-    rng = torch.Generator().manual_seed(3)
-    return torch.randn(12, features, generator=rng, dtype=torch.float64).to(dtype)
-
-
-def ellipsoid(matrix):
-    return lambda x0, x: ((x - x0).flatten(1) @ matrix.T.to(x)).norm(dim=1)
-
-
-def convolutional(dtype=torch.float32, classes=3):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, classes)
-    ).to(dtype)
-
-
-def middle(n=6, features=8, dtype=torch.float32):
-    """Points so far from the box that it plays no part."""
-    rng = torch.Generator().manual_seed(2)
-    return 0.4 + 0.2 * torch.rand(n, features, generator=rng, dtype=torch.float64).to(dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -71,19 +46,6 @@ def test_finds_the_optimum_of_a_linear_model_over_an_ellipsoid(attack, share, un
     assert threat.contains(x, out.points).all()
     assert (gain <= best * (1 + 1e-4)).all()
     assert (gain >= share * best).all()
-
-
-def test_a_plain_price_is_that_of_the_authors_and_hangs_on_the_units():
-    model, x = linear(), middle()
-    y = model(x).argmax(1)
-
-    def points(unit, **options):
-        threat = Measured(ellipsoid(shear() * unit), 0.3 * unit)
-        return LPA(steps=30, **options)(model, x, y, threat, stop=False).points
-
-    assert torch.allclose(points(1.0), points(2.0**-10), atol=1e-5)
-    plain = {"relative": False, "price": 0.01}
-    assert not torch.allclose(points(1.0, **plain), points(2.0**-10, **plain), atol=1e-2)
 
 
 def test_beats_plain_gradient_steps_where_the_distance_is_no_norm_of_the_box():
@@ -160,16 +122,6 @@ def test_each_example_is_attacked_alike_alone_and_in_a_batch(attack):
         assert torch.allclose(alone, together[one], atol=1e-6)
 
 
-def test_points_outside_fool_nobody():
-    """A price of nearly nothing: the attack walks out, and only its start lies inside."""
-    model, x = linear(), middle()
-    y = model(x).argmax(1)
-    threat = Measured(ellipsoid(shear()), 0.2)
-    out = FastLPA(price=1e-9, step_share=20.0, relative=False)(model, x, y, threat, stop=True)
-    assert threat.contains(x, out.points).all()
-    assert torch.equal(out.fooled, model(out.points).argmax(1) != y)
-
-
 @pytest.mark.parametrize("attack", [LPA(steps=10), FastLPA(), PPGD(steps=3)])
 def test_costs_what_it_says(attack):
     model, x = linear(), middle()
@@ -196,59 +148,11 @@ def test_costs_the_extractor_what_it_says():
         assert more == [10 * forwards, 10 * backwards]
 
 
-def test_conjugate_gradients_solve_each_row_and_stop_where_there_is_nothing():
-    torch.manual_seed(0)
-    root = torch.randn(3, 6, 6, dtype=torch.float64)
-    matrix = root @ root.mT + torch.eye(6)
-    b = torch.randn(3, 6, dtype=torch.float64)
-    b[1] = 0
-    x = solve(lambda v: (matrix @ v.unsqueeze(2)).squeeze(2), b, 12)
-    assert torch.allclose(x, torch.linalg.solve(matrix, b), atol=1e-6)
-    assert torch.equal(solve(torch.zeros_like, b, 3), b)
-
-
-@pytest.mark.parametrize("p", [1, 2])
-def test_curvature_is_that_of_the_features(p):
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5)).double()
-    x, v = torch.rand(4, 6).double(), torch.randn(4, 6).double()
-    u = torch.rand(4, 6).double()
-    region = Perceptual(net, 1.0, p=p).at(x)
-
-    def unit(z):
-        z = net(z)
-        return z / (z.norm() + 1e-10)
-
-    found = _curvature(region, u, 1e-5)(v)
-    for i in range(4):
-        jacobian = torch.autograd.functional.jacobian(unit, u[i])
-        assert torch.allclose(found[i], jacobian.T @ (jacobian @ v[i]), rtol=1e-3, atol=1e-4)
-
-
 @EVERY
 def test_refuses_other_threats_and_says_which(attack):
     model, x = linear(), middle()
     with pytest.raises(InputError, match="needs a measured threat"):
         attack(model, x, model(x).argmax(1), Linf(0.1))
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: LPA(outer=0), "outer is 0"),
-        (lambda: LPA(steps=3, outer=4), "outer is 4"),
-        (lambda: LPA(step_share=0.0), "step_share"),
-        (lambda: LPA(price=float("nan")), "price"),
-        (lambda: FastLPA(outer=2), "use LPA"),
-        (lambda: PPGD(step_share=-1.0), "step_share"),
-        (lambda: PPGD(conjugate=0), "conjugate"),
-        (lambda: PPGD(h=0.0), "h is 0"),
-        (lambda: LPA(loss="nonsense"), "unknown loss"),
-    ],
-)
-def test_refuses_wrong_options(make, says):
-    with pytest.raises(InputError, match=says):
-        make()
 
 
 @pytest.mark.real
