@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hauberk as hb
-from hauberk.attacks import APGD, PGD
+from hauberk.attacks import APGD, PGD, SparseL1Descent
 from hauberk.evaluation.universal.stream import capped_margin, shuffled
 from hauberk.objectives.minmax import Fixed
 
@@ -55,22 +55,60 @@ def test_a_small_ball_breaks_what_it_can():
     assert str(found) == found.table()
 
 
-def test_a_finished_perturbation_is_not_made_again(tmp_path):
-    x, y = data()
-    options = {"epochs": 2, "minibatch": 10, "out": tmp_path / "r", "block": 7, "seed": 4}
+def interrupted(model, given, when, **options):
+    """A run that is stopped at one of its reports, counted from 0."""
+    reports = []
 
     def stop(event):
-        if event.done > 0.9:
+        reports.append(event)
+        if len(reports) > when:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        hb.universal(Sum(), x, y, "linf:0.1", progress=stop, **options)
-    stream = (tmp_path / "r" / "parts" / "stream.parquet").read_bytes()
+        hb.universal(model, *data(), "linf:0.1", progress=stop, **given, **options)
+
+
+ATTACKS = {
+    "momentum": {},
+    "sparse": {"attack": SparseL1Descent(steps=9)},
+    "min-max": {"objective": hb.MinMax([Sum(), Sum()])},
+}
+
+
+@pytest.mark.parametrize("given", ATTACKS.values(), ids=ATTACKS)
+def test_an_interrupted_stream_loses_nothing(given, tmp_path):
+    given = given | {"epochs": 3, "minibatch": 4, "block": 9, "seed": 4}  # two steps a part
+    whole = hb.universal(Sum(), *data(), "linf:0.1", **given)
+    for when in (0, 1, 2, 5, 13, 23, 25):  # 24 steps, then 4 blocks
+        out = tmp_path / str(when)
+        interrupted(Sum(), given, when, out=out)
+        kept = {file.name: file.read_bytes() for file in (out / "parts").glob("stream-*")}
+        assert len(kept) == 2 * min(12, when // 2)
+        found = hb.universal(Sum(), *data(), "linf:0.1", out=out, resume=True, **given)
+        assert kept.items() <= {f.name: f.read_bytes() for f in (out / "parts").glob("*")}.items()
+        assert torch.equal(found.delta, whole.delta)
+        assert found.losses == whole.losses
+        assert (found.forwards, found.backwards) == (whole.forwards, whole.backwards)
+        assert found.summary["accuracy"] == whole.summary["accuracy"]
+        assert hb.verify(out, Sum(), objects=given).ok
+
+
+def test_only_steps_that_are_missing_are_made_again(tmp_path):
+    given = {"epochs": 3, "minibatch": 10, "block": 10, "out": tmp_path / "r"}
+    interrupted(Sum(), given, 5)
+    seen = []
+    hb.universal(Sum(), *data(), "linf:0.1", resume=True, progress=seen.append, **given)
+    resumed = [event for event in seen if event.doing == "resumed"]
+    assert len(resumed) == 5
+    assert not any(event.forwards - resumed[0].forwards for event in resumed)
+    assert seen[-1].done == pytest.approx(1.0)
+
+
+def test_a_finished_perturbation_is_not_made_again(tmp_path):
+    x, y = data()
+    options = {"epochs": 2, "minibatch": 10, "out": tmp_path / "r", "block": 7, "seed": 4}
+    interrupted(Sum(), options, 7)
     found = hb.universal(Sum(), x, y, "linf:0.1", resume=True, **options)
-    assert (tmp_path / "r" / "parts" / "stream.parquet").read_bytes() == stream
-    again = hb.universal(Sum(), x, y, "linf:0.1", **options | {"out": None})
-    assert torch.equal(found.delta, again.delta)
-    assert found.losses == again.losses
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert summary == found.summary
     other = Sum()

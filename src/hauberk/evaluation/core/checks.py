@@ -79,7 +79,7 @@ class Checks:
 
     def blocks(self) -> None:
         """Check all parts."""
-        keys = set(self.ledger.keys()) - set(self.question.other_keys())
+        keys = {key for key in self.ledger.keys("") if not self.question.owns(key)}
         for number in range(self.many):
             clean = CLEAN.format(number)
             examples = self.guarded(clean, lambda: self.clean(clean)) if clean in keys else None  # noqa: B023

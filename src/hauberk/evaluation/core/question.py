@@ -85,9 +85,9 @@ class Question(ABC, Generic[R]):
         """Write parts that are no block's, such as one perturbation for all examples."""
         return
 
-    def other_keys(self) -> Sequence[str]:
-        """Keys of the parts that :meth:`before` writes."""
-        return ()
+    def owns(self, key: str) -> bool:
+        """Whether it is the key of a part that :meth:`before` writes."""
+        return False
 
     def extra_weight(self, setting: Setting) -> float:
         """Work of :meth:`before`, in units of a task's weight times examples."""

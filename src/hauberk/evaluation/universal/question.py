@@ -30,8 +30,8 @@ from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.shared import Shared
 
-STREAM = "stream"
-"""Key of the part that holds the perturbation, and a row for each of its steps."""
+STREAM = "stream-{:05d}"
+"""Key of a part with a row for each of some steps, and where the perturbation stood after them."""
 
 
 @dataclass(frozen=True)
@@ -117,43 +117,40 @@ class ForAll(Question[Universal]):
     def parts(self) -> Any:
         return {"attack": self.attack, "objective": self.objective}
 
-    def other_keys(self) -> Sequence[str]:
-        return (STREAM,)
+    def owns(self, key: str) -> bool:
+        return key.startswith("stream-")
 
     def extra_weight(self, setting: Setting) -> float:
         return float(self.epochs * len(setting.x))
 
     def before(self, setting: Setting, store: Store, reporter: Reporter) -> None:
-        if store.has(STREAM):
-            reporter.finish(self.extra_weight(setting), STREAM)
-            return
         assert isinstance(self.attack, PGD) and self.objective is not None  # noqa: PT018
-        victim, shared = setting.victim, Shared(self.threat, clip=True)
-        attack = replace(self.attack, loss=self.objective)
-        rows: dict[str, list[Any]] = {
-            name: [] for name in ("id", "loss", "forwards", "backwards", "seconds")
-        }
+        victim, n = setting.victim, len(setting.x)
+        attack, shared = replace(self.attack, loss=self.objective), Shared(self.threat, clip=True)
+        stream = Stream(attack, victim, shared, setting.box, setting.seed)
+        orders = [shuffled(n, setting.seed, epoch) for epoch in range(self.epochs)]
+        batches = [index for order in orders for index in order.split(self.minibatch)]
+        each = max(1, store.manifest["block"] // self.minibatch)
         with victim.held(), self.objective.held(victim):
-            stream = Stream(attack, victim, shared, setting.box, setting.seed)
-            for epoch in range(self.epochs):
-                for index in shuffled(len(setting.x), setting.seed, epoch).split(self.minibatch):
-                    begun, spent = perf_counter(), (victim.forwards, victim.backwards)
-                    x, y = setting.x[index].to(victim.device), setting.y[index].to(victim.device)
-                    step = len(rows["id"])
-                    told = (
-                        step, float(stream.step(x, y)), victim.forwards - spent[0],
-                        victim.backwards - spent[1], perf_counter() - begun,
-                    )  # fmt: skip
-                    for name, value in zip(rows, told, strict=True):
-                        rows[name].append(value)
-                    reporter.finish(float(len(index)), f"step {step + 1}, loss {told[1]:.3g}")
-        store.write(STREAM, rows, {"delta": stream.delta().cpu()})
+            for part, start in enumerate(range(0, len(batches), each)):
+                key, end = STREAM.format(part), min(start + each, len(batches))
+                if store.has(key):
+                    stream.resume(store.tensors(key), end)
+                    reporter.finish(float(sum(map(len, batches[start:end]))), "resumed")
+                    continue
+                rows = []
+                for step in range(start, end):
+                    rows.append(_step(stream, setting, step, batches[step]))
+                    told = f"step {step + 1}, loss {rows[-1]['loss']:.3g}"
+                    reporter.finish(float(len(batches[step])), told)
+                columns = {name: [row[name] for row in rows] for name in rows[0]}
+                store.write(key, columns, stream.tensors())
 
     def tasks(self, setting: Setting) -> Sequence["Apply"]:
         return [Apply("apply-{}", "universal", self.threat)]
 
     def summarise(self, store: Store) -> dict[str, Any]:
-        clean, apply, steps = (store.rows(key) for key in ("clean-", "apply-", STREAM))
+        clean, apply, steps = (store.rows(key) for key in ("clean-", "apply-", "stream-"))
         stands = ~apply["broken"].astype(bool)
         summary = head(store.manifest, clean, [apply])
         judged = summary["cost"]["judge_forwards"]
@@ -166,13 +163,29 @@ class ForAll(Question[Universal]):
         }
 
     def result(self, store: Store, summary: dict[str, Any]) -> Universal:
-        steps = store.part(STREAM)
+        steps = store.rows("stream-")
         return Universal(
-            delta=store.tensors(STREAM)["delta"], threat=Shared(self.threat, clip=True),
+            delta=made(store), threat=Shared(self.threat, clip=True),
             box=self.box or Box(), losses=tuple(np.asarray(steps["loss"], dtype=float).tolist()),
             forwards=int(np.sum(steps["forwards"])), backwards=int(np.sum(steps["backwards"])),
             summary=summary, store=store,
         )  # fmt: skip
+
+
+def _step(stream: Stream, setting: Setting, step: int, index: Tensor) -> dict[str, float]:
+    """A step on the images ``index`` (M,); its row in the part."""
+    victim, begun = setting.victim, perf_counter()
+    forwards, backwards = victim.forwards, victim.backwards
+    x, y = setting.x[index].to(victim.device), setting.y[index].to(victim.device)
+    return {
+        "id": step, "loss": float(stream.step(x, y)), "forwards": victim.forwards - forwards,
+        "backwards": victim.backwards - backwards, "seconds": perf_counter() - begun,
+    }  # fmt: skip
+
+
+def made(store: Store) -> Tensor:
+    """The perturbation that a run made, ``(...)``: of the last part of its stream."""
+    return store.tensors(store.keys("stream-")[-1])["delta"]
 
 
 @dataclass(frozen=True)
@@ -185,7 +198,7 @@ class Apply(Task):
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         x = block.x[index]
         lo, hi = block.setting.box.bounds(x)
-        points = torch.clamp(x + block.store.tensors(STREAM)["delta"].to(x), lo, hi)
+        points = torch.clamp(x + made(block.store).to(x), lo, hi)
         none = torch.zeros(len(x), dtype=torch.int64)
         yield index, Outcome(
             points=points, loss=torch.full((len(x),), torch.nan), fooled=none.bool(),

@@ -34,7 +34,8 @@ def universal(
     after it is added (Moosavi-Dezfooli et al. 2017). Each minibatch is a group whose images share
     it, and one step of the attack is taken on it (Shafahi et al. 2020, algorithm 2); for few images
     and Wang et al. 2021's setting see ``group=`` of :func:`hauberk.minmax`. An interrupted run
-    makes the perturbation again, unless it was finished.
+    goes on from the minibatch at which the perturbation was last written down: at least once in
+    ``block`` images, or at every minibatch that is larger.
 
     Args:
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
