@@ -125,7 +125,11 @@ def test_every_run_is_verified(run):
 def test_every_run_of_another_model_is_refuted(run):
     ledger, models = run
     other = net(9) if not isinstance(models, dict) else {"a": net(8), "b": net(9)}
-    assert not hb.verify(ledger.path, other).ok
+    found = hb.verify(ledger.path, other)
+    assert not found.ok
+    names = ledger.manifest["model_draws"]
+    told = [f"the weights of model {name} differ from the run's" for name in names]
+    assert [line.partition(":")[0] for line in found.problems[: len(names)]] == told
 
 
 def test_every_question_survives_its_manifest(run):

@@ -11,8 +11,10 @@ from torch import nn
 
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.summary import summarise
+from hauberk.evaluation.core.identity import fingerprint
 from hauberk.evaluation.core.verify import verify
 from hauberk.store.ledger import Ledger
+from hauberk.victims.victim import Victim
 
 NAN = float("nan")
 
@@ -255,6 +257,16 @@ def test_another_model_is_noticed(ledger, model):
     found = verify(ledger.path, model)
     assert found.confirmed == 2
     assert "another margin than recorded" in str(found)
+
+
+@pytest.mark.parametrize("what", ["architecture", "weights"])
+def test_what_differs_of_a_model_is_named(ledger, model, what):
+    same = fingerprint(Victim(model))
+    change_json(ledger, "manifest.json", lambda m: m.update(models={"model": same | {what: "0"}}))
+    told = f"the {what} of model model differ from the run's"
+    assert verify(ledger.path, model).problems[0].startswith(told)
+    change_json(ledger, "manifest.json", lambda m: m.update(models={"model": same}))
+    assert "of model" not in str(verify(ledger.path, model))
 
 
 def test_points_within_rounding_are_neither_confirmed_nor_refuted(ledger, model):

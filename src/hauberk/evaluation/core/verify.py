@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.checks import Checks, Data, Point, edge
+from hauberk.evaluation.core.identity import fingerprint
 from hauberk.evaluation.core.prepare import Model, Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.store.ledger import Ledger
@@ -79,7 +80,8 @@ def verify(
     """Open the ledger of a run, of whatever kind, and check every claim in it.
 
     Decides every clean input and judges every recorded point again, compares what the parts record
-    with what was found, and what they add up to with ``summary.json``.
+    with what was found, and what they add up to with ``summary.json``. Where something does not
+    hold, the first problems name the models whose fingerprints are not those of the manifest.
 
     Args:
         path: the ledger's folder.
@@ -123,6 +125,8 @@ def verify(
     checks = Checks(ledger, question, setting, data, size)
     checks.blocks()
     finished = checks.totals()
+    if checks.problems or checks.refuted:
+        checks.problems[:0] = other_models(manifest.get("models") or {}, victims)
     return Verification(
         points=checks.confirmed + len(checks.refuted) + len(checks.unsettled),
         confirmed=checks.confirmed,
@@ -154,6 +158,19 @@ def _victims(manifest: Mapping[str, Any], model: Any, batch_size: int | None) ->
             victim = Averaged(victim.model, many, seed=manifest["seed"], batch_size=batch_size)
         victims[name] = victim
     return victims
+
+
+def other_models(recorded: Mapping[str, Any], victims: Mapping[str, Victim]) -> list[str]:
+    """A line on each model that has another fingerprint than the recorded one of its name."""
+    found = []
+    for name, victim in victims.items():
+        there, here = recorded.get(name) or {}, fingerprint(victim)
+        if other := [what for what in here if there.get(what, here[what]) != here[what]]:
+            found.append(
+                f"the {' and '.join(other)} of model {name} differ from the run's: give the model "
+                "that was run"
+            )
+    return found
 
 
 def _setting(ledger: Ledger, victims: dict[str, Victim], box: Box) -> Setting:
