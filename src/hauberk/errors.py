@@ -1,5 +1,7 @@
 """The exceptions and the warning of hauberk: one clear line that says what to do."""
 
+import sys
+import warnings
 from collections.abc import Sequence
 
 
@@ -22,6 +24,27 @@ class HauberkWarning(UserWarning):
         >>> import hauberk as hb
         >>> warnings.simplefilter("error", hb.HauberkWarning)  # make warnings stop a run
     """
+
+
+def warn(message: str) -> None:
+    """Issue a :class:`HauberkWarning` at the user's call, the first frame outside the package.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as seen:
+        ...     warnings.simplefilter("always")
+        ...     warn("the model returns probabilities")
+        >>> seen[0].category.__name__
+        'HauberkWarning'
+    """
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and _own(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, HauberkWarning, stacklevel=level)
+
+
+def _own(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 class TrainingError(RuntimeError):

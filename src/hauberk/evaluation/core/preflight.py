@@ -1,15 +1,14 @@
 """Warnings about a model, from a few looks at it before a run starts."""
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hauberk.errors import HauberkWarning, InputError
-from hauberk.maths.seeding import seeded
+from hauberk.errors import InputError, warn
 from hauberk.objectives.base import Objective
 from hauberk.victims.averaged import Averaged
+from hauberk.victims.softening_check import gap, stiffness
 from hauberk.victims.victim import Victim
 
 DRAWS = 10
@@ -17,9 +16,6 @@ DRAWS = 10
 
 ROUNDING = 1e-5
 """Share of the largest logit by which identical calls may differ: threads and kernels do that."""
-
-SAME = 1e-4
-"""Share of the spread of the logits by which softening may change them."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def preflight(victim: Victim, x: Tensor, y: Tensor, seed: int = 0) -> Preflight:
     if message := stiffness(victim, few[:4], seed):
         found.append(message)
     for message in found:
-        warnings.warn(message, HauberkWarning, stacklevel=5)
+        warn(message)
     return Preflight(victim, logits.shape[1], found, steady=not most)
 
 
@@ -106,15 +102,8 @@ def _change(logits: Tensor, again: Tensor) -> float:
     """
     share = max(ROUNDING, 2 * torch.finfo(logits.dtype).eps)
     largest = logits.double().abs().nan_to_num(nan=0.0, posinf=0.0).amax()
-    most = _gap(logits, again).amax()
+    most = gap(logits, again).amax()
     return float(most) if bool(most > share * largest) else 0.0
-
-
-def _gap(a: Tensor, b: Tensor) -> Tensor:
-    """``|a - b|`` in float64: 0 between equal infinities or NaN, inf between others."""
-    a, b = a.detach().double(), b.detach().double()
-    same = (a == b) | (a.isnan() & b.isnan())
-    return torch.where(same, 0.0, (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf))
 
 
 def _unsteady(victim: Victim, most: float) -> str:
@@ -144,48 +133,6 @@ def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
         f"the gradient of the logit margin is exactly zero on {none} of {len(x)} clean inputs: "
         "attacks by gradients are blind there, and the accuracies may be far too high. Look for "
         "rounding, thresholds, saturation or detach() in the model"
-    )
-
-
-def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
-    """A warning if gradients cannot be softened, which the suites count on; the victim notes it."""
-    x = x.detach().to(victim.device).requires_grad_(True)
-
-    def ask(soften: float) -> Tensor:
-        # The same random numbers each time.
-        with victim.held(), torch.enable_grad(), seeded(seed, victim.device):
-            return victim.logits(x, soften).detach()
-
-    if victim.stiff is None:
-        plain, soft = ask(0.0), ask(0.1)
-        share = max(SAME, 8 * torch.finfo(victim.dtype).eps)
-        finite = plain.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
-        allowed = share * (finite.amax(1) - finite.amin(1)).amax()
-        most = _gap(plain, soft).amax()
-        # Of a model that does not repeat itself, nothing is learnt by comparing.
-        if bool(most > allowed) and bool(_gap(plain, ask(0.0)).amax() <= allowed):
-            victim.stiff = (
-                f"softened gradients change its output, by up to {float(most):.2g}, as in a model "
-                "that computes gradients on the way"
-            )
-    if victim.stiff is None:
-        return _partly(victim.model)
-    return (
-        f"the model cannot be looked into ({victim.stiff}): attacks go by its own gradients only, "
-        "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
-    )
-
-
-def _partly(model: nn.Module) -> str | None:
-    """A warning if a part of the model is out of sight."""
-    parts = model.named_modules() if isinstance(model, nn.Module) else ()
-    sealed = [name for name, part in parts if isinstance(part, torch.jit.ScriptModule)]
-    if not sealed:
-        return None
-    return (
-        f"the model's part '{sealed[0]}' is TorchScript, which cannot be looked into: attacks go "
-        "there by its own gradients only, and may miss what masked gradients hide. Give the module "
-        "that it was made from, or judge the model by the suite gradient-free as well"
     )
 
 

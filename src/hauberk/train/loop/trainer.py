@@ -8,7 +8,6 @@ from torch import nn
 
 from hauberk.__about__ import __version__
 from hauberk.errors import InputError, TrainingError
-from hauberk.evaluation.core.preflight import stiffness
 from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Threat
 from hauberk.train.loop.arguments import shown
@@ -27,6 +26,7 @@ from hauberk.train.loop.validation import Validation, require_margins
 from hauberk.train.result import Trained
 from hauberk.train.settings import Options
 from hauberk.train.strategies.base import Batch, Loss, Strategy
+from hauberk.victims.softening_check import stiffness
 from hauberk.victims.victim import Victim
 
 
