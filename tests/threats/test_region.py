@@ -63,9 +63,10 @@ def test_a_type_is_required_and_given_or_refused(threat, can):
         if kind in can:
             assert kind.require(region, "MyAttack") is region
             continue
-        with pytest.raises(InputError, match=r"MyAttack needs .*: choose another") as error:
+        with pytest.raises(InputError, match=r"MyAttack needs .*, which \w+ is not: ") as error:
             kind.require(region, "MyAttack")
         assert kind.wanted in str(error.value)
+        assert kind.remedy in str(error.value)
         assert "\n" not in str(error.value)
 
 

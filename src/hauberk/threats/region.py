@@ -39,6 +39,8 @@ class Region(Rows, ABC):
 
     wanted: ClassVar[str] = "a threat"
     """What a method asks for that requires this type, for the error message."""
+    remedy: ClassVar[str] = "choose another threat or another method"
+    """What to do where a region is not of this type, for the error message."""
 
     x0: Tensor
     """Clean inputs, ``(S, ...)``, float32 or float64."""
@@ -71,10 +73,8 @@ class Region(Rows, ABC):
         if isinstance(region, cls):
             return region
         name = who if isinstance(who, str) else type(who).__name__
-        raise InputError(
-            f"{name} needs {cls.wanted}, which {type(region).__name__} is not: choose another "
-            "threat or another method"
-        )
+        given = type(region).__name__.removesuffix("Region")
+        raise InputError(f"{name} needs {cls.wanted}, which {given} is not: {cls.remedy}")
 
     @property
     def sparse(self) -> bool:
@@ -277,6 +277,7 @@ class Enumerable(Region):
     """A region with finitely many points, or with a grid over it, numbered from 0."""
 
     wanted = "a threat that can be enumerated (a warp or a finite set)"
+    remedy = "choose RandomSearch, a gradient attack, or another threat"
 
     @abstractmethod
     def count(self, resolution: Sequence[int]) -> int:
