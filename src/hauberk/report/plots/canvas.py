@@ -4,7 +4,8 @@ Everything in this package takes plain numbers (tensors, arrays or lists; None a
 out) and returns the path that it wrote. No global state of matplotlib is read or changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ def canvas(
     return figure, [list(row) for row in axes]
 
 
+def one(wide: float, high: float) -> "tuple[Figure, Axes]":
+    """A figure of one pair of axes, in inches."""
+    figure, ((axes,),) = canvas(1, 1, (wide, high))
+    return figure, axes
+
+
 def save(figure: "Figure", path: str | Path, title: str = "") -> Path:
     """Write a figure to a .png or .svg, under a title if one is given; returns the path.
 
@@ -56,28 +63,74 @@ def save(figure: "Figure", path: str | Path, title: str = "") -> Path:
         figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Neither a date nor a version: the same numbers give the same picture.
-    figure.savefig(
-        path, format=form, metadata={"Date": None} if form == "svg" else {"Software": None}
-    )
+    unchanging = {"Date": None} if form == "svg" else {"Software": None}
+    figure.savefig(path, format=form, metadata=unchanging)
     return path
 
 
 def bars(
-    axes: "Axes",
-    values: Row,
-    bins: int | Row | None = None,
-    *,
+    axes: "Axes", values: Row, bins: int | Row | None = None, colour: str = COLOURS[0],
     line: float | None = None,
-    colour: str = "",
-) -> None:
-    """A histogram: ``bins`` are edges, a number of them, or None; ``line`` marks an eps."""
-    if not isinstance(bins, np.ndarray):
-        bins = edges_of(values, bins)
-    counts, edges = np.histogram(values, bins=bins)
-    axes.stairs(counts, edges, fill=True, color=colour or COLOURS[0])
+) -> None:  # fmt: skip
+    """A histogram: ``bins`` are edges, a number of them, or None; ``line`` marks a value."""
+    edges = bins if isinstance(bins, np.ndarray) else edges_of(values, bins)
+    axes.stairs(np.histogram(values, bins=edges)[0], edges, fill=True, color=colour)
     if line is not None:
-        axes.axvline(line, color="black", linestyle="--", linewidth=1.2, label=f"eps = {line:g}")
-        axes.legend(fontsize=7)
+        axes.axvline(line, color="black", linestyle="--", linewidth=1, label=f"eps = {line:g}")
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One of a grid of histograms.
+
+    Args:
+        values: finite numbers, ``(N,)``.
+        edges: of the bins.
+        colour: of the bars.
+        line: a value to mark; None for none.
+        note: small print in the corner.
+    """
+
+    values: Row
+    edges: Row
+    colour: str
+    line: float | None = None
+    note: str = ""
+
+
+def histograms(
+    cells: Mapping[tuple[str, str], Histogram], rows: Sequence[str], columns: Sequence[str],
+    size: tuple[float, float], xlabel: str, sharex: Any = True,
+) -> "Figure":  # fmt: skip
+    """A grid of histograms, by (row, column); where there is none, nothing is drawn.
+
+    Args:
+        cells: the histograms.
+        rows: names of the rows, from the top.
+        columns: names of the columns, from the left.
+        size: wide and high of each, in inches.
+        xlabel: what the values are.
+        sharex: True for one axis, ``col`` for one a column.
+    """
+    figure, grid = canvas(len(rows), len(columns), size, sharex)
+    for axes, column in zip(grid[0], columns, strict=True):
+        axes.set_title(label(column), fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel(xlabel)
+    for line, row in zip(grid, rows, strict=True):
+        line[0].set_ylabel(row, fontsize=8)
+        for axes, column in zip(line, columns, strict=True):
+            cell = cells.get((row, column))
+            if cell is None:
+                axes.axis("off")
+                continue
+            bars(axes, cell.values, cell.edges, cell.colour, cell.line)
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+            axes.text(
+                0.97, 0.95, cell.note, transform=axes.transAxes, ha="right", va="top", fontsize=7,
+                bbox=box,
+            )  # fmt: skip
+    return figure
 
 
 def edges_of(values: Row, bins: int | None = None) -> Row:
@@ -92,6 +145,13 @@ def edges_of(values: Row, bins: int | None = None) -> Row:
     if high - low < least:
         low, high = low - least / 2, high + least / 2
     return np.linspace(low, high, bins + 1)
+
+
+def show(axes: "Axes", picture: Row, **how: Any) -> Any:
+    """A picture without ticks; a strip fills its axes."""
+    axes.set(xticks=[], yticks=[])
+    how["aspect"] = "auto" if len(picture) == 1 else "equal"
+    return axes.imshow(picture, interpolation="nearest", **how)
 
 
 def picture_of(delta: Row) -> Row:
@@ -133,11 +193,3 @@ def label(name: Any) -> str:
     """A name as matplotlib shows it as it is: no formulas, and none left out of the legend."""
     text = str(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
-
-
-def corner(axes: "Axes", text: str) -> None:
-    """Small print on white in the upper right corner."""
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    axes.text(
-        0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=7, bbox=box
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.canvas import COLOURS, Row, array, picture_of, save
+from hauberk.report.plots.canvas import COLOURS, Row, array, picture_of, save, show
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ def hardness(
     measured: Mapping[str, Any],
     images: Any,
     path: str | Path,
-    show: Sequence[int] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Path:
     """Weights against the least linf eps, one column per threat, above images with their weights.
 
@@ -29,7 +29,7 @@ def hardness(
             ``correlations``, as :class:`hauberk.analysis.Hardness` holds it; None is not found.
         images: ``(G, M, ...)``.
         path: ends in .png or .svg.
-        show: groups whose images are shown; the first of up to four classes by default.
+        groups: those whose images are shown; the first of up to four classes by default.
 
     Source: Wang et al. 2021, Tables A7 and A8.
     """
@@ -38,7 +38,7 @@ def hardness(
     weights = {name: array(w) for name, w in measured["weights"].items()}
     if not weights or not len(measured["groups"]):
         raise InputError("no weights to draw: give at least one threat and one group")
-    shown = _shown(measured["labels"]) if show is None else list(show)
+    shown = _shown(measured["labels"]) if groups is None else list(groups)
     if any(not 0 <= g < len(measured["groups"]) for g in shown):
         raise InputError(
             f"no such group among {shown}: they are 0 to {len(measured['groups']) - 1}"
@@ -56,13 +56,14 @@ def hardness(
     rho = {p["first"]: p["rho"] for p in measured["correlations"] if p["second"] == "eps_linf"}
     for number, (name, w) in enumerate(weights.items()):
         _values(top[0][number], eps, w, COLOURS[number % len(COLOURS)])
-        shown_rho = rho.get(name)
-        top[0][number].set_title(
-            name if shown_rho is None else f"{name}, ρ = {shown_rho:.2f}", fontsize=9
-        )
+        found = "" if rho.get(name) is None else f", ρ = {rho[name]:.2f}"
+        top[0][number].set_title(name + found, fontsize=9)
         _by_rank(top[1][number], eps, w, COLOURS[number % len(COLOURS)])
-    top[0][0].set_ylabel("weight")
-    top[1][0].set_ylabel("weight")
+    for axes in top.flat:
+        axes.set_ylim(-0.03, 1.03)
+        axes.tick_params(labelsize=7)
+    for axes in top[:, 0]:
+        axes.set_ylabel("weight")
     if shown:
         grid = parts[1, 0].subplots(len(shown), members, squeeze=False)
         for row, g in zip(grid, shown, strict=True):
@@ -79,8 +80,6 @@ def _values(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
     finite = np.isfinite(eps)
     axes.scatter(eps[finite], weights[finite], s=9, color=colour, alpha=0.7, linewidths=0)
     axes.set_xlabel("least ε in linf", fontsize=8)
-    axes.set_ylim(-0.03, 1.03)
-    axes.tick_params(labelsize=7)
 
 
 def _by_rank(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
@@ -92,19 +91,13 @@ def _by_rank(axes: "Axes", eps: Row, weights: Row, colour: str) -> None:
     axes.scatter(np.tile(places, len(ordered)), ordered.ravel(), s=7, color=colour, linewidths=0)
     axes.set_xlabel("place in the group by least ε", fontsize=8)
     axes.set_xticks(places if len(places) <= 10 else places[:: len(places) // 5])
-    axes.set_ylim(-0.03, 1.03)
-    axes.tick_params(labelsize=7)
 
 
 def _group(row: "Sequence[Axes]", pictures: Row, weights: Mapping[str, Row], eps: Row) -> None:
     low, high = float(pictures.min()), float(pictures.max())
     for m, axes in enumerate(row):
         picture = (picture_of(pictures[m]) - low) / ((high - low) or 1.0)
-        axes.imshow(
-            picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest",
-            aspect="auto" if len(picture) == 1 else "equal",
-        )  # fmt: skip
-        axes.set(xticks=[], yticks=[])
+        show(axes, picture, cmap="gray", vmin=0, vmax=1)
         cells = [f"{name.partition(':')[0]} {w[m]:.2f}" for name, w in weights.items()]
         cells.append(f"ε {eps[m]:.3f}" if np.isfinite(eps[m]) else "ε –")
         lines = ["  ".join(cells[i : i + 2]) for i in range(0, len(cells), 2)]

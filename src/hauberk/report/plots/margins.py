@@ -9,13 +9,13 @@ import numpy as np
 from hauberk.errors import InputError
 from hauberk.report.plots.canvas import (
     COLOURS,
+    Histogram,
     Row,
     array,
-    bars,
-    canvas,
-    corner,
     edges_of,
+    histograms,
     label,
+    one,
     save,
     style,
 )
@@ -49,33 +49,25 @@ def by_epoch(
 
     Source: Ding et al. 2020, Figure 4.
     """
-    drawn_runs = _known(runs)
-    epochs = sorted({epoch for run in drawn_runs.values() for epoch in run})
-    shown = epochs
+    known = _known(runs)
+    epochs = sorted({epoch for run in known.values() for epoch in run})
     if len(epochs) > _ROWS:
         places = np.linspace(0, len(epochs) - 1, _ROWS).round().astype(int)
-        shown = [epochs[place] for place in places]
-    drawn = [run[epoch] for run in drawn_runs.values() for epoch in shown if epoch in run]
+        epochs = [epochs[place] for place in places]
+    drawn = [run[epoch] for run in known.values() for epoch in epochs if epoch in run]
     every = np.concatenate(drawn)
     edges = edges_of(np.append(every[np.isfinite(every)], 0.0), bins)
-    figure, grid = canvas(len(shown), len(drawn_runs), (3.2, 1.3), sharex=True)
-    for column, (name, run) in enumerate(drawn_runs.items()):
-        grid[0][column].set_title(label(name), fontsize=9)
-        grid[-1][column].set_xlabel("margin")
-        for row, epoch in zip(grid, shown, strict=True):
-            axes = row[column]
-            if column == 0:
-                axes.set_ylabel(f"epoch {epoch}", fontsize=8)
-            if epoch not in run:
-                axes.axis("off")
-                continue
-            values = run[epoch]
-            colour = COLOURS[column % len(COLOURS)]
-            bars(axes, values[np.isfinite(values)], edges, colour=colour)
-            if hinge is not None:
-                axes.axvline(hinge, color="black", linestyle="--", linewidth=1)
-            corner(axes, _share(values, small))
-    return save(figure, path, title)
+    cells = {
+        (f"epoch {epoch}", name): Histogram(
+            run[epoch][np.isfinite(run[epoch])], edges, COLOURS[column % len(COLOURS)], hinge,
+            _share(run[epoch], small),
+        )
+        for column, (name, run) in enumerate(known.items())
+        for epoch in epochs
+        if epoch in run
+    }  # fmt: skip
+    names = [f"epoch {epoch}" for epoch in epochs]
+    return save(histograms(cells, names, list(known), (3.2, 1.3), "margin"), path, title)
 
 
 def small_shares(runs: Runs, path: str | Path, *, small: float = 0.05, title: str = "") -> Path:
@@ -86,9 +78,8 @@ def small_shares(runs: Runs, path: str | Path, *, small: float = 0.05, title: st
 
     Source: Ding et al. 2020, Figure 4.
     """
-    drawn_runs = _known(runs)
-    figure, ((axes,),) = canvas(1, 1, (4.2, 3.0))
-    for place, (name, run) in enumerate(drawn_runs.items()):
+    figure, axes = one(4.2, 3.0)
+    for place, (name, run) in enumerate(_known(runs).items()):
         epochs, (colour, line) = sorted(run), style(place)
         shares = [100 * float((run[epoch] < small).mean()) for epoch in epochs]
         axes.plot(epochs, shares, color=colour, linestyle=line, marker=".", label=label(name))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.canvas import COLOURS, Row, array, canvas, label, save, style
+from hauberk.report.plots.canvas import COLOURS, Row, array, label, one, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
     present: Any = np.isfinite(values).all(2)
     begun = present.any(1)
     values, left = _carried(values[begun], present[begun])
-    figure, ((axes,),) = canvas(1, 1, (5.4, 3.6))
+    figure, axes = one(5.4, 3.6)
     if len(values):
         mean = values.mean(0)
         # Stable, so that equal weights are drawn in the order of the names.
@@ -59,8 +59,7 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
             title = title or f"{len(shown)} of {len(names)} domains"
     axes.set(xlabel="evaluation", ylabel="mean domain weight", title=title)
     axes.set_ylim(0, 1.02)
-    _legend(figure, axes)
-    return save(figure, file)
+    return _finish(figure, axes, file)
 
 
 def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: str = "") -> Path:
@@ -82,18 +81,12 @@ def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: 
     if len(names) > len(COLOURS):
         order = np.argsort(-heights.sum(0), kind="stable")[: len(COLOURS)]
         kept = sorted(k for k in order.tolist() if heights[:, k].any())
-    figure, ((axes,),) = canvas(1, 1, (min(12.0, 2.6 + 0.36 * len(shares)), 3.6))
+    figure, axes = one(min(12.0, 2.6 + 0.36 * len(shares)), 3.6)
     at, floor = np.arange(len(shares)), np.zeros(len(shares))
     for place, k in enumerate(kept):
-        axes.bar(
-            at,
-            heights[:, k],
-            bottom=floor,
-            color=COLOURS[place],
-            label=label(names[k]),
-            width=0.8,
-        )
-        floor = floor + heights[:, k]
+        high, name = heights[:, k], label(names[k])
+        axes.bar(at, high, bottom=floor, color=COLOURS[place], label=name, width=0.8)
+        floor = floor + high
     if rest := len(names) - len(kept):
         others = heights.sum(1) - floor
         axes.bar(at, others, bottom=floor, color=_REST, label=f"{rest} others", width=0.8)
@@ -101,8 +94,7 @@ def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: 
     axes.set_xticks(at[::every], [label(name) for name in shares][::every])
     axes.set(xlabel="class", ylabel="hardest domain (%)", title=title)
     axes.set_ylim(0, 102)
-    _legend(figure, axes)
-    return save(figure, file)
+    return _finish(figure, axes, file)
 
 
 def accuracies(
@@ -119,26 +111,20 @@ def accuracies(
         raise InputError("no accuracy to draw: give those of at least one attack")
     names = list(dict.fromkeys(name for row in values.values() for name in row))
     shown = names[:_BARS]
-    figure, ((axes,),) = canvas(1, 1, (5.4, 1.4 + 0.1 * (len(values) + 1) * max(1, len(shown))))
+    figure, axes = one(5.4, 1.4 + 0.1 * (len(values) + 1) * max(1, len(shown)))
     at, high = np.arange(len(shown)), 0.8 / len(values)
     for place, (what, row) in enumerate(values.items()):
         long = np.array([100 * float(row.get(name, np.nan)) for name in shown])
         middle = at + (place - (len(values) - 1) / 2) * high
-        axes.barh(
-            middle,
-            np.nan_to_num(long),
-            height=high,
-            color=style(place)[0],
-            label=label(what),
-        )
+        colour, name = style(place)[0], label(what)
+        axes.barh(middle, np.nan_to_num(long), height=high, color=colour, label=name)
     axes.set_yticks(at, [label(name) for name in shown])
     axes.invert_yaxis()
     if len(names) > len(shown):
         title = title or f"the first {len(shown)} of {len(names)} domains"
     axes.set(xlabel="accuracy (%)", title=title)
     axes.set_xlim(0, 100)
-    _legend(figure, axes)
-    return save(figure, file)
+    return _finish(figure, axes, file)
 
 
 def _carried(values: Row, present: Any) -> tuple[Row, Row]:
@@ -155,10 +141,11 @@ def _carried(values: Row, present: Any) -> tuple[Row, Row]:
     return carried, present[:, :longest].mean(0)
 
 
-def _legend(figure: "Figure", axes: "Axes") -> None:
-    """Below the picture: names of domains are long."""
+def _finish(figure: "Figure", axes: "Axes", file: str | Path) -> Path:
+    """With the legend below the picture: names of domains are long."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         longest = max(map(len, labels))
         columns = max(1, min(4, len(labels), 72 // (longest + 6)))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=7)
+    return save(figure, file)

@@ -9,15 +9,17 @@ import numpy as np
 from hauberk.errors import InputError
 from hauberk.report.plots.canvas import (
     COLOURS,
+    Histogram,
     array,
     bars,
     canvas,
-    corner,
     edges_of,
+    histograms,
     mapping,
     numbers,
     picture_of,
     save,
+    show,
 )
 
 
@@ -29,32 +31,22 @@ def sparsity(patterns: Iterable[Any], path: str | Path, title: str = "") -> Path
     Figures 5, 6 and 8.
     """
     drawn = [mapping(pattern) for pattern in patterns]
-    rows = list(dict.fromkeys(_solved(p) for p in drawn))
-    columns = list(dict.fromkeys(str(p["distance"]) for p in drawn))
-    place = {(_solved(p), str(p["distance"])): p for p in drawn}
-    if len(place) < len(drawn):
-        raise InputError("two patterns share solver, loss and distance: draw them apart")
-    figure, grid = canvas(len(rows), len(columns), (2.6, 1.7), sharex="col")
-    for i, solved in enumerate(rows):
-        for j, distance in enumerate(columns):
-            axes, pattern = grid[i][j], place.get((solved, distance))
-            if i == 0:
-                axes.set_title(distance or "distance not named")
-            if i == len(rows) - 1:
-                axes.set_xlabel("soft sparsity ‖δ‖₁/‖δ‖₂")
-            if j == 0:
-                axes.set_ylabel(f"{solved}\nexamples")
-            if pattern is None:
-                axes.axis("off")
-                continue
-            column = [numbers(p["sparsity"]) for p in drawn if str(p["distance"]) == distance]
-            values = numbers(pattern["sparsity"])
-            bars(axes, values, edges_of(np.concatenate(column)), colour=COLOURS[i % len(COLOURS)])
-            if len(values):
-                middle = float(np.median(values))
-                axes.axvline(middle, color="black", linewidth=1)
-                corner(axes, f"median {middle:.1f} of {pattern['features'] ** 0.5:.1f}")
-    return save(figure, path, title)
+    rows = list(dict.fromkeys(map(_row, drawn)))
+    columns = list(dict.fromkeys(map(_column, drawn)))
+    cells: dict[tuple[str, str], Histogram] = {}
+    for pattern in drawn:
+        place, values = (_row(pattern), _column(pattern)), numbers(pattern["sparsity"])
+        if place in cells:
+            raise InputError("two patterns share solver, loss and distance: draw them apart")
+        column = [numbers(p["sparsity"]) for p in drawn if _column(p) == place[1]]
+        middle = float(np.median(values)) if len(values) else None
+        cells[place] = Histogram(
+            values, edges_of(np.concatenate(column)), COLOURS[rows.index(place[0]) % len(COLOURS)],
+            middle,
+            "" if middle is None else f"median {middle:.1f} of {pattern['features'] ** 0.5:.1f}",
+        )  # fmt: skip
+    xlabel = "soft sparsity ‖δ‖₁/‖δ‖₂"
+    return save(histograms(cells, rows, columns, (2.6, 1.7), xlabel, sharex="col"), path, title)
 
 
 def perturbations(
@@ -74,14 +66,10 @@ def perturbations(
         top = float(size.max(initial=0.0)) or 1.0
         picture = picture_of(delta)
         if picture.ndim == 3:
-            left.imshow(0.5 + picture / (2 * top), interpolation="nearest")
+            show(left, 0.5 + picture / (2 * top))
         else:
-            shown = left.imshow(
-                picture, cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest",
-                aspect="auto" if len(picture) == 1 else "equal",
-            )  # fmt: skip
+            shown = show(left, picture, cmap="RdBu_r", vmin=-top, vmax=top)
             figure.colorbar(shown, ax=left, shrink=0.8).ax.tick_params(labelsize=6)
-        left.set(xticks=[], yticks=[])
         left.set_title(name, fontsize=8)
         bars(right, size, np.linspace(0, top, bins + 1))
         right.set_yscale("log")
@@ -89,5 +77,10 @@ def perturbations(
     return save(figure, path, title)
 
 
-def _solved(pattern: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (str(pattern["solver"]), str(pattern["loss"]))))
+def _row(pattern: Mapping[str, Any]) -> str:
+    solved = filter(None, (str(pattern["solver"]), str(pattern["loss"])))
+    return f"{' '.join(solved)}\nexamples"
+
+
+def _column(pattern: Mapping[str, Any]) -> str:
+    return str(pattern["distance"]) or "distance not named"

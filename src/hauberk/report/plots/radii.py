@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hauberk.errors import InputError
-from hauberk.report.plots.canvas import COLOURS, LINES, array, bars, canvas, mapping, numbers, save
+from hauberk.report.plots.canvas import array, bars, canvas, mapping, numbers, one, save, style
 
 
 def radii(
@@ -26,7 +26,9 @@ def radii(
     for number, ((name, row), axes) in enumerate(zip(values.items(), grid, strict=True)):
         line = eps.get(name) if isinstance(eps, Mapping) else eps
         found = numbers(row)
-        bars(axes, found, None, line=line, colour=COLOURS[number % len(COLOURS)])
+        bars(axes, found, colour=style(number)[0], line=line)
+        if line is not None:
+            axes.legend(fontsize=7)
         axes.set(xlabel=f"radius ({name})", ylabel="examples", title=f"{len(found)} examples")
         axes.set_xlim(left=0)
     return save(figure, path, title)
@@ -46,16 +48,14 @@ def accuracy_curves(
     measured in.
     """
     given = mapping(curves)
-    figure, ((axes,),) = canvas(1, 1, (4.8, 3.4))
+    figure, axes = one(4.8, 3.4)
     eps = array(given["eps"])
     # The last value holds for ever: a little of it is shown.
     reach = np.append(eps, (float(eps.max(initial=0.0)) or 1.0) * 1.05)
     for number, (name, values) in enumerate(given["accuracy"].items()):
-        heights = array(values) * 100
-        axes.step(
-            reach, np.append(heights, heights[-1:]), where="post", label=name,
-            color=COLOURS[number % len(COLOURS)], linestyle=LINES[number % len(LINES)],
-        )  # fmt: skip
+        heights, (colour, line) = array(values) * 100, style(number)
+        heights = np.append(heights, heights[-1:])
+        axes.step(reach, heights, where="post", label=name, color=colour, linestyle=line)
     for crossing in crossings:
         axes.axvline(float(mapping(crossing)["eps"]), color="grey", linestyle=":", linewidth=1)
     axes.set(xlabel=f"eps ({unit})" if unit else "eps", ylabel="accuracy (%)", title=title)
