@@ -13,7 +13,10 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
         analysis as analysis,
         attacks as attacks,
         data as data,
+        engine as engine,
+        evaluation as evaluation,
         exact as exact,
+        maths as maths,
         models as models,
         objectives as objectives,
         solvers as solvers,
@@ -60,7 +63,10 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
     )
 
 HOMES = {
-    "": "analysis attacks data exact models objectives solvers threats train transforms victims",
+    "": (
+        "analysis attacks data engine evaluation exact maths models objectives solvers threats "
+        "train transforms victims"
+    ),
     "attacks": "Attack",
     "engine.outcome": "Outcome",
     "evaluation.accuracy.evaluate": "evaluate",

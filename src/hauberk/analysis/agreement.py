@@ -1,7 +1,7 @@
 """How measures of hardness agree within groups of images."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from math import nan
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.store.files import plain
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Agreement:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN is None."""
-        return {k: None if v != v else v for k, v in asdict(self).items()}
+        return dict(plain(vars(self)))
 
 
 def agreement(measures: Mapping[str, Tensor]) -> dict[tuple[str, str], Agreement]:

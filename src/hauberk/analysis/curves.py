@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hauberk.analysis.patterns import finite
 from hauberk.errors import InputError
+from hauberk.store.files import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,8 @@ class Curves:
         return {name: float(values[place]) for name, values in self.accuracy.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "eps": self.eps.tolist(),
-            "accuracy": {name: finite(values) for name, values in self.accuracy.items()},
-        }
+        """Plain values for JSON; NaN is None."""
+        return dict(plain(vars(self)))
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Crossing:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"eps": self.eps, "before": self.before, "after": self.after}
+        return dict(vars(self))
 
 
 def curves(radii: Mapping[str, Tensor]) -> Curves:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hauberk.analysis.agreement import Agreement, agreement
-from hauberk.analysis.patterns import finite
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
 from hauberk.engine.inputs import check
 from hauberk.errors import InputError
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.minmax.groups import groups as group_by
 from hauberk.evaluation.minmax.minmax import minmax
 from hauberk.evaluation.radii.radius import radius
@@ -28,7 +29,6 @@ from hauberk.solvers.cw import CW
 from hauberk.store.files import plain
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.notation import threat as read_threat
-from hauberk.victims.victim import Victim
 
 THREATS = ("l0:30", "l1:20", "l2:3", "linf:0.2")
 ROUNDS = 9
@@ -36,7 +36,7 @@ ROUNDS = 9
 
 
 def hardness(
-    model: nn.Module | Victim,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     *,
@@ -91,7 +91,7 @@ def hardness(
     Source: Wang et al. 2021, section G, Tables A7 and A8.
 
     Example:
-        >>> model, images, labels = nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
+        >>> model, images, labels = torch.nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
         >>> found = hardness(model, images, labels, group=2, threats=["linf:0.2"], budget=60)
         >>> found.weights["linf:0.2"].shape
         torch.Size([1, 2])
@@ -111,46 +111,40 @@ def hardness(
     method = _published(x, bounds) if attack is None else attack
     cw = CW(steps=(budget // ROUNDS + 1) // 2, searches=ROUNDS, rate=0.05)
     solvers = {"l2": cw if l2_solver is None else l2_solver, "linf": linf_solver}
-    common: dict[str, Any] = {"box": bounds, "seed": seed, "ids": ids, "batch_size": batch_size}
+    run = RunOptions(box=bounds, seed=seed, ids=ids, batch_size=batch_size)
     settings = {
-        "gamma": gamma,
-        "beta": beta,
-        "weights": weights,
-        "attack": method.describe(),
-        "seed": seed,
-        "budget": budget,
+        "gamma": gamma, "beta": beta, "weights": weights, "attack": method.describe(),
+        "seed": seed, "budget": budget,
         **{f"{m}_solver": s if isinstance(s, str) else s.describe() for m, s in solvers.items()},
-    }
+    }  # fmt: skip
     if distances is None:
         l2, linf = (
-            radius(model, x, y, metric, budget=budget, solver=solver, **common)
+            radius(model, x, y, metric, budget=budget, solver=solver, **vars(run))
             for metric, solver in solvers.items()
         )
-        far = [l2.correct, l2.distance, linf.distance]
+        far = {"correct": l2.correct, "cw_l2": l2.distance, "eps_linf": linf.distance}
     else:
-        far = [distances.correct, distances.cw_l2, distances.eps_linf]
+        far = {name: getattr(distances, name) for name in ("correct", "cw_l2", "eps_linf")}
         settings |= {k: distances.settings[k] for k in ("budget", "l2_solver", "linf_solver")}
-    correct, cw_l2, eps_linf = (values.view(-1, group) for values in far)
-    worst = MinMax(gamma=gamma, beta=beta, loss=method.loss)
-    heavy, fooled = {}, {}
-    for threat in several:
-        found = minmax(
+    worst = {"minmax": MinMax(gamma=gamma, beta=beta, loss=method.loss)}
+    found = {
+        str(threat): minmax(
             model, x, y, threat, group=group, by_class=True, attack=method, stop=False,
-            objectives={"minmax": worst}, **common,
-        )  # fmt: skip
-        path = found.minmax.path[:, 1:]
-        heavy[str(threat)] = found.weights if weights == "final" else path.nanmean(1)
-        fooled[str(threat)] = found.minmax.wrong[0]
+            objectives=worst, **vars(run),
+        )
+        for threat in several
+    }  # fmt: skip
+    final = weights == "final"
     return Hardness(
         index=index,
         labels=y.view(-1, group)[:, 0].cpu(),
         images=x.detach().cpu().unflatten(0, (-1, group)),
-        correct=correct,
-        weights=heavy,
-        fooled=fooled,
-        cw_l2=cw_l2,
-        eps_linf=eps_linf,
+        weights={
+            t: r.weights if final else r.minmax.path[:, 1:].nanmean(1) for t, r in found.items()
+        },
+        fooled={t: r.minmax.wrong[0] for t, r in found.items()},
         settings=settings,
+        **{name: values.view(-1, group) for name, values in far.items()},
     )
 
 
@@ -170,7 +164,7 @@ class Hardness:
         settings: what they were measured with.
 
     Example:
-        >>> model, images, labels = nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
+        >>> model, images, labels = torch.nn.Linear(4, 2), torch.rand(2, 4), torch.tensor([0, 0])
         >>> found = hardness(model, images, labels, group=2, threats=["linf:0.2"], budget=60)
         >>> found.names[0], sorted(found.measures)
         ('0a', ['cw_l2', 'eps_linf', 'linf:0.2'])
@@ -220,18 +214,17 @@ class Hardness:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the images; distances not found are None."""
-        pairs = self.correlations.items()
+        measured = {name: _nested(values) for name, values in self.measures.items()}
         return {
             "groups": self.names,
-            "labels": self.labels.tolist(),
-            "index": self.index.tolist(),
-            "correct": self.correct.tolist(),
-            "weights": {name: _nested(w) for name, w in self.weights.items()},
-            "fooled": {name: f.tolist() for name, f in self.fooled.items()},
-            "cw_l2": _nested(self.cw_l2),
-            "eps_linf": _nested(self.eps_linf),
+            **plain({name: getattr(self, name) for name in ("labels", "index", "correct")}),
+            "weights": {name: measured[name] for name in self.weights},
+            "fooled": plain(self.fooled),
+            "cw_l2": measured["cw_l2"],
+            "eps_linf": measured["eps_linf"],
             "correlations": [
-                {"first": one, "second": other, **found.to_dict()} for (one, other), found in pairs
+                {"first": one, "second": other, **found.to_dict()}
+                for (one, other), found in self.correlations.items()
             ],
             "spread": self.spread,
             "settings": plain(self.settings),
@@ -317,5 +310,6 @@ def _published(x: Tensor, box: Box) -> PGD:
     return PGD(loss="cw", steps=20, rule="gradient", step_size=width**2 / 6, random_start=False)
 
 
-def _nested(values: Tensor) -> list[list[float | None]]:
-    return [finite(row) for row in values]
+def _nested(values: Tensor) -> Any:
+    """Rows of numbers as JSON has them; None for those that are infinite."""
+    return plain(values.double().masked_fill(values.isinf(), torch.nan))

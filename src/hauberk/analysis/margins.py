@@ -1,32 +1,30 @@
 """Margins: how far the nearest adversarial point of every example is, epoch after epoch."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from hauberk.evaluation.core.options import RunFields, with_run_options
+from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.radii.radius import radius
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.base import Solver
 from hauberk.solvers.ddn import DDN
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Threat
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric as read
-from hauberk.victims.victim import Victim
 
 
+@with_run_options
 def margins(
-    model: nn.Module | Victim,
+    model: Model,
     images: Tensor,
     labels: Tensor,
     metric: str | Threat = "l2",
     *,
     steps: int = 1000,
     solver: Solver | None = None,
-    box: Box | Sequence[Any] = (0.0, 1.0),
-    seed: int = 0,
-    ids: Tensor | None = None,
-    batch_size: int | None = None,
+    **run: Unpack[RunFields],
 ) -> Tensor:
     """Margins ``(B,)`` float64, judged: 0 where the model is wrong, inf where nothing was found.
 
@@ -40,17 +38,13 @@ def margins(
         metric: a norm such as ``l2`` or ``linf``; margins are in its unit.
         steps: of the solver, if none is given: DDN in l2, AN-PGD in other norms.
         solver: of the margins.
-        box: as :func:`hauberk.radius` has it; so are ``seed``, ``ids`` and ``batch_size``.
+        run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
         InputError: for a metric that the solver does not measure in, and for bad input.
     """
     unit = read(metric) if isinstance(metric, str) else metric
     if solver is None:
-        plain = isinstance(unit, Metric) and unit.p == 2
-        solver = DDN(steps=steps) if plain else ANPGD(steps=steps)
-    found = radius(
-        model, images, labels, unit, solver=solver, box=box, seed=seed, ids=ids,
-        batch_size=batch_size,
-    )  # fmt: skip
-    return found.distance
+        euclidean = isinstance(unit, Metric) and unit.p == 2
+        solver = DDN(steps=steps) if euclidean else ANPGD(steps=steps)
+    return radius(model, images, labels, unit, solver=solver, **run).distance

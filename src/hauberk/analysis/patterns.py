@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.maths.norms import norm
+from hauberk.store.files import plain
 
 
 def soft_sparsity(delta: Tensor) -> Tensor:
@@ -62,12 +62,12 @@ def magnitudes(delta: Tensor, bins: int | Tensor = 50) -> tuple[Tensor, Tensor]:
         edges = bins.to(torch.float64).cpu()
         if edges.dim() != 1 or len(edges) < 2 or not bool((edges[1:] > edges[:-1]).all()):
             raise InputError("bins must be a count, or a row of at least two rising edges")
+    elif bins < 1:
+        raise InputError(f"bins is {bins}: give 1 or more")
     else:
-        if bins < 1:
-            raise InputError(f"bins is {bins}: give 1 or more")
-        top = float(size.max()) if len(size) else 0.0
-        edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64).mul_(top or 1.0)
-        edges[-1] = top or 1.0
+        top = (float(size.max()) if len(size) else 0.0) or 1.0
+        edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64).mul_(top)
+        edges[-1] = top
     size = size[(size >= edges[0]) & (size <= edges[-1])]
     place = torch.bucketize(size, edges, right=True).sub_(1).clamp_(max=len(edges) - 2)
     return torch.bincount(place, minlength=len(edges) - 1), edges
@@ -151,21 +151,7 @@ class Pattern:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes None."""
-        return {
-            "name": self.name,
-            "solver": self.solver,
-            "loss": self.loss,
-            "distance": self.distance,
-            "problem": self.problem,
-            "eps": self.eps,
-            "features": self.features,
-            "rows": self.rows.tolist(),
-            "sparsity": finite(self.sparsity),
-            "size": finite(self.size),
-            "zeros": finite(self.zeros),
-            "counts": self.counts.tolist(),
-            "edges": self.edges.tolist(),
-        }
+        return dict(plain(vars(self)))
 
 
 def compare(patterns: Iterable[Pattern]) -> list[dict[str, Any]]:
@@ -184,45 +170,22 @@ def compare(patterns: Iterable[Pattern]) -> list[dict[str, Any]]:
     for pattern in patterns:
         changed = ~pattern.sparsity.isnan()
         lower, median, upper = _quartiles(pattern.sparsity[changed])
-        rows.append(
-            {
-                "name": pattern.name,
-                "solver": pattern.solver,
-                "loss": pattern.loss,
-                "distance": pattern.distance,
-                "problem": pattern.problem,
-                "examples": int(changed.sum()),
-                "still": int((~changed).sum()),
-                "median": _number(median),
-                "lower": _number(lower),
-                "upper": _number(upper),
-                "spread": _number(upper - lower),
-                "zeros": _number(float(pattern.zeros[changed].mean())),
-                "size": _number(_quartiles(pattern.size[changed])[1]),
-            }
-        )
+        numbers = {
+            "median": median, "lower": lower, "upper": upper, "spread": upper - lower,
+            "zeros": float(pattern.zeros[changed].mean()),
+            "size": _quartiles(pattern.size[changed])[1],
+        }  # fmt: skip
+        labels = ("name", "solver", "loss", "distance", "problem")
+        row = {label: getattr(pattern, label) for label in labels}
+        counts = {"examples": int(changed.sum()), "still": int((~changed).sum())}
+        rows.append({**row, **counts, **plain(numbers)})
     return rows
 
 
-def finite(values: Tensor) -> list[float | None]:
-    """The numbers of a row ``(N,)``; None for those that are NaN or infinite, as JSON wants it.
-
-    Example:
-        >>> finite(torch.tensor([0.5, torch.inf]))
-        [0.5, None]
-    """
-    return [_number(value) for value in values.tolist()]
-
-
-def _number(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
-
-
-def _quartiles(values: Tensor) -> tuple[float, float, float]:
+def _quartiles(values: Tensor) -> tuple[float, ...]:
     if not len(values):
         return (torch.nan,) * 3
-    low, middle, high = values.quantile(values.new_tensor([0.25, 0.5, 0.75])).tolist()
-    return low, middle, high
+    return tuple(values.quantile(values.new_tensor([0.25, 0.5, 0.75])).tolist())
 
 
 def _rows(delta: Tensor) -> Tensor:

@@ -25,6 +25,10 @@ Solve = Callable[[nn.Module, Tensor, Tensor], "Tensor | Outcome"]
 """From a model, inputs (B, ...) and labels (B,) to points (B, ...); NaN where it found none."""
 
 
+_NAMED = re.compile(r"(.*?)[ :_-]*\b(linf|l[0-9]+(?:\.[0-9]+)?)")
+"""A name that ends in a norm."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SolverRun:
     """One solver whose perturbations are compared with those of others.
@@ -106,11 +110,10 @@ class Study:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {"names": np.array([p.name for p in self.patterns], dtype=np.str_)}
-        for number, (pattern, delta) in enumerate(zip(self.patterns, self.deltas, strict=True)):
-            arrays[f"delta_{number}"] = delta.float().numpy()
-            arrays[f"rows_{number}"] = pattern.rows.numpy()
-            arrays[f"sparsity_{number}"] = pattern.sparsity.numpy()
-            arrays[f"size_{number}"] = pattern.size.numpy()
+        for i, (pattern, delta) in enumerate(zip(self.patterns, self.deltas, strict=True)):
+            arrays[f"delta_{i}"] = delta.float().numpy()
+            for name in ("rows", "sparsity", "size"):
+                arrays[f"{name}_{i}"] = getattr(pattern, name).numpy()
         np.savez_compressed(folder / "patterns.npz", **arrays)  # type: ignore[arg-type]
         text = json.dumps({**self.to_dict(), **more}, allow_nan=False)
         (folder / "patterns.json").write_text(text + "\n", encoding="utf-8")
@@ -173,17 +176,19 @@ def patterns(
     successes = {name: int(hit.sum()) for name, hit in zip(names, hits, strict=True)}
     if common:
         hits = [_in_common(hits, successes)] * len(runs)
-    patterns, deltas = [], []
-    for run, (points, _, size), hit in zip(runs, found, hits, strict=True):
-        deltas.append((points[hit].double() - clean[hit].double()).cpu())
-        patterns.append(
-            Pattern.of(
-                deltas[-1], run.name, rows=right[hit], size=size[hit], bins=bins, eps=run.eps,
-                solver=run.solver, loss=run.loss, distance=run.distance, problem=run.problem,
-            )
-        )  # fmt: skip
+    deltas = [
+        (points[hit].double() - clean[hit].double()).cpu()
+        for (points, *_), hit in zip(found, hits, strict=True)
+    ]
+    made = [
+        Pattern.of(
+            delta, run.name, rows=right[hit], size=size[hit], bins=bins, eps=run.eps,
+            solver=run.solver, loss=run.loss, distance=run.distance, problem=run.problem,
+        )
+        for delta, run, (*_, size), hit in zip(deltas, runs, found, hits, strict=True)
+    ]  # fmt: skip
     return Study(
-        patterns=patterns, deltas=deltas, successes=successes, examples=len(right), given=len(x)
+        patterns=made, deltas=deltas, successes=successes, examples=len(right), given=len(x)
     )
 
 
@@ -246,17 +251,12 @@ def radius_runs(solvers: Iterable[tuple[str, Solve]]) -> list[SolverRun]:
     """
     runs = []
     for name, solve in solvers:
-        found = re.fullmatch(r"(.*?)[ :_-]*\b(linf|l[0-9]+(?:\.[0-9]+)?)", name.strip().lower())
-        if found is None:
-            runs.append(SolverRun(solve=solve, solver=name, problem=2))
-            continue
-        label = name.strip()[: found.end(1)] or "radius"
-        runs.append(
-            SolverRun(
-                solve=solve, solver=label, distance=found[2], problem=2,
-                threat=read(f"{found[2]}:1"),
-            )
-        )  # fmt: skip
+        found = _NAMED.fullmatch(name.strip().lower())
+        own: dict[str, Any] = {"solver": name}
+        if found is not None:
+            own = {"solver": name.strip()[: found.end(1)] or "radius", "distance": found[2]}
+            own["threat"] = read(f"{found[2]}:1")
+        runs.append(SolverRun(solve=solve, problem=2, **own))
     return runs
 
 
