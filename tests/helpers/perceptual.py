@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from helpers.data import inputs
 from helpers.models import network
 
 
@@ -34,3 +35,17 @@ def middle(n=6, features=8, dtype=torch.float32):
     """Points so far from the box that it plays no part."""
     rng = torch.Generator().manual_seed(2)
     return 0.4 + 0.2 * torch.rand(n, features, generator=rng, dtype=torch.float64).to(dtype)
+
+
+def images(n=6, shape=(3, 4, 4), box=(0.0, 1.0), dtype=torch.float32, seed=0):
+    """Uniform images of the box."""
+    return inputs(n, shape, seed=seed, box=box, dtype=dtype)
+
+
+def dropping(dtype=torch.float32, dropout=0.5):
+    """A network of 3x4x4 images with dropout and a ReLU that overwrites its input."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Flatten(),
+        nn.Linear(80, 4),
+    ).to(dtype)  # fmt: skip

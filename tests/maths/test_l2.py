@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 import torch
-from tests.helpers.projections import bounds, check_feasible, noise, norms
+from helpers.projections import bounds, check_feasible, noise, norms
 
 from hauberk.maths import project_l2
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.helpers.projections import bounds, check, noise
+from helpers.projections import bounds, check, noise
 
 from hauberk.maths import project_lp
 

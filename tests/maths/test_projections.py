@@ -6,9 +6,9 @@ from math import inf
 
 import pytest
 import torch
+from helpers.projections import PS, bounds, check, check_feasible, noise, norms
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.projections import PS, bounds, check, check_feasible, noise, norms
 from torch import Tensor
 
 from hauberk.maths import (

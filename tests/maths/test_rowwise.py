@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 import torch
-from tests.helpers.projections import PS, bounds, check, check_feasible, noise, norms
+from helpers.projections import PS, bounds, check, check_feasible, noise, norms
 
 from hauberk.maths import project_ball, project_l0, project_l1, project_l2, project_linf, project_lp
 from hauberk.maths.rowwise import ReadyRadii, toward_zero

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from helpers.projections import noise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from tests.helpers.projections import noise
 
 from hauberk.maths import project_simplex
 

@@ -6,40 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.wang2021 import CIFAR, LARGE, build, conv, fc, name, size
 
 from hauberk import models
 from hauberk.errors import InputError
-
-MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
-
-
-SMALL = [models.ModelA, models.ModelB, models.ModelC, models.ModelD]
-
-
-LARGE = [models.ModelE, models.ModelF, models.ModelG, models.ModelH]
-
-
-def name(value):
-    return value.__name__ if isinstance(value, type) else "x".join(map(str, value))
-
-
-def build(factory, shape, classes=10, seed=0):
-    torch.manual_seed(seed)
-    if factory in SMALL:
-        return factory(channels=shape[0], size=shape[1], classes=classes).eval()
-    return factory(classes=classes).eval()
-
-
-def size(model):
-    return sum(p.numel() for p in model.parameters())
-
-
-def fc(a, b):
-    return a * b + b
-
-
-def conv(a, b, k, bias=True):
-    return a * b * k * k + b * bias
 
 
 def bn(channels):

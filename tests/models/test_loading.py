@@ -1,3 +1,5 @@
+"""Models by name, and files of weights in every format."""
+
 import pickle
 import sys
 from pathlib import Path
@@ -5,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from helpers.oracles import same_state
+from helpers.weights import refused, save, small
 from torch import nn
 
-from hauberk.errors import InputError
 from hauberk.models import MLP, ResNet20A, load_model, load_weights
 
 
@@ -18,39 +20,13 @@ def _own_import_path(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def small():
-    return MLP((4, 3, 2))
-
-
-def refused(*args, call=load_weights):
-    with pytest.raises(InputError) as caught:
-        call(*args)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def same(model, other):
-    a, b = model.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def save(state, path):
-    if path.suffix == ".npz":
-        np.savez(path, **{k: v.numpy() for k, v in state.items()})
-    elif path.suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path)
-
-
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt", ".pth", ".ckpt", ".bin"])
 def test_every_format(tmp_path, suffix):
     source, path = small(), tmp_path / f"w{suffix}"
     save(source.state_dict(), path)
     model = small().train()
     assert load_weights(model, str(path)) is model
-    assert same(model, source)
+    assert same_state(model, source)
     assert not model.training
 
 
@@ -68,20 +44,20 @@ def test_every_format(tmp_path, suffix):
 def test_wrappers_and_prefixes_come_off(tmp_path, wrap):
     source = small()
     torch.save(wrap(source.state_dict()), tmp_path / "w.pt")
-    assert same(load_weights(small(), tmp_path / "w.pt"), source)
+    assert same_state(load_weights(small(), tmp_path / "w.pt"), source)
 
 
 def test_prefix_stays_where_the_model_has_it(tmp_path):
     source, model = nn.ModuleDict({"model": small()}), nn.ModuleDict({"model": small()})
     save(source.state_dict(), tmp_path / "w.safetensors")
-    assert same(load_weights(model, tmp_path / "w.safetensors"), source)
+    assert same_state(load_weights(model, tmp_path / "w.safetensors"), source)
 
 
 def test_batchnorm_counters_may_be_missing(tmp_path):
     source = ResNet20A()
     state = {k: v for k, v in source.state_dict().items() if "num_batches" not in k}
     save(state, tmp_path / "w.npz")
-    assert same(load_weights(ResNet20A(), tmp_path / "w.npz"), source)
+    assert same_state(load_weights(ResNet20A(), tmp_path / "w.npz"), source)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -89,7 +65,7 @@ def test_a_shared_dtype_is_kept(tmp_path, dtype):
     source = small().to(dtype)
     save(source.state_dict(), tmp_path / "w.safetensors")
     model = load_weights(small(), tmp_path / "w.safetensors")
-    assert same(model, source)
+    assert same_state(model, source)
     assert model(torch.rand(1, 4, dtype=dtype)).dtype == dtype
 
 
@@ -118,7 +94,7 @@ def test_misfit_names_keys_and_leaves_the_model(tmp_path):
     assert "1 missing: layers.0.bias" in message
     assert "5 unexpected: extra0, extra1, extra2 and 2 more" in message
     assert "layers.1.weight has shape (7, 3), the model (2, 3)" in message
-    assert same(model, before)
+    assert same_state(model, before)
 
 
 def test_wrong_type(tmp_path):
@@ -272,11 +248,11 @@ def test_an_instance_is_copied(tmp_path):
     (tmp_path / "mynet_d.py").write_text(CODE)
     a, b = load_model("mynet_d:instance"), load_model("mynet_d:instance")
     assert a is not b
-    assert same(a, b)
+    assert same_state(a, b)
     save(small().state_dict(), tmp_path / "w.npz")
     c = load_model("mynet_d:instance", tmp_path / "w.npz")
-    assert not same(a, c)
-    assert same(a, load_model("mynet_d:instance"))
+    assert not same_state(a, c)
+    assert same_state(a, load_model("mynet_d:instance"))
 
 
 @pytest.mark.parametrize(
@@ -319,5 +295,7 @@ def test_infinities_that_the_model_has_itself_are_weights():
             self.register_buffer("mask", mask)
 
     save(Masked().state_dict(), Path("masked.npz"))
-    assert same(load_weights(Masked(), "masked.npz"), Masked(0)) is False  # other weights, loaded
+    assert (
+        same_state(load_weights(Masked(), "masked.npz"), Masked(0)) is False
+    )  # other weights, loaded
     assert "infinite values in mask" in refused(Masked(1), "masked.npz")

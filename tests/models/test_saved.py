@@ -2,13 +2,11 @@
 
 import sys
 
-import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from helpers.oracles import same_state
+from helpers.weights import refused, save, small
 
-from hauberk.errors import InputError
-from hauberk.models import MLP, load_model, load_weights
+from hauberk.models import load_model
 from hauberk.models.saved import relative
 
 
@@ -16,32 +14,6 @@ from hauberk.models.saved import relative
 def _own_import_path(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.chdir(tmp_path)
-
-
-def small():
-    return MLP((4, 3, 2))
-
-
-def refused(*args, call=load_weights):
-    with pytest.raises(InputError) as caught:
-        call(*args)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def same(model, other):
-    a, b = model.state_dict(), other.state_dict()
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def save(state, path):
-    if path.suffix == ".npz":
-        np.savez(path, **{k: v.numpy() for k, v in state.items()})
-    elif path.suffix == ".safetensors":
-        save_file(state, path)
-    else:
-        torch.save(state, path)
 
 
 def trained(folder, model="../net.py:make", weights="best.safetensors", ended=True):
@@ -62,7 +34,7 @@ def trained(folder, model="../net.py:make", weights="best.safetensors", ended=Tr
 @pytest.mark.parametrize("spec", ["run/model.yaml", "run"])
 def test_a_training_is_a_model(tmp_path, spec):
     source = trained(tmp_path / "run")
-    assert same(load_model(spec), source)
+    assert same_state(load_model(spec), source)
     assert not load_model(spec).training
 
 
@@ -70,18 +42,18 @@ def test_other_weights_outdo_those_of_the_file(tmp_path):
     trained(tmp_path / "run")
     other = small()
     save(other.state_dict(), tmp_path / "other.npz")
-    assert same(load_model("run/model.yaml", "other.npz"), other)
+    assert same_state(load_model("run/model.yaml", "other.npz"), other)
 
 
 def test_paths_of_the_file_are_relative_to_it(tmp_path, monkeypatch):
     source = trained(tmp_path / "run", relative("net.py:make", tmp_path / "run"))
     (tmp_path / "link").symlink_to(tmp_path / "run")
     assert relative("net.py:make", tmp_path / "link") == "../net.py:make"
-    assert same(load_model("link"), source)
+    assert same_state(load_model("link"), source)
     elsewhere = tmp_path / "else" / "where"
     elsewhere.mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
-    assert same(load_model("../../run/model.yaml"), source)
+    assert same_state(load_model("../../run/model.yaml"), source)
     assert relative("hauberk.models:MLP", tmp_path) == "hauberk.models:MLP"
 
 

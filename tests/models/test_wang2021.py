@@ -1,42 +1,13 @@
+"""Models A to D of Wang et al. 2021, and what models A to H have in common."""
+
 import pytest
 import torch
+from helpers.wang2021 import CIFAR, LARGE, MNIST, SMALL, build, conv, fc, name, size
 
 from hauberk import models
 from hauberk.errors import InputError
 
-MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
-
-
-SMALL = [models.ModelA, models.ModelB, models.ModelC, models.ModelD]
-
-
-LARGE = [models.ModelE, models.ModelF, models.ModelG, models.ModelH]
-
-
 EVERY = [(m, s) for m in SMALL for s in (MNIST, CIFAR)] + [(m, CIFAR) for m in LARGE]
-
-
-def name(value):
-    return value.__name__ if isinstance(value, type) else "x".join(map(str, value))
-
-
-def build(factory, shape, classes=10, seed=0):
-    torch.manual_seed(seed)
-    if factory in SMALL:
-        return factory(channels=shape[0], size=shape[1], classes=classes).eval()
-    return factory(classes=classes).eval()
-
-
-def size(model):
-    return sum(p.numel() for p in model.parameters())
-
-
-def fc(a, b):
-    return a * b + b
-
-
-def conv(a, b, k, bias=True):
-    return a * b * k * k + b * bias
 
 
 @pytest.mark.parametrize(("factory", "shape"), EVERY, ids=name)

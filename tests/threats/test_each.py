@@ -4,9 +4,9 @@ from math import inf
 
 import pytest
 import torch
+from helpers.climbing import climb
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers.climbing import climb
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD

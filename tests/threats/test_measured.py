@@ -4,6 +4,7 @@ from math import inf
 
 import pytest
 import torch
+from helpers.perceptual import dropping, images
 from torch import nn
 
 from hauberk import InputError
@@ -22,19 +23,6 @@ def sheared(x0, x):
     delta = (x - x0).flatten(1)
     weight = torch.arange(1, delta.shape[1] + 1).to(delta)
     return (weight * delta).abs().sum(1) + delta.pow(2).sum(1)
-
-
-def inputs(n=6, shape=(3, 4, 4), box=(0.0, 1.0), dtype=torch.float32, seed=0):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    return x * (box[1] - box[0]) + box[0]
-
-
-def network(dtype=torch.float32, dropout=0.5):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Flatten(),
-        nn.Linear(80, 4),
-    ).to(dtype)  # fmt: skip
 
 
 def classifier(shape, classes=3, dtype=torch.float32):
@@ -56,7 +44,7 @@ CASES = pytest.mark.parametrize(
 
 
 def test_agrees_with_the_l2_ball_when_the_distance_is_l2():
-    x, far = inputs(), inputs(seed=1)
+    x, far = images(), images(seed=1)
     threat, ball = Measured(l2, 0.7), L2(0.7)
     assert torch.allclose(threat.distance(x, far), ball.distance(x, far), rtol=1e-12)
     near = x + (far - x) * torch.linspace(0, 1, 6).view(-1, 1, 1, 1)
@@ -68,7 +56,7 @@ def test_agrees_with_the_l2_ball_when_the_distance_is_l2():
 @CASES
 @pytest.mark.parametrize("distance", [l2, sheared])
 def test_projects_into_the_threat_onto_the_segment_near_its_edge(distance, shape, box, dtype, n):
-    x, far = inputs(n, shape, box, dtype), inputs(n, shape, box, dtype, seed=1)
+    x, far = images(n, shape, box, dtype), images(n, shape, box, dtype, seed=1)
     size = 0.05 * (box[1] - box[0])
     threat = Measured(distance, size)
     near = threat.project(x, far, box)
@@ -81,7 +69,7 @@ def test_projects_into_the_threat_onto_the_segment_near_its_edge(distance, shape
 
 
 def test_inner_points_stay_and_rows_are_projected_alone():
-    x, far = inputs(), inputs(seed=1)
+    x, far = images(), images(seed=1)
     region = Measured(sheared, 2.0).at(x)
     mixed = torch.cat((x[:3] + 1e-3 * (far - x)[:3], far[3:]))
     together = region.project_(mixed.clone())
@@ -94,7 +82,7 @@ def test_inner_points_stay_and_rows_are_projected_alone():
 @CASES
 @pytest.mark.parametrize("attack", [PGD(steps=8), APGD(steps=8)], ids=["PGD", "APGD"])
 def test_attacks_on_balls_run_on_it_and_stay_inside(attack, shape, box, dtype, n):
-    x, model = inputs(n, shape, box, dtype), classifier(shape, 2, dtype)
+    x, model = images(n, shape, box, dtype), classifier(shape, 2, dtype)
     y = model(x).argmax(1) if n else torch.zeros(0, dtype=torch.long)
     threat = Measured(sheared, 0.4 * (box[1] - box[0]))
     out = attack(model, x, y, threat, box=box, stop=False)
@@ -106,7 +94,7 @@ def test_attacks_on_balls_run_on_it_and_stay_inside(attack, shape, box, dtype, n
 
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
 def test_a_step_changes_the_distance_by_its_size(unit):
-    x = inputs(shape=(20,)) * 0.5 + 0.25
+    x = images(shape=(20,)) * 0.5 + 0.25
     region = Measured(lambda a, b: unit * l2(a, b), unit).at(x)
     grad, step = torch.randn(6, 20), torch.linspace(0.01, 0.1, 6) * unit
     moved = region.ascent(region.start(), grad, step)
@@ -116,7 +104,7 @@ def test_a_step_changes_the_distance_by_its_size(unit):
 
 
 def test_measures_with_a_gradient_in_the_dtype_asked_for():
-    x, far = inputs(), inputs(seed=1).requires_grad_(True)
+    x, far = images(), images(seed=1).requires_grad_(True)
     region = Measured(l2, 1.0, batch_size=4).at(x)
     found = region.measure(far)
     assert found.dtype == torch.float32
@@ -132,7 +120,7 @@ def test_measures_with_a_gradient_in_the_dtype_asked_for():
 
 
 def test_an_infinite_radius_is_the_whole_box():
-    x, corner = inputs(), inputs(seed=1).round()
+    x, corner = images(), images(seed=1).round()
     threat = Measured(l2, name="far")
     assert str(threat) == "far"
     assert str(Measured(l2, 0.1)) == "measured:0.1"
@@ -152,7 +140,7 @@ def test_an_infinite_radius_is_the_whole_box():
 def test_equal_only_with_the_same_callable():
     assert Measured(l2, 1.0) == Measured(l2, 0.5).scaled(2)
     assert Measured(l2, 1.0) != Measured(sheared, 1.0)
-    net = network()
+    net = dropping()
     assert Perceptual(net, 1.0, p=1) != Perceptual(net, 1.0, p=2)
     assert hash(Measured(l2, 1.0)) == hash(Measured(l2, 1.0))
 
@@ -174,7 +162,7 @@ def test_a_callable_of_one_dtype_only_is_called_in_it():
     def single(x0, x):
         return ((x - x0) @ weight.T).norm(dim=1)
 
-    threat, x = Measured(single, 0.5), inputs(shape=(5,), dtype=torch.float64)
+    threat, x = Measured(single, 0.5), images(shape=(5,), dtype=torch.float64)
     assert threat.distance(x, x + 0.1).dtype == torch.float64
     assert not threat.precise
     assert threat.contains(x, threat.project(x, 1 - x)).all()
@@ -197,19 +185,19 @@ def test_a_callable_of_one_dtype_only_is_called_in_it():
 )
 def test_refuses_what_is_no_distance(distance, says):
     with pytest.raises(InputError, match=says):
-        Measured(distance, 1.0).at(inputs())
+        Measured(distance, 1.0).at(images())
 
 
 def test_refuses_a_network_in_training_mode_and_says_what_to_do():
-    net = network()
+    net = dropping()
 
     def distance(x0, x):
         return l2(net(x0.clone()), net(x.clone()))
 
     with pytest.raises(InputError, match="put the network in eval mode"):
-        Measured(distance, 1.0).at(inputs())
+        Measured(distance, 1.0).at(images())
     net.eval()
-    Measured(distance, 1.0).at(inputs())
+    Measured(distance, 1.0).at(images())
 
 
 def test_refuses_wrong_arguments():
@@ -221,8 +209,8 @@ def test_refuses_wrong_arguments():
     with pytest.raises(InputError, match="batch_size"):
         Measured(l2, 1.0, batch_size=0)
     with pytest.raises(InputError, match="p is 3"):
-        Perceptual(network(), 1.0, p=3)
+        Perceptual(dropping(), 1.0, p=3)
     with pytest.raises(InputError, match="feature map"):
-        Perceptual(lambda x: x.flatten(1).sum(1), 1.0).at(inputs())
+        Perceptual(lambda x: x.flatten(1).sum(1), 1.0).at(images())
     with pytest.raises(InputError, match="no gradient"):
-        Measured(lambda a, b: l2(a, b).detach(), 1.0).at(inputs()).slope(inputs())
+        Measured(lambda a, b: l2(a, b).detach(), 1.0).at(images()).slope(images())

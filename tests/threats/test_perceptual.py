@@ -2,25 +2,13 @@
 
 import pytest
 import torch
+from helpers.perceptual import dropping, images
 from torch import nn
 
 from hauberk import InputError
 from hauberk.maths.rng import Draws
 from hauberk.threats import Box
 from hauberk.threats.perceptual import Perceptual, layers
-
-
-def inputs(n=6, shape=(3, 4, 4), box=(0.0, 1.0), dtype=torch.float32, seed=0):
-    x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
-    return x * (box[1] - box[0]) + box[0]
-
-
-def network(dtype=torch.float32, dropout=0.5):
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Flatten(),
-        nn.Linear(80, 4),
-    ).to(dtype)  # fmt: skip
 
 
 @pytest.mark.parametrize("p", [1, 2])
@@ -32,7 +20,7 @@ def test_perceptual_distance_is_that_of_the_paper(p, kind):
     def features(x):
         return kind([net.to(x.dtype)(x), x.flatten(1)])
 
-    x, other = inputs(dtype=torch.float64), inputs(seed=1, dtype=torch.float64)
+    x, other = images(dtype=torch.float64), images(seed=1, dtype=torch.float64)
     total = torch.zeros(6, dtype=torch.float64)
     for i in range(6):
         a, b = (net.double()(z[i : i + 1])[0] for z in (x, other))
@@ -49,13 +37,13 @@ def test_perceptual_distance_is_that_of_the_paper(p, kind):
 
 
 def test_a_module_is_held_in_eval_mode_and_left_as_it_was():
-    net = network().train()
+    net = dropping().train()
     net[0].eval()
     net[0].weight.requires_grad_(False)
     before = [(m.training) for m in net.modules()], [p.requires_grad for p in net.parameters()]
-    threat, x = Perceptual(net, 0.2), inputs()
+    threat, x = Perceptual(net, 0.2), images()
     region = threat.at(x)
-    other = inputs(seed=1)
+    other = images(seed=1)
     assert torch.equal(region.measure(other), region.measure(other))
     region.slope(other)
     after = [(m.training) for m in net.modules()], [p.requires_grad for p in net.parameters()]
@@ -64,10 +52,10 @@ def test_a_module_is_held_in_eval_mode_and_left_as_it_was():
 
 
 def test_the_judge_measures_with_a_float64_copy():
-    net, x, other = network().eval(), inputs(), inputs(seed=1)
+    net, x, other = dropping().eval(), images(), images(seed=1)
     threat = Perceptual(net, 0.2)
     for _ in range(2):
-        exact = Perceptual(network(torch.float64, 0), 0.2)
+        exact = Perceptual(dropping(torch.float64, 0), 0.2)
         exact.features.load_state_dict(net.state_dict())
         found = threat.distance(x, other)
         assert torch.allclose(found, exact.distance(x, other), rtol=1e-12)
@@ -78,13 +66,13 @@ def test_the_judge_measures_with_a_float64_copy():
 
 
 def test_counts_passes_and_computes_clean_features_once():
-    threat, x = Perceptual(network().eval(), 0.2), inputs()
+    threat, x = Perceptual(dropping().eval(), 0.2), images()
     region = threat.at(x)
     region.measure(x)
     start = threat.forwards, threat.backwards
     region.measure(x)
     assert threat.forwards - start[0] == 6
-    region.slope(inputs(seed=1))
+    region.slope(images(seed=1))
     assert (threat.forwards - start[0], threat.backwards - start[1]) == (12, 6)
     part = region.take(torch.tensor([4, 1]))
     assert torch.equal(part.reference, region.reference[[4, 1]])
@@ -97,7 +85,7 @@ def test_counts_passes_and_computes_clean_features_once():
 
 
 def test_layers_gives_the_outputs_of_submodules_as_they_were():
-    net, x = network().eval(), inputs()
+    net, x = dropping().eval(), images()
     first, last = layers(net, ["0", "4"])(x)
     assert torch.equal(first, net[0](x))  # before the ReLU that overwrites it
     assert torch.equal(last, net(x))
@@ -115,8 +103,8 @@ def test_layers_gives_the_outputs_of_submodules_as_they_were():
 
 @pytest.mark.parametrize("p", [1, 2])
 def test_random_starts_lie_inside_and_differ(p):
-    x = inputs()
-    region = Perceptual(network().eval(), 0.05, p=p).at(x, Box(0, 1))
+    x = images()
+    region = Perceptual(dropping().eval(), 0.05, p=p).at(x, Box(0, 1))
     draws = Draws.of(0, torch.arange(6))
     one, two = region.random(draws, 0), region.random(draws, 1)
     assert region.contains(one).all()
@@ -125,11 +113,11 @@ def test_random_starts_lie_inside_and_differ(p):
 
 
 def test_double_inputs_to_a_single_network_end_inside():
-    model = network().eval()
-    x = inputs(dtype=torch.float64)
+    model = dropping().eval()
+    x = images(dtype=torch.float64)
     threat = Perceptual(layers(model, ["0"]), 0.3)
     region = threat.at(x)
-    projected = region.project_(inputs(seed=1, dtype=torch.float64))
+    projected = region.project_(images(seed=1, dtype=torch.float64))
     assert region.contains(projected).all()
     assert threat.precise
     assert region.measure(x).dtype == torch.float64

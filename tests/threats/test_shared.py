@@ -6,36 +6,14 @@ from math import inf
 import numpy as np
 import pytest
 import torch
-from tests.helpers.climbing import climb
+from helpers.climbing import climb
+from helpers.data import draws
+from helpers.groups import DTYPES, EACH_BALL, EACH_BOX, groups, normal
 
 from hauberk import InputError
 from hauberk.attacks import APGD, PGD
-from hauberk.maths.rng import Draws
-from hauberk.maths.square_windows import window
-from hauberk.threats import L0, L1, L2, Ball, Box, Linf, Lp, RotationTranslation, Shared
-
-BALLS = [L0(3), L1(1.5), Lp(1.5, 0.9), L2(0.7), Linf(0.2)]
-BOXES = [(0.0, 1.0), (-1.0, 3.0), (100.0, 101.0)]
-EACH_BALL = pytest.mark.parametrize("ball", BALLS, ids=str)
-EACH_BOX = pytest.mark.parametrize("box", BOXES, ids=str)
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-
-
-def groups(s=4, m=3, shape=(6,), box=(0.0, 1.0), dtype=torch.float64, seed=0):
-    """Random groups (s, m, ...), of which every fourth number lies at an end of the box."""
-    rng = np.random.default_rng(seed)
-    x = rng.random((s, m, *shape))
-    x = np.where(rng.random(x.shape) < 0.25, x.round(), x)
-    return torch.tensor(x * (box[1] - box[0]) + box[0], dtype=dtype)
-
-
-def normal(*shape, seed=1, dtype=torch.float64):
-    return torch.tensor(np.random.default_rng(seed).normal(size=shape), dtype=dtype)
-
-
-def draws(n, seed=0):
-    return Draws.of(seed, torch.arange(n))
-
+from hauberk.maths.square_windows import Windows, window
+from hauberk.threats import L0, L1, L2, Ball, Box, Linf, RotationTranslation, Shared
 
 # The projection.
 
@@ -286,7 +264,7 @@ def test_windows_are_painted_in_place(ball):
     new, old = (window(draws(5, seed), 0, side, 6, 6) for seed in (1, 2))
     u = region.random_coarse(draws(5), 0)
     painted = region.project_(
-        region.repaint_window(u, new, old, side, draws(5), torch.zeros(5).long())
+        region.repaint_window(u, Windows(new, old, side), draws(5), torch.zeros(5).long())
     )
     assert not torch.equal(painted, u)
     final = region.finalise(painted)

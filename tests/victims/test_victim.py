@@ -227,16 +227,6 @@ def test_a_model_without_a_gradient(data, model):
     assert out.points.isfinite().all()
 
 
-def test_a_detached_model_is_noticed(data):
-    x, y = data
-    victim = Victim(Of(lambda x: x.detach().flatten(1)))
-    PGD(steps=3)(victim, x, y, Linf(0.01), stop=False)
-    assert victim.no_gradient
-    victim = Victim(net())
-    PGD(steps=3)(victim, x, y, Linf(0.01), stop=False)
-    assert not victim.no_gradient
-
-
 def test_a_gradient_that_is_a_view_of_one_number(data):
     """That of a sum is: it cannot be written to."""
     x, y = data

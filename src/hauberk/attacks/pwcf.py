@@ -9,11 +9,9 @@ from hauberk.attacks.base import Attack
 from hauberk.attacks.sqp import SQP, SQPState, Values, length
 from hauberk.engine.state import Response
 from hauberk.errors import InputError
-from hauberk.maths.steps import per_example
+from hauberk.maths.steps import TINY, per_example
 from hauberk.objectives.problem import Problem
 from hauberk.threats.distances import DistanceRegion
-
-TINY = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
 
-DECAY, DECAY_SQUARED, TINY = 0.9, 0.999, 1e-8
+DECAY, DECAY_SQUARED, ADAM_EPS = 0.9, 0.999, 1e-8
 
 
 @dataclass(kw_only=True)
@@ -143,7 +143,7 @@ class SPSA(Attack[SPSAState]):
         """Adam's step for the slots whose estimate is complete; the iterate of the others."""
         u = state.x
         now = per_example(torch.from_numpy(last).to(u.device), u)
-        # Adam forgets the unit of its gradients but for TINY: measured in that of the first
+        # Adam forgets the unit of its gradients but for ADAM_EPS: measured in that of the first
         # estimate, losses of any size are climbed alike, and their squares stay within the floats.
         top = state.total.abs().flatten(1).amax(1)
         scale = torch.where(state.scale > 0, state.scale, top)
@@ -154,7 +154,7 @@ class SPSA(Attack[SPSAState]):
         fresh_squared = per_example((1 - DECAY_SQUARED**number).to(u.dtype), u)
         first = state.first.lerp(grad, 1 - DECAY)
         second = state.second.lerp(grad.square(), 1 - DECAY_SQUARED)
-        direction = (first / fresh) / ((second / fresh_squared).sqrt() + TINY)
+        direction = (first / fresh) / ((second / fresh_squared).sqrt() + ADAM_EPS)
         moved = problem.region.project_(u + self.lr * direction)
         state.first = torch.where(now, first, state.first)
         state.second = torch.where(now, second, state.second)

@@ -9,7 +9,7 @@ from hauberk.attacks.base import Attack
 from hauberk.engine.method import Kind
 from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
-from hauberk.maths.square_windows import image_shape, window
+from hauberk.maths.square_windows import Windows, image_shape, window
 from hauberk.objectives.problem import Problem
 from hauberk.threats.region import Patchable
 
@@ -72,7 +72,8 @@ class Square(Attack[State]):
         draw = torch.from_numpy(count).to(best.device)
         new = window(draws.split(1), draw, side, height, width)
         old = window(draws.split(2), draw, side, height, width)
-        state.u = region.project_(region.repaint_window(best, new, old, side, draws.split(3), draw))
+        windows = Windows(new, old, side)
+        state.u = region.project_(region.repaint_window(best, windows, draws.split(3), draw))
         return state
 
     def sides(self, count: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -31,11 +31,6 @@ class ReluNet:
     layers: tuple[tuple[Array, Array], ...]
 
     @property
-    def units(self) -> int:
-        """How many ReLU units there are."""
-        return sum(len(bias) for _, bias in self.layers[:-1])
-
-    @property
     def classes(self) -> int:
         """How many logits there are."""
         return len(self.layers[-1][1])

@@ -3,6 +3,8 @@
 Inputs of any shape are seen as images ``(B, C, H, W)``: a vector of d numbers is one row of them.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,36 @@ from hauberk.maths.rng import Draws
 
 TILES = 5
 """A coarse start has so many tiles to a side."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Two square windows of each image: the new one is painted, the old one pays.
+
+    Args:
+        new, old: their rows and columns, from :func:`window`.
+        side: of both in pixels, ``(B,)`` int64.
+
+    Example:
+        >>> side = torch.tensor([2])
+        >>> where = window(Draws.of(0, torch.arange(1)), 0, side, 2, 2)
+        >>> Windows(where, where, side).painted.all()
+        tensor(True)
+    """
+
+    new: tuple[Tensor, Tensor]
+    old: tuple[Tensor, Tensor]
+    side: Tensor
+
+    @property
+    def painted(self) -> Tensor:
+        """Where the new window lies, ``(B, 1, H, W)`` bool."""
+        return inside(*self.new, self.side)
+
+    @property
+    def paying(self) -> Tensor:
+        """Where the old window lies, ``(B, 1, H, W)`` bool."""
+        return inside(*self.old, self.side)
 
 
 def image_shape(shape: torch.Size) -> tuple[int, int, int]:

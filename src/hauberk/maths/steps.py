@@ -11,6 +11,7 @@ from torch import Tensor
 from hauberk.maths.norms import norm
 
 TINY = 1e-30
+"""Least divisor: what is shorter counts as nothing."""
 
 
 def per_example(values: Tensor, like: Tensor) -> Tensor:

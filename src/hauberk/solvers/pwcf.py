@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hauberk.attacks.sqp import SQP, SQPState, Values, length
 from hauberk.engine.state import Response
-from hauberk.maths.steps import per_example
+from hauberk.maths.steps import TINY, per_example
 from hauberk.solvers.base import MinNormSolver
 from hauberk.threats.distances import DistanceRegion
 
@@ -104,6 +104,3 @@ class PWCFRadius(SQP, MinNormSolver[SQPState]):
         new = torch.stack((gain, size, response.loss.abs().to(gain) / gain.clamp_min(TINY)), 1)
         ready = ((state.unit[:, :2] == 0).any(1) & (gain > 0) & (size > 0)).unsqueeze(1)
         state.unit = torch.where(ready, new, state.unit)
-
-
-TINY = 1e-30

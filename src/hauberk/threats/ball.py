@@ -16,8 +16,9 @@ from hauberk.maths.projections import project_ball
 from hauberk.maths.rng import Draws
 from hauberk.maths.rowwise import ReadyRadii
 from hauberk.maths.sampling import ball_point
-from hauberk.maths.square_windows import image_shape, inside, repaint, stripes, tiles, two_bumps
+from hauberk.maths.square_windows import Windows, image_shape, repaint, stripes, tiles, two_bumps
 from hauberk.maths.steps import (
+    TINY,
     movable,
     per_example,
     steepest_l1,
@@ -30,7 +31,7 @@ from hauberk.spec.numbers import number, shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box, round_up
 from hauberk.threats.distances import LpRegion
-from hauberk.threats.region import TINY, Patchable, as_floats, filled
+from hauberk.threats.region import Patchable, as_floats, filled
 
 _NUMBER = r"[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?"
 _NOTATION = re.compile(rf"l(?P<p>inf|{_NUMBER}):(?P<size>[+-]?{_NUMBER}(?:/{_NUMBER})?)")
@@ -272,17 +273,9 @@ class BallRegion(LpRegion, Patchable):
         delta = tiles(draws, draw, self.x0.shape[1:], self.x0.dtype)
         return self.project_(self._to_edge(delta).add_(self.x0))
 
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
+    def repaint_window(self, u: Tensor, windows: Windows, draws: Draws, draw: Tensor) -> Tensor:
         shape = image_shape(u.shape[1:])
-        here, there = inside(*new, side), inside(*old, side)
+        here, there = windows.painted, windows.paying
         coins = draws.bits(draw, (shape[0] + 1,)) & 1
         signs = (coins[:, 1:] * 2 - 1).to(u.dtype).view(-1, shape[0], 1, 1)
         if self.p == 0:
@@ -292,7 +285,7 @@ class BallRegion(LpRegion, Patchable):
             kept = torch.where(there, clean, u.view(len(u), *shape))
             return torch.where(here, ends, kept).view_as(u)
         delta = (u - self.x0).view(len(u), *shape)
-        pattern = two_bumps(*new, side, coins[:, 0] == 1).to(u.dtype) * signs
+        pattern = two_bumps(*windows.new, windows.side, coins[:, 0] == 1).to(u.dtype) * signs
         return self._to_edge(
             repaint(delta, pattern, here, here | there, self._inner, self.p).view_as(u)
         ).add_(self.x0)
@@ -358,18 +351,10 @@ class LinfRegion(LpRegion, Patchable):
         signs = stripes(draws, draw, self.x0.shape[1:], self.x0.dtype)
         return torch.where(signs > 0, self.hi, self.lo)
 
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
+    def repaint_window(self, u: Tensor, windows: Windows, draws: Draws, draw: Tensor) -> Tensor:
         channels, height, width = image_shape(u.shape[1:])
         coins = (draws.bits(draw, (channels,)) & 1).view(-1, channels, 1, 1)
-        here = inside(*new, side).expand(-1, channels, height, width).reshape(u.shape)
+        here = windows.painted.expand(-1, channels, height, width).reshape(u.shape)
         up = (coins == 1).expand(-1, -1, height, width).reshape(u.shape)
         return torch.where(here, torch.where(up, self.hi, self.lo), u)
 

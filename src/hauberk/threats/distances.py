@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
-from hauberk.maths.steps import per_example
+from hauberk.maths.steps import TINY, per_example
 from hauberk.spec.numbers import shortest
-from hauberk.threats.region import TINY, InputRegion, running_share
+from hauberk.threats.region import InputRegion, running_share
 
 
 @dataclass

@@ -16,9 +16,8 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
-from hauberk.maths.steps import per_example
-
-TINY = 1e-30
+from hauberk.maths.square_windows import Windows
+from hauberk.maths.steps import TINY, per_example
 
 
 @dataclass
@@ -252,22 +251,13 @@ class Patchable(Region):
         """A random ``u`` of the threat's full size, coarse in space where there is such a one."""
 
     @abstractmethod
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
+    def repaint_window(self, u: Tensor, windows: Windows, draws: Draws, draw: Tensor) -> Tensor:
         """``u`` repainted at random inside a window; not projected.
 
         Args:
             u: the points to repaint.
-            new, old: rows and columns of two windows (:func:`hauberk.maths.square_windows.window`):
-                geometries with a budget take from the second what they spend in the first.
-            side: their side, ``(S,)``.
+            windows: a new window and an old one: geometries with a budget take from the old what
+                they spend in the new.
             draws: the random numbers.
             draw: which of them, ``(S,)``.
         """

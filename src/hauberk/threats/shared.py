@@ -13,6 +13,7 @@ from hauberk.errors import InputError
 from hauberk.maths.norms import norm
 from hauberk.maths.rng import Draws
 from hauberk.maths.rowwise import toward_zero
+from hauberk.maths.square_windows import Windows
 from hauberk.maths.steps import per_example
 from hauberk.threats.ball import Ball, BallRegion, LinfRegion, ball_around
 from hauberk.threats.base import Threat, Trait
@@ -191,16 +192,8 @@ class SharedRegion(Patchable):
     def random_coarse(self, draws: Draws, draw: int | Tensor) -> Tensor:
         return self.random(draws, draw) if self.p == 0 else self.inner.random_coarse(draws, draw)
 
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
-        return self.inner.repaint_window(u, new, old, side, draws, draw)
+    def repaint_window(self, u: Tensor, windows: Windows, draws: Draws, draw: Tensor) -> Tensor:
+        return self.inner.repaint_window(u, windows, draws, draw)
 
     def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """The largest distance of an input of the group ``x`` (S, M, ...) from its clean one."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
-from hauberk.maths.square_windows import inside
+from hauberk.maths.square_windows import Windows
 from hauberk.maths.steps import per_example, step_along
 from hauberk.spec.numbers import shortest
 from hauberk.threats.base import Threat, Trait
@@ -157,17 +157,9 @@ class WarpRegion(Patchable, Enumerable):
         coins = (draws.bits(draw, (3,)) & 1).to(self.x0.dtype)
         return coins.mul_(2).sub_(1).mul_(self.eps.unsqueeze(1))
 
-    def repaint_window(
-        self,
-        u: Tensor,
-        new: tuple[Tensor, Tensor],
-        old: tuple[Tensor, Tensor],
-        side: Tensor,
-        draws: Draws,
-        draw: Tensor,
-    ) -> Tensor:
+    def repaint_window(self, u: Tensor, windows: Windows, draws: Draws, draw: Tensor) -> Tensor:
         """Those parameters drawn afresh that lie in the window, which is one of ``u``."""
-        here = inside(*new, side).expand(-1, 1, 1, 3).view(-1, 3)
+        here = windows.painted.expand(-1, 1, 1, 3).view(-1, 3)
         return torch.where(here, self.random(draws, draw), u)
 
     def count(self, resolution: Sequence[int] = (31, 5, 5)) -> int:

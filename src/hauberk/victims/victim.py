@@ -23,7 +23,6 @@ class Victim:
     Attributes:
         forwards, backwards: passes so far (one example through the model once is one).
         stiff: why the model's gradients cannot be softened; None while they can.
-        no_gradient: set once a loss was found not to depend on the input (a detached model).
         top_label: largest label of the run; a model with too few classes for it is refused.
         draws: passes behind one set of logits (a stochastic model is averaged).
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
@@ -45,7 +44,6 @@ class Victim:
         self.backwards = 0
         self.asked_batch = self._chunk = batch_size
         self._in_place: bool | None = None
-        self.no_gradient = False
         self.stiff = _sealed(model)
         self.top_label = 0
         self.device, self.dtype = _home(model)
@@ -154,7 +152,6 @@ class Victim:
             if grad is not None:
                 # An expanded gradient (of a sum, say) cannot be written to.
                 return grad.nan_to_num_() if grad.is_contiguous() else grad.nan_to_num()
-        self.no_gradient = True
         return torch.zeros_like(u)
 
     def wrong(self, logits: Tensor, y: Tensor) -> Tensor:
