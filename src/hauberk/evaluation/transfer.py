@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import attack_from, threat_from
 from hauberk.evaluation.core.run import run as ask
 from hauberk.evaluation.core.summary import RunResult, head, interval
-from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
+from hauberk.evaluation.core.task import Block, Report, Search, Task
 from hauberk.objectives.domains import Domain
 from hauberk.report.tables.transfer import table
-from hauberk.store.ledger import Store
+from hauberk.store.ledger import Store, places
 from hauberk.threats.base import Threat, Union
 from hauberk.victims.victim import Victim
 
@@ -126,7 +126,6 @@ class TransferTable(Question[TransferReport]):
         threats: a point may use any of them.
         attacks: each gives a point for each example, model and threat.
         stop: whether crafting stops at the first point that fools its own model.
-        names: of the models, once the question is bound.
     """
 
     kind = "transfer"
@@ -134,7 +133,6 @@ class TransferTable(Question[TransferReport]):
     threats: tuple[Threat, ...]
     attacks: tuple[Method, ...]
     stop: bool = False
-    names: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -148,12 +146,6 @@ class TransferTable(Question[TransferReport]):
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
         attacks = tuple(attack_from(told) for told in manifest["attacks"])
         return cls(threats, attacks, manifest["stop"])
-
-    def bind(self, setting: Setting) -> tuple[Self, Setting]:
-        return self.recall(setting), setting
-
-    def recall(self, setting: Setting) -> Self:
-        return type(self)(self.threats, self.attacks, self.stop, tuple(setting.victims))
 
     def parts(self) -> Any:
         return {"attacks": self.attacks, "threats": self.threats}
@@ -179,25 +171,18 @@ class TransferTable(Question[TransferReport]):
         wrong = [store.tensors(key)["wrong"][:, 0] for key in store.keys("clean-")]
         right = ~torch.cat(wrong).bool().numpy()
         fell = {source: np.zeros_like(right) for source in names}
-        at = 0
-        for block, key in enumerate(store.keys("clean-")):
-            many = len(store.part(key)["id"])
-            for part in store.keys(f"craft-{block:05d}-"):
-                source = str(store.part(part)["task"][0])
-                broke = store.tensors(part)["wrong"][:, 0].bool().numpy()
-                fell[source][at : at + many] |= broke & right[at : at + many]
-            at += many
+        for key in store.keys("craft-"):
+            part = store.part(key)
+            broke = store.tensors(key)["wrong"][:, 0].bool().numpy()
+            at = places(clean["id"], part["id"])
+            fell[str(part["task"][0])][at] |= broke & right[at]
         own = np.stack([right[:, k] & ~fell[name][:, k] for k, name in enumerate(names)], 1)
         both = right & ~np.stack(list(fell.values())).any(0)
         shares = {"clean": right, "whitebox": own, "combined": both}
-        summary = head(store.manifest, clean, [points])
-        return summary | {
-            **{name: dict(zip(names, _shares(rows), strict=True)) for name, rows in shares.items()},
+        return head(store.manifest, clean, [points]) | {
+            **{name: _shares(rows, names) for name, rows in shares.items()},
             "combined_interval": {name: interval(both[:, k]) for k, name in enumerate(names)},
-            "broke": {
-                source: dict(zip(names, _shares(rows), strict=True))
-                for source, rows in fell.items()
-            },
+            "broke": {source: _shares(rows, names) for source, rows in fell.items()},
             "threat": str(Union(*self.threats)),
         }
 
@@ -221,7 +206,7 @@ class Craft(Task):
         stop: whether it stops at the first point that fools.
     """
 
-    keeps_all: ClassVar[bool] = True
+    keeps_all = on_all = True
 
     victim: Victim
     attack: Method
@@ -231,17 +216,12 @@ class Craft(Task):
     def method(self) -> Method:
         return self.attack
 
-    def due(self, block: Block) -> Tensor:
-        return torch.arange(len(block.x))
-
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         job = block.job(self.threat, index, report)
         yield index, self.attack.run(self.victim, replace(job, stop=self.stop, stream=self.stream))
 
-    def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
-        return {"wrong": torch.cat([f.verdict.domains.to(torch.uint8) for f in found])}  # type: ignore[union-attr]
 
-
-def _shares(mask: Any) -> list[float]:
-    """Share of True in each column, ``(N, K)``."""
-    return [int(column.sum()) / max(1, len(mask)) for column in mask.T]
+def _shares(mask: Any, names: Sequence[str]) -> dict[str, float]:
+    """Share of True in each column of ``(N, K)``, by the names of the columns."""
+    shares = [int(column.sum()) / max(1, len(mask)) for column in mask.T]
+    return dict(zip(names, shares, strict=True))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hauberk.store.ledger import places
 from hauberk.threats.base import Trait
 from hauberk.threats.notation import traits_of
 
@@ -74,9 +75,8 @@ class _Threat:
         self.notation, self.rows, self.stages = notation, rows, stages
         self.n = int(np.asarray(clean["correct"], dtype=bool).sum())
         self.few = max(2, round(0.02 * self.n))
-        order = np.argsort(clean["id"], kind="stable")
-        place = np.searchsorted(clean["id"], rows["id"], sorter=order)
-        self.clean_margin = np.asarray(clean["margin"], dtype=float)[order[place]]
+        at = places(clean["id"], rows["id"])
+        self.clean_margin = np.asarray(clean["margin"], dtype=float)[at]
         self.names = list(dict.fromkeys(rows["task"].tolist()))
         lost = np.unique(rows["id"][rows["broken"].astype(bool)])
         self.stands = ~np.isin(rows["id"], lost)

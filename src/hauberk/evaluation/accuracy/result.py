@@ -29,6 +29,8 @@ class Result(RunResult):
         (1.0, {'linf:0': 1.0}, 6)
     """
 
+    tabulate = staticmethod(table)
+
     summary: dict[str, Any]
     store: Store = field(repr=False)
 
@@ -86,10 +88,3 @@ class Result(RunResult):
             shape = self.store.tensors(self.store.keys("clean-")[0])["originals"].shape[1:]
             return torch.empty(0, dtype=torch.int64), torch.empty(0, *shape)
         return torch.cat(ids), torch.cat(points)
-
-    def table(self) -> str:
-        """The short table of the run, as text."""
-        return str(table(self.summary))
-
-    def __str__(self) -> str:
-        return self.table()

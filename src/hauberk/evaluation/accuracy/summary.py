@@ -9,6 +9,7 @@ import numpy.typing as npt
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.core.summary import ROUNDING, head, interval, share
+from hauberk.store.ledger import places
 
 Mask = npt.NDArray[np.bool_]
 
@@ -120,21 +121,17 @@ def _grids(
     schedule: list[tuple[str, str]],
 ) -> tuple[Mask, Mask]:
     """Whether each attack of the schedule (K) was run on, and broke, each example: (K, N) each."""
-    order = np.argsort(ids, kind="stable")
-    ranked = ids[order]
-    if twice := ranked[1:][ranked[1:] == ranked[:-1]].tolist():
+    each, counts = np.unique(ids, return_counts=True)
+    if twice := each[counts > 1].tolist():
         raise InputError(f"the ledger holds example {twice[0]} twice: its clean parts overlap")
     attacked = np.zeros((len(schedule), len(ids)), dtype=bool)
     broken = np.zeros_like(attacked)
     rows = np.asarray(attacks.get("id", ()), dtype=np.int64)
     if not len(rows):
         return attacked, broken
-    place = np.searchsorted(ranked, rows)
-    known = place < len(ids)
-    known[known] = ranked[place[known]] == rows[known]
-    if not known.all():
-        raise InputError(f"example {rows[~known][0]} was attacked but is in no clean part")
-    column = order[place]
+    column = places(ids, rows)
+    if (column < 0).any():
+        raise InputError(f"example {rows[column < 0][0]} was attacked but is in no clean part")
     met = np.zeros(len(rows), dtype=bool)
     for k, (threat, attack) in enumerate(schedule):
         mine = (attacks["threat"] == threat) & (attacks["task"] == attack)

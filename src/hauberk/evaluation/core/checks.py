@@ -275,13 +275,6 @@ class Checks:
             self.problems.append(f"part {key}: example {ids[found][0]}{several} {what}")
 
 
-def edge(value: Any) -> float | Tensor:
-    """One bound of the box, as a manifest has it: a number, "inf", or nested lists of them."""
-    if isinstance(value, list):
-        return torch.from_numpy(np.array(value, dtype=np.float64))
-    return float(value)
-
-
 def _other_prediction(recorded: Array, clean: CleanVerdict) -> Array:
     """Whose recorded prediction is not, within rounding, the largest logit."""
     assert clean.logits is not None

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -115,6 +116,18 @@ def prepare(
     return Setting(
         victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady
     )
+
+
+def box_of(manifest: Mapping[str, Any]) -> Box:
+    """The box that a manifest records, as :meth:`Setting.facts` writes it.
+
+    Example:
+        >>> box_of({"box": ["-inf", [0.5, "inf"]]}).hi
+        tensor([0.5000,    inf], dtype=torch.float64)
+    """
+
+    edges = [np.array(value, dtype=np.float64) for value in manifest["box"]]
+    return Box(*(torch.from_numpy(edge) if edge.ndim else float(edge) for edge in edges))
 
 
 def _ids(ids: Tensor | None, n: int) -> Tensor:

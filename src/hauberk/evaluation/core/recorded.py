@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from hauberk.store.files import plain
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.notation import threat as read_threat
 from hauberk.victims.victim import Victim
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,19 +66,24 @@ def attack_from(described: Mapping[str, Any]) -> Method:
     classes.update(AsAttack=AsAttack, Unbounded=Unbounded)
     classes |= {c.__name__: c for c in map(solver_class, SOLVERS) if c.__name__ not in classes}
     kind = classes.get(str(described.get("attack")))
+    return rebuilt(kind, described, kind and kind.describe) or RecordedAttack(described)
+
+
+def rebuilt(kind: type[T] | None, described: Mapping[str, Any], describe: Any) -> T | None:
+    """An object of that class with the settings described; None if they do not describe it.
+
+    Args:
+        describe: what the manifest would record of it.
+    """
     if kind is None:
-        return RecordedAttack(described)
+        return None
+    names = [f.name for f in fields(cast(Any, kind)) if f.init and f.name in described]
     try:
-        made = kind(**{
-            f.name: _setting(described[f.name])
-            for f in fields(kind)
-            if f.init and f.name in described
-        })  # fmt: skip
+        made = kind(**{name: _setting(described[name]) for name in names})
     except (InputError, TypeError, ValueError):
-        return RecordedAttack(described)
-    now, then = plain(made.describe()), plain(dict(described))
-    same = all(now.get(name) == value for name, value in then.items())
-    return made if same else RecordedAttack(described)
+        return None
+    now, then = plain(describe(made)), plain(dict(described))
+    return made if all(now.get(name) == value for name, value in then.items()) else None
 
 
 def _setting(value: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,19 @@ class RunResult:
     Attributes:
         summary: everything that ``summary.json`` holds.
         store: the ledger, on disk or in memory; None for a result made by hand.
+        tabulate: what makes the table of a summary.
     """
 
     summary: dict[str, Any]
     store: Store | None
+    tabulate: ClassVar[Any]
+
+    def table(self) -> str:
+        """The short table of the run, as text."""
+        return str(type(self).tabulate(self.summary))
+
+    def __str__(self) -> str:
+        return self.table() if self.summary else repr(self)
 
     @property
     def path(self) -> Path | None:

@@ -128,6 +128,8 @@ class Task(ABC):
 
     keeps_all: ClassVar[bool] = False
     """Whether the points of all examples are written down."""
+    on_all: ClassVar[bool] = False
+    """Whether it is for those as well that the models get wrong when clean."""
 
     @property
     def label(self) -> str:
@@ -158,7 +160,7 @@ class Task(ABC):
 
     def due(self, block: Block) -> Tensor | None:
         """Which rows of the block it is for, ``(M,)`` int64; None if it is not called for."""
-        return block.correct.nonzero().squeeze(1)
+        return torch.arange(len(block.x)) if self.on_all else block.correct.nonzero().squeeze(1)
 
     @abstractmethod
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
@@ -177,7 +179,7 @@ class Task(ABC):
         return {}
 
     def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
-        """Tensors of its own, beside ``points`` and ``witness``: a row for each example."""
+        """Tensors of its own, beside ``points``, ``witness`` and, of several domains, ``wrong``."""
         return {}
 
     def fits(self, points: Tensor, x: Tensor) -> bool:
@@ -249,6 +251,9 @@ def _points(task: Task, block: Block, found: Sequence[Portion]) -> dict[str, Ten
     witnesses = [f.outcome.witness for f in found if f.outcome.witness is not None]
     if witnesses:
         tensors["witness"] = chosen(witnesses)
+    domains = [f.verdict.domains for f in found if f.verdict.domains is not None]
+    if domains:
+        tensors["wrong"] = torch.cat(domains).to(torch.uint8)
     return tensors | task.tensors(found)
 
 

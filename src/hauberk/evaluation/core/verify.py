@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.evaluation.core.checks import Checks, Data, Point, edge
+from hauberk.evaluation.core.checks import Checks, Data, Point
 from hauberk.evaluation.core.identity import fingerprint
-from hauberk.evaluation.core.prepare import Model, Setting
+from hauberk.evaluation.core.prepare import Model, Setting, box_of
 from hauberk.evaluation.core.question import Question
 from hauberk.store.ledger import Ledger
 from hauberk.threats.base import Box
@@ -112,7 +112,7 @@ def verify(
         if kind is None:
             raise ValueError(f"its kind is {manifest['kind']!r}")
         question = kind.of(manifest, objects or {})
-        box, size = Box(*(edge(v) for v in manifest["box"])), int(manifest["block"])
+        box, size = box_of(manifest), int(manifest["block"])
     except (KeyError, TypeError, ValueError) as error:
         why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
+from hauberk.evaluation.core.recorded import rebuilt
 from hauberk.objectives.combined import Combined, Weighing
 from hauberk.objectives.domains import Domain
 from hauberk.objectives.minmax import Average, Fixed, MinMax
-from hauberk.store.files import plain
 from hauberk.threats.base import Threat
 from hauberk.threats.each import Each
 
@@ -95,16 +95,4 @@ def objective_from(told: Mapping[str, Any]) -> Combined:
     """
     kinds: dict[str, type[Combined]] = {k.__name__: k for k in (Average, Fixed, MinMax)}
     kind = kinds.get(str(told.get("objective")))
-    if kind is None:
-        return RecordedObjective(described=told)
-    names = {f.name for f in fields(kind)}
-    try:
-        given: dict[str, Any] = {
-            k: float(v) if v == "inf" else v for k, v in told.items() if k in names
-        }
-        made = kind(**given)
-    except (InputError, TypeError, ValueError):
-        return RecordedObjective(described=told)
-    now = plain(described(made))
-    same = all(now.get(name) == value for name, value in plain(dict(told)).items())
-    return made if same else RecordedObjective(described=told)
+    return rebuilt(kind, told, described) or RecordedObjective(described=told)

@@ -15,15 +15,7 @@ from hauberk.evaluation.core.judge import DomainJudge, Judge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import attack_from, threat_from
-from hauberk.evaluation.core.task import (
-    Block,
-    Columns,
-    Portion,
-    Report,
-    Search,
-    Task,
-    outcomes,
-)
+from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, outcomes
 from hauberk.evaluation.minmax.domains import domains_of, recorded_domains
 from hauberk.evaluation.minmax.groups import groups
 from hauberk.evaluation.minmax.objectives import chosen, described, objective_from, with_loss
@@ -216,7 +208,7 @@ class AgainstAll(Task):
         domains: for the victim of the first.
     """
 
-    keeps_all: ClassVar[bool] = True
+    keeps_all = on_all = True
 
     attack: Method
     objective: Combined
@@ -229,9 +221,6 @@ class AgainstAll(Task):
 
     def method(self) -> Method:
         return with_loss(self.attack, self.objective)
-
-    def due(self, block: Block) -> Tensor:
-        return torch.arange(len(block.x))
 
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         setting = block.setting
@@ -249,7 +238,7 @@ class AgainstAll(Task):
         }
 
     def tensors(self, found: Sequence[Portion]) -> dict[str, Tensor]:
-        tensors = {"wrong": torch.cat([f.verdict.domains.to(torch.uint8) for f in found])}  # type: ignore[union-attr]
+        tensors = {}
         for name in ("weights", "path"):
             values = [getattr(f.outcome, name) for f in found]
             if all(value is not None for value in values):

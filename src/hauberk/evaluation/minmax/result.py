@@ -99,6 +99,8 @@ class MinMaxResult(Mapping[str, Side], RunResult):
         (['average', 'minmax'], torch.Size([6, 2]))
     """
 
+    tabulate = staticmethod(table)
+
     sides: dict[str, Side]
     clean: Tensor
     labels: Tensor
@@ -152,10 +154,6 @@ class MinMaxResult(Mapping[str, Side], RunResult):
             by_class: for the examples of each class apart (a group counts for its first image).
         """
         return binding(self.minmax, self.labels, by_class)
-
-    def table(self) -> str:
-        """Accuracy of each part, success rates and cost, one column for each objective."""
-        return str(table(self.summary))
 
     def __repr__(self) -> str:
         return f"MinMaxResult({', '.join(f'{n}: {s!r}' for n, s in self.sides.items())})"

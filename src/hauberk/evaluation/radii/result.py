@@ -49,6 +49,8 @@ class Radii(RunResult):
         (torch.Size([6]), 1.0)
     """
 
+    tabulate = staticmethod(table)
+
     metric: str
     ids: Tensor
     correct: Tensor
@@ -184,13 +186,6 @@ class Radii(RunResult):
         counts, edges = np.histogram(known, bins=bins, range=(0.0, top))
         return torch.from_numpy(counts), torch.from_numpy(edges)
 
-    def table(self) -> str:
-        """The short table of the run, as text."""
-        return str(table(self.summary))
-
-    def __str__(self) -> str:
-        return self.table() if self.summary else repr(self)
-
 
 class RadiiSet(dict[str, Radii], RunResult):
     """The radii of one run by metric, those of a union as ``union``.
@@ -207,6 +202,8 @@ class RadiiSet(dict[str, Radii], RunResult):
         (['l2', 'linf'], 6)
     """
 
+    tabulate = staticmethod(table)
+
     def __init__(
         self, radii: Mapping[str, Radii], summary: dict[str, Any], store: Store | None = None
     ) -> None:
@@ -218,12 +215,5 @@ class RadiiSet(dict[str, Radii], RunResult):
             return self[str(metric)]
         raise InputError(f"the run has no metric {metric}: it has {', '.join(self)}")
 
-    def table(self) -> str:
-        """The short table of the run, as text."""
-        return str(table(self.summary))
-
     def __repr__(self) -> str:
         return f"RadiiSet({', '.join(repr(radii) for radii in self.values())})"
-
-    def __str__(self) -> str:
-        return self.table()

@@ -14,7 +14,7 @@ from hauberk.attacks.pgd import PGD
 from hauberk.engine.method import Method
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
-from hauberk.evaluation.core.prepare import Setting
+from hauberk.evaluation.core.prepare import Setting, box_of
 from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedAttack, attack_from, threat_from
@@ -27,7 +27,7 @@ from hauberk.objectives.combined import Combined
 from hauberk.objectives.minmax import Average, Fixed
 from hauberk.store.ledger import Store
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Threat
 from hauberk.threats.shared import Shared
 
 STREAM = "stream-{:05d}"
@@ -43,7 +43,6 @@ class ForAll(Question[Universal]):
         epochs: times that every image is used; minibatch: images behind each step.
         attack: what steps; None for PGD with momentum.
         objective: how the losses of a minibatch become one; None for that of the attack.
-        box: of the run, once the question is bound.
 
     Example:
         >>> from hauberk import Linf
@@ -58,7 +57,6 @@ class ForAll(Question[Universal]):
     minibatch: int = 100
     attack: Method | None = None
     objective: Combined | None = None
-    box: Box | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "minibatch"):
@@ -88,7 +86,7 @@ class ForAll(Question[Universal]):
         own = attack.objective
         goal = self.objective or (own if isinstance(own, Combined) else Average(loss=own.loss))
         attack = replace(attack, steps=steps, random_start=False)
-        return replace(self, attack=attack, objective=goal, box=setting.box), setting
+        return replace(self, attack=attack, objective=goal), setting
 
     def facts(self) -> dict[str, Any]:
         attack = None if self.attack is None else self.attack.describe()
@@ -110,9 +108,6 @@ class ForAll(Question[Universal]):
             objects.get("attack") or (None if attack is None else attack_from(attack)),
             objects.get("objective") or (None if objective is None else objective_from(objective)),
         )  # fmt: skip
-
-    def recall(self, setting: Setting) -> Self:
-        return replace(self, box=setting.box)
 
     def parts(self) -> Any:
         return {"attack": self.attack, "objective": self.objective}
@@ -165,8 +160,8 @@ class ForAll(Question[Universal]):
     def result(self, store: Store, summary: dict[str, Any]) -> Universal:
         steps = store.rows("stream-")
         return Universal(
-            delta=made(store), threat=Shared(self.threat, clip=True),
-            box=self.box or Box(), losses=tuple(np.asarray(steps["loss"], dtype=float).tolist()),
+            delta=made(store), threat=Shared(self.threat, clip=True), box=box_of(store.manifest),
+            losses=tuple(np.asarray(steps["loss"], dtype=float).tolist()),
             forwards=int(np.sum(steps["forwards"])), backwards=int(np.sum(steps["backwards"])),
             summary=summary, store=store,
         )  # fmt: skip
@@ -192,8 +187,7 @@ def made(store: Store) -> Tensor:
 class Apply(Task):
     """Adds the perturbation to every image, and has the judge look."""
 
-    def due(self, block: Block) -> Tensor:
-        return torch.arange(len(block.x))
+    on_all = True
 
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         x = block.x[index]

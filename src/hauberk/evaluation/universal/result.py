@@ -16,6 +16,14 @@ from hauberk.threats.base import Box
 from hauberk.threats.shared import Shared
 
 
+def table_of(summary: dict[str, Any]) -> str:
+    """The short table of a run, as text."""
+    rows = [("clean", summary["clean_accuracy"]), ("perturbed", summary["accuracy"])]
+    rows.append(("class changed", summary["changed"]))
+    lines = [f"universal perturbation, {summary['threat']}, {summary['n']} examples"]
+    return "\n".join([*lines, *(f"{name:14} {100 * share:6.2f}" for name, share in rows)])
+
+
 @dataclass(frozen=True)
 class Universal(RunResult):
     """A perturbation for every input.
@@ -35,6 +43,8 @@ class Universal(RunResult):
         (torch.Size([4]), torch.Size([6, 4]))
     """
 
+    tabulate = staticmethod(table_of)
+
     delta: Tensor
     threat: Shared
     box: Box
@@ -43,13 +53,6 @@ class Universal(RunResult):
     backwards: int
     summary: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     store: Store | None = field(default=None, repr=False, compare=False)
-
-    def table(self) -> str:
-        """The short table of the run, as text."""
-        return table_of(self.summary)
-
-    def __str__(self) -> str:
-        return self.table() if self.summary else repr(self)
 
     def apply(self, x: Tensor) -> Tensor:
         """Perturbed inputs, ``(B, ...)``."""
@@ -102,11 +105,3 @@ class Tested:
     accuracy: float
     changed: float
     wrong: Tensor = field(repr=False)
-
-
-def table_of(summary: dict[str, Any]) -> str:
-    """The short table of a run, as text."""
-    rows = [("clean", summary["clean_accuracy"]), ("perturbed", summary["accuracy"])]
-    rows.append(("class changed", summary["changed"]))
-    lines = [f"universal perturbation, {summary['threat']}, {summary['n']} examples"]
-    return "\n".join([*lines, *(f"{name:14} {100 * share:6.2f}" for name, share in rows)])
