@@ -15,7 +15,11 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 
-Columns: TypeAlias = Mapping[str, npt.NDArray[Any] | Sequence[Any]]
+Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""Columns of a part by name, as they are read."""
+
+Writable: TypeAlias = Mapping[str, npt.NDArray[Any] | Sequence[Any]]
+"""Columns of a part by name, as they are given."""
 
 TEMPORARY = ".tmp"
 LOCK = ".lock"
@@ -73,7 +77,7 @@ def lock(folder: Path) -> int | None:
     return held
 
 
-def to_parquet(rows: Columns, tensors: list[str]) -> bytes:
+def to_parquet(rows: Writable, tensors: list[str]) -> bytes:
     """A Parquet file of these columns that also names the tensors of its part."""
     import pyarrow as pa
     import pyarrow.parquet as pq

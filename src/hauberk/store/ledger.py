@@ -21,12 +21,14 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.store.files import (
     TENSORS,
     Columns,
+    Writable,
     corrupt,
     plain,
     put,
@@ -100,7 +102,7 @@ class Ledger:
             raise InputError(f"{path} holds no {MANIFEST}: give the folder of a run, its --out")
         return cls(path, read_json(path / MANIFEST))
 
-    def write(self, key: str, rows: Columns, tensors: Mapping[str, Tensor] | None = None) -> None:
+    def write(self, key: str, rows: Writable, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part: columns of equal length, and tensors of any shape and dtype.
 
         Columns are int64, float64 (NaN allowed), bool or text.
@@ -141,7 +143,7 @@ class Ledger:
         """Whether the part is there, whole."""
         return self._file(key, "parquet").is_file()
 
-    def part(self, key: str) -> dict[str, npt.NDArray[Any]]:
+    def part(self, key: str) -> Columns:
         """Columns of one part.
 
         Raises:
@@ -150,7 +152,7 @@ class Ledger:
         table = self._table(key)
         return {name: to_array(table.column(name)) for name in table.column_names}
 
-    def rows(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    def rows(self, prefix: str = "") -> Columns:
         """Columns of all parts that start with ``prefix``, one after the other; {} without parts.
 
         Raises:
@@ -237,19 +239,19 @@ class MemoryLedger:
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         self.manifest = dict(manifest)
-        self._parts: dict[str, tuple[dict[str, npt.NDArray[Any]], dict[str, Tensor]]] = {}
+        self._parts: dict[str, tuple[Columns, dict[str, Tensor]]] = {}
         self._summary: dict[str, Any] | None = None
 
     def has(self, key: str) -> bool:
         """Whether the part is there."""
         return key in self._parts
 
-    def write(self, key: str, rows: Columns, tensors: Mapping[str, Tensor] | None = None) -> None:
+    def write(self, key: str, rows: Writable, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part, as :meth:`Ledger.write` does."""
         columns = {name: np.asarray(values) for name, values in rows.items()}
         self._parts[key] = (columns, dict(tensors or {}))
 
-    def part(self, key: str) -> dict[str, npt.NDArray[Any]]:
+    def part(self, key: str) -> Columns:
         """Columns of one part."""
         return self._parts[key][0]
 
@@ -261,7 +263,7 @@ class MemoryLedger:
         """Keys of all parts that start with ``prefix``, sorted."""
         return sorted(key for key in self._parts if key.startswith(prefix))
 
-    def rows(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    def rows(self, prefix: str = "") -> Columns:
         """Columns of all parts that start with ``prefix``, one after the other; {} without."""
         return joined([self.part(key) for key in self.keys(prefix)])
 
@@ -277,11 +279,18 @@ class MemoryLedger:
 Store: TypeAlias = Ledger | MemoryLedger
 
 
-def joined(parts: Sequence[Mapping[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
+def joined(parts: Sequence[Columns]) -> Columns:
     """Columns of several parts as one; an empty column, which has lost its type, adds nothing."""
     filled = [part for part in parts if any(map(len, part.values()))] or list(parts[:1])
     names = parts[0].keys() if parts else ()
     return {name: np.concatenate([part[name] for part in filled]) for name in names}
+
+
+def hits(store: Store, key: str) -> tuple[npt.NDArray[np.int64], Tensor]:
+    """Ids ``(M,)`` and points ``(M, ...)`` of the rows of a part that are recorded as broken."""
+    part = store.part(key)
+    hit = part["broken"].astype(bool)
+    return part["id"][hit], store.tensors(key)["points"][torch.from_numpy(part["row"][hit])]
 
 
 def places(ids: Any, wanted: Any) -> npt.NDArray[np.int64]:

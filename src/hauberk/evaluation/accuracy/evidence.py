@@ -4,18 +4,16 @@ The signs are those of Athalye, Carlini & Wagner 2018, Carlini et al. 2019 (On e
 adversarial robustness) and Tramèr & Boneh 2019, section 4.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from hauberk.store.files import Columns
 from hauberk.store.ledger import places
 from hauberk.threats.base import Trait
 from hauberk.threats.notation import traits_of
-
-Columns = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -124,84 +122,84 @@ class _Threat:
     def before(self, name: str, others: list[str]) -> list[str]:
         return [o for o in others if self.names.index(o) < self.names.index(name)]
 
-    def beyond(self, names: list[str], others: list[str]) -> Iterator[tuple[str, int, int]]:
-        """Stages that ran after some of the others, with what they broke and met of the rest."""
+    def beaten(
+        self, code: str, names: list[str], others: list[str], least: Callable[[int], float],
+        told: str, remedy: str,
+    ) -> Finding | None:  # fmt: skip
+        """The first stage that broke ``least`` or more of the points that others had left before.
+
+        Args:
+            least: of the points that it met; ``told`` has places for ``name``, ``broke``, ``met``.
+        """
         for name in names:
             if after := self.before(name, others):
-                yield name, *self.broke(name, after)
+                broke, met = self.broke(name, after)
+                if broke >= least(met):
+                    return self.told(code, told.format(name=name, broke=broke, met=met), remedy)
+        return None
 
     def free(self) -> Finding | None:
         # A carried one began where another threat's attacks had arrived.
         names = [name for name in self.kind("free") if not self.of(name).get("carry")]
-        for name, broke, met in self.beyond(names, self.whole(self.kind("gradient"))):
-            if broke >= self.few:
-                return self.told(
-                    "gradient-free beats gradients",
-                    f"{name}, which uses no gradients, broke {broke} of {met} points that "
-                    f"attacks by gradients had left",
-                    "The gradients mislead: trust attacks without gradients here, and give them "
-                    "more steps (suite gradient-free)",
-                )
-        return None
+        return self.beaten(
+            "gradient-free beats gradients", names, self.whole(self.kind("gradient")),
+            lambda met: self.few,
+            "{name}, which uses no gradients, broke {broke} of {met} points that attacks by "
+            "gradients had left",
+            "The gradients mislead: trust attacks without gradients here, and give them more "
+            "steps (suite gradient-free)",
+        )  # fmt: skip
 
     def transfer(self) -> Finding | None:
-        gradients = self.whole(self.kind("gradient"))
-        for name, broke, met in self.beyond(self.kind("transfer"), gradients):
-            if broke >= self.few:
-                return self.told(
-                    "transfer beats white-box",
-                    f"{name}, crafted on another model, broke {broke} of {met} points that "
-                    "attacks on the model itself had left",
-                    "The model's own gradients mislead: attack it through a surrogate, or "
-                    "without gradients",
-                )
-        return None
+        return self.beaten(
+            "transfer beats white-box", self.kind("transfer"), self.whole(self.kind("gradient")),
+            lambda met: self.few,
+            "{name}, crafted on another model, broke {broke} of {met} points that attacks on the "
+            "model itself had left",
+            "The model's own gradients mislead: attack it through a surrogate, or without "
+            "gradients",
+        )  # fmt: skip
 
     def softened(self) -> Finding | None:
         names = [
             name for name in self.kind("gradient")
             if self.of(name).get("soften") and not self.of(name).get("carry")
         ]  # fmt: skip
-        for name, broke, met in self.beyond(names, self.whole(self.exact())):
+        return self.beaten(
+            "softened gradients beat exact ones", names, self.whole(self.exact()),
             # Another loss or width alone finds some: only a large share is a sign.
-            if broke >= max(self.few, 4, 0.2 * met):
-                return self.told(
-                    "softened gradients beat exact ones",
-                    f"{name}, with softened gradients, broke {broke} of {met} points that exact "
-                    "gradients had left",
-                    "Units of the model saturate or are dead: quote no number from exact "
-                    "gradients alone",
-                )
-        return None
+            lambda met: max(self.few, 4, 0.2 * met),
+            "{name}, with softened gradients, broke {broke} of {met} points that exact gradients "
+            "had left",
+            "Units of the model saturate or are dead: quote no number from exact gradients alone",
+        )  # fmt: skip
 
-    def share(self, column: str, names: list[str], least: float) -> tuple[int, int]:
-        """On how many standing points a share exceeds ``least``, of those looked at."""
+    def often(
+        self, code: str, column: str, least: float, names: list[str], what: str, remedy: str
+    ) -> Finding | None:
+        """A sign if on a tenth of the standing points the share in a column exceeds ``least``."""
         mine = np.isin(self.rows["task"], names) & self.stands
         seen = self.rows[column][mine].astype(float)
-        return int((seen > least).sum()), int((~np.isnan(seen)).sum())
+        many, of = int((seen > least).sum()), int((~np.isnan(seen)).sum())
+        if many < max(2, 0.1 * of):
+            return None
+        return self.told(code, f"on {many} of {of} standing points {what}", remedy)
 
     def zero(self) -> Finding | None:
         # Cross-entropy saturates on confident models: that is the loss's fault.
         names = [name for name in self.exact() if self.of(name).get("loss") != "ce"]
-        many, of = self.share("zero", names, 0.5)
-        if many < max(2, 0.1 * of):
-            return None
-        return self.told(
-            "zero gradients",
-            f"on {many} of {of} standing points most gradients along the path were exactly zero",
+        return self.often(
+            "zero gradients", "zero", 0.5, names,
+            "most gradients along the path were exactly zero",
             "Look for rounding, thresholds, saturation or detach() in the model",
-        )
+        )  # fmt: skip
 
     def huge(self) -> Finding | None:
-        many, of = self.share("huge", self.exact(), 0.1)
-        if many < max(2, 0.1 * of):
-            return None
-        return self.told(
-            "exploding gradients",
-            f"on {many} of {of} standing points gradients along the path were infinite or beyond "
-            "1e30",
+        return self.often(
+            "exploding gradients", "huge", 0.1, self.exact(),
+            "gradients along the path were infinite or beyond 1e30",
             "Look for divisions by almost zero, deep recurrences, or purification in a loop",
-        )
+        )  # fmt: skip
 
     def headway(self) -> Finding | None:
         mine = np.isin(self.rows["task"], self.kind("gradient")) & self.stands

@@ -19,7 +19,8 @@ from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import threat_from
-from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, outcomes
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, outcomes
+from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
 

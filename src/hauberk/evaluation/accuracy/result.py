@@ -10,7 +10,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import RunResult
 from hauberk.report.tables.accuracy import table
-from hauberk.store.ledger import Store
+from hauberk.store.ledger import Store, hits
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,11 @@ class Result(RunResult):
         """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat."""
         ids, points = [], []
         for key in self.store.keys("attack-"):
-            part = self.store.part(key)
-            mine = part["broken"].astype(bool) & (part["threat"] == str(threat))
-            if mine.any():
-                ids.append(torch.from_numpy(part["id"][mine]))
-                points.append(self.store.tensors(key)["points"][part["row"][mine]])
-        if not ids:
+            if set(self.store.part(key)["threat"]) == {str(threat)}:
+                found, broke = hits(self.store, key)
+                ids.append(torch.from_numpy(found))
+                points.append(broke)
+        if not any(map(len, ids)):
             shape = self.store.tensors(self.store.keys("clean-")[0])["originals"].shape[1:]
             return torch.empty(0, dtype=torch.int64), torch.empty(0, *shape)
         return torch.cat(ids), torch.cat(points)

@@ -9,14 +9,15 @@ import numpy.typing as npt
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.core.summary import ROUNDING, head, interval, share
+from hauberk.store.files import Columns
 from hauberk.store.ledger import places
 
 Mask = npt.NDArray[np.bool_]
 
 
 def summarise(
-    clean: Mapping[str, npt.NDArray[Any]],
-    attacks: Mapping[str, npt.NDArray[Any]],
+    clean: Columns,
+    attacks: Columns,
     manifest: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The summary of a run, from the columns of its parts, whatever their order.
@@ -95,7 +96,7 @@ def summarise(
     }
 
 
-def _escalated(attacks: Mapping[str, npt.NDArray[Any]], manifest: Mapping[str, Any]) -> bool:
+def _escalated(attacks: Columns, manifest: Mapping[str, Any]) -> bool:
     """Whether stages were run that are for masked gradients only."""
     if manifest.get("all_attacks"):
         return False  # they were asked for
@@ -117,7 +118,7 @@ def _schedule(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _grids(
     ids: npt.NDArray[np.int64],
     correct: Mask,
-    attacks: Mapping[str, npt.NDArray[Any]],
+    attacks: Columns,
     schedule: list[tuple[str, str]],
 ) -> tuple[Mask, Mask]:
     """Whether each attack of the schedule (K) was run on, and broke, each example: (K, N) each."""
@@ -158,7 +159,7 @@ def _grids(
     return attacked, broken
 
 
-def _mask(attacks: Mapping[str, npt.NDArray[Any]], name: str) -> Mask:
+def _mask(attacks: Columns, name: str) -> Mask:
     """A flag of the rows that were attacked."""
     if name not in attacks:
         return np.zeros(len(attacks.get("id", ())), dtype=bool)
@@ -167,9 +168,7 @@ def _mask(attacks: Mapping[str, npt.NDArray[Any]], name: str) -> Mask:
     return flags & attacked
 
 
-def _near_boundary(
-    attacks: Mapping[str, npt.NDArray[Any]], threats: list[str]
-) -> list[dict[str, Any]]:
+def _near_boundary(attacks: Columns, threats: list[str]) -> list[dict[str, Any]]:
     """Attacked points whose decision hangs on rounding, each example and threat once."""
     if "margin" not in attacks:
         return []

@@ -15,8 +15,8 @@ from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.run import CLEAN
 from hauberk.evaluation.core.summary import ROUNDING
-from hauberk.evaluation.core.task import Columns, Task
-from hauberk.store.files import differences, plain, short
+from hauberk.evaluation.core.task import Task, first
+from hauberk.store.files import Columns, differences, plain, short
 from hauberk.store.ledger import Ledger, places
 
 Array = npt.NDArray[Any]
@@ -53,12 +53,6 @@ class _Examples:
     labels: Tensor
     x: Tensor
     y: Tensor
-
-    @property
-    def names(self) -> Array:
-        """One id an example."""
-        found: Array = (self.ids if self.ids.dim() == 1 else self.ids[:, 0]).numpy()
-        return found
 
 
 class Checks:
@@ -120,11 +114,8 @@ class Checks:
             self.compare(
                 key, ids.flatten().numpy(), y.flatten().numpy(), x.flatten(0, ids.dim() - 1)
             )
-        known = (y >= 0) & (y < self.setting.classes)
-        self.report(
-            key, names, ~known.flatten(1).all(1).numpy() if y.dim() > 1 else ~known.numpy(),
-            "has a label that the model does not know",
-        )  # fmt: skip
+        known = ((y >= 0) & (y < self.setting.classes)).view(len(y), -1).all(1).numpy()
+        self.report(key, names, ~known, "has a label that the model does not know")
         examples = _Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
         self.decisions(key, part, tensors, examples)
         return examples
@@ -180,12 +171,11 @@ class Checks:
         kept = broken | task.keeps_all
         if sorted(row[kept].tolist()) != [*range(len(points))] or (row[~kept] != -1).any():
             self.problems.append(f"part {key}: its rows and its {len(points)} points do not match")
-        at = places(examples.names, ids) if examples else np.full(len(ids), -1)
+        at = places(first(examples.ids), ids) if examples else np.full(len(ids), -1)
         home = at >= 0
         if examples is not None:
-            first = examples.labels if examples.labels.dim() == 1 else examples.labels[:, 0]
             other = home.copy()
-            other[home] = first.numpy()[at[home]] != part["label"][home]
+            other[home] = first(examples.labels).numpy()[at[home]] != part["label"][home]
             self.report(key, ids, other, "has another label than in its clean part")
         whole = examples is not None and task.fits(points, examples.x)
         held = (row >= 0) & (row < len(points)) & whole

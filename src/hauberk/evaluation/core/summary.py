@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hauberk.errors import InputError
-from hauberk.store.files import plain
+from hauberk.store.files import Columns, plain
 from hauberk.store.ledger import VOLATILE, Store
 
 ROUNDING = 1e-5
 """Margins closer to 0 than this may change sign with batch size or device."""
-
-Columns = Mapping[str, npt.NDArray[Any]]
 
 
 class RunResult:

@@ -16,10 +16,10 @@ from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import CleanVerdict, Judge, Verdict
 from hauberk.evaluation.core.prepare import Setting
+from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, places
 from hauberk.threats.base import Threat
 
-Columns = dict[str, npt.NDArray[Any]]
 Report = Callable[[int, int], None]
 
 
@@ -210,7 +210,7 @@ def do(task: Task, block: Block, index: Tensor, judge: Judge, report: Report) ->
             rows, outcome = search.send(verdict)
     except StopIteration:
         pass
-    columns = _common(task, block, found) | task.columns(found)
+    columns = {**_common(task, block, found), **task.columns(found)}
     many = len(columns["id"])
     columns["seconds"] = np.full(many, (perf_counter() - begun) / max(1, many))
     block.store.write(task.part(block.number), columns, _points(task, block, found))

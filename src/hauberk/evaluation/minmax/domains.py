@@ -9,7 +9,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.seeding import seeded
-from hauberk.objectives.domains import Domain, product
+from hauberk.objectives.domains import Domain
 from hauberk.transforms import check
 from hauberk.transforms import transform as read_transform
 from hauberk.transforms.base import Transform
@@ -24,9 +24,6 @@ def domains_of(
     domains: Sequence[Domain], few: Tensor, draws: int,
 ) -> list[Domain]:  # fmt: skip
     """Every model behind every transformation, and the user's own domains: named and tried."""
-    for what, given in (("transforms", transforms), ("domains", domains)):
-        if callable(given) or isinstance(given, Domain):
-            raise InputError(f"{what} is {given!r}: give a list, with that one in it")
     every = _product(named, list(transforms), few) + _further(list(domains), named)
     names = [str(domain) for domain in every]
     for name in names:
@@ -53,13 +50,12 @@ def _product(
         if text in shown and not isinstance(transform, Transform):  # a second lambda, say
             text = f"{text} {len(shown) + 1}"
         shown.append(text)
-    shown *= len(named)
-    owners = [name for name in named for _ in transforms]
     return [
-        domain.but(name=f"{owner} {text}" if len(named) > 1 else text)
-        for domain, owner, text in zip(
-            product(list(named.values()), transforms), owners, shown, strict=True
+        Domain(
+            model=victim, transform=transform, name=f"{owner} {text}" if len(named) > 1 else text
         )
+        for owner, victim in named.items()
+        for transform, text in zip(transforms, shown, strict=True)
     ]
 
 

@@ -15,7 +15,7 @@ from hauberk.evaluation.core.judge import DomainJudge, Judge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import attack_from, threat_from
-from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, outcomes
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, outcomes
 from hauberk.evaluation.minmax.domains import domains_of, recorded_domains
 from hauberk.evaluation.minmax.groups import groups
 from hauberk.evaluation.minmax.objectives import chosen, described, objective_from, with_loss
@@ -24,6 +24,7 @@ from hauberk.maths.seeding import seeded
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
 from hauberk.objectives.minmax import Average, MinMax
+from hauberk.store.files import Columns
 from hauberk.store.ledger import Store
 from hauberk.threats.base import Threat, Union
 from hauberk.threats.each import Each

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import RunResult, cost, head, interval
+from hauberk.evaluation.core.task import first
 from hauberk.report.tables.minmax import table
 from hauberk.store.ledger import Store
 
@@ -73,6 +74,11 @@ class Side:
         parts = self.wrong.view(*self.wrong.shape[:2], -1, several)
         found = parts.all(2).any(2) if self.threats else parts.any(2).any(2)
         return float(found.double().mean())
+
+    @property
+    def held(self) -> Tensor:
+        """Final weight of each part, ``(B, D)`` float64: of all members of a group."""
+        return _parts(self.weights.unsqueeze(0).double(), self.members)[0].sum(2)
 
     def __repr__(self) -> str:
         return f"Side(ASR_all {self.asr_all:.3f}, ASR_avg {self.asr_avg:.3f})"
@@ -153,7 +159,19 @@ class MinMaxResult(Mapping[str, Side], RunResult):
         Args:
             by_class: for the examples of each class apart (a group counts for its first image).
         """
-        return binding(self.minmax, self.labels, by_class)
+        side, classes = self.minmax, first(self.labels)
+        held = side.held
+        # Equal weights, as of an example that was fooled at once, favour nobody.
+        most = (held >= held.amax(1, keepdim=True) - 1e-6).double()
+        most = most / most.sum(1, keepdim=True)
+
+        def shares(rows: Tensor) -> dict[str, float]:
+            told = most[rows].sum(0) / max(1, len(rows))
+            return dict(zip(side.names, told.tolist(), strict=True))
+
+        if not by_class:
+            return shares(torch.arange(len(most)))
+        return {int(c): shares((classes == c).nonzero().flatten()) for c in classes.unique()}
 
     def __repr__(self) -> str:
         return f"MinMaxResult({', '.join(f'{n}: {s!r}' for n, s in self.sides.items())})"
@@ -197,25 +215,6 @@ def lift(better: float, than: float) -> float:
     if than == 0:
         return 0.0 if better == 0 else float("inf")
     return (better - than) / than
-
-
-def binding(
-    side: Side, labels: Tensor, by_class: bool = False
-) -> dict[str, float] | dict[int, dict[str, float]]:
-    """See :meth:`MinMaxResult.binding`."""
-    held = _parts(side.weights.unsqueeze(0).double(), side.members)[0].sum(2)
-    # Equal weights, as of an example that was fooled at once, favour nobody.
-    most = (held >= held.amax(1, keepdim=True) - 1e-6).double()
-    most = most / most.sum(1, keepdim=True)
-    first = labels if labels.dim() == 1 else labels[:, 0]
-
-    def shares(rows: Tensor) -> dict[str, float]:
-        told = most[rows].sum(0) / max(1, len(rows))
-        return dict(zip(side.names, told.tolist(), strict=True))
-
-    if not by_class:
-        return shares(torch.arange(len(most)))
-    return {int(c): shares((first == c).nonzero().flatten()) for c in first.unique()}
 
 
 def _parts(values: Tensor, members: int) -> Tensor:
@@ -288,15 +287,10 @@ def _told(side: Side) -> dict[str, Any]:
     return {
         "accuracy": side.accuracy,
         **{metric: getattr(side, metric) for metric in METRICS},
-        "mean_weights": _mean_weights(side),
+        "mean_weights": dict(zip(side.names, side.held.mean(0).tolist(), strict=True)),
         "refused": int((~torch.as_tensor(side.rows["allowed"])).sum()),
         "cost": {
             **{name: spent[name] for name in ("forwards", "backwards", "seconds")},
             "passes_per_example": float(passes) / max(1, len(side.points)),
         },
     }
-
-
-def _mean_weights(side: Side) -> dict[str, float]:
-    mean = _parts(side.weights.unsqueeze(0).double(), side.members).sum(3).mean((0, 1))
-    return dict(zip(side.names, mean.tolist(), strict=True))

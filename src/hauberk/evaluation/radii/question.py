@@ -16,11 +16,12 @@ from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedThreat, threat_from
-from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.evaluation.radii.summary import part_of, read, summarise, with_summary
 from hauberk.solvers.base import Solver
 from hauberk.solvers.registry import solver_for
+from hauberk.store.files import Columns
 from hauberk.store.ledger import Store
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat, Union

@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,11 +15,11 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.summary import head
 from hauberk.evaluation.radii.result import Radii
 from hauberk.maths.steps import per_example
-from hauberk.store.ledger import Store, places
+from hauberk.store.files import Columns
+from hauberk.store.ledger import Store, hits, places
 from hauberk.threats.ball import Ball
 from hauberk.threats.metric import Metric
 
-Rows = Mapping[str, npt.NDArray[Any]]
 Sizes = Mapping[str, Sequence[float]]
 
 POINTS = 101
@@ -44,32 +43,30 @@ def read(store: Store, metrics: Sequence[str], balls: Sequence[Ball]) -> dict[st
     return found | ({"union": united(found, balls)} if balls else {})
 
 
-def _radii(store: Store, clean: Rows, metric: str) -> Radii:
+def _radii(store: Store, clean: Columns, metric: str) -> Radii:
     ids, correct = clean["id"].astype(np.int64), clean["correct"].astype(bool)
     rows = store.rows(part_of(metric))
     if len(rows.get("id", ())) != int(correct.sum()):
         raise InputError(f"the run has not searched all examples in {metric}: resume it")
     at = places(ids, rows["id"])
-    n = len(ids)
 
-    def spread(values: npt.NDArray[Any], kind: type) -> npt.NDArray[Any]:
-        column: npt.NDArray[Any] = np.zeros(n, dtype=kind)
-        column[at] = values
-        return column
+    def spread(name: str, kind: Any) -> Tensor:
+        column = np.zeros(len(ids), dtype=kind)
+        column[at] = rows[name]
+        return torch.from_numpy(column)
 
-    names = np.full(n, "", dtype=object)
+    names = np.full(len(ids), "", dtype=object)
     names[at] = rows["solver"]
-    found = rows["broken"].astype(bool)
     return Radii(
         metric=metric,
         ids=torch.from_numpy(ids),
         correct=torch.from_numpy(correct),
-        found=torch.from_numpy(spread(found, bool)),
-        distance=torch.from_numpy(spread(rows["distance"], float)),
+        found=spread("broken", bool),
+        distance=spread("distance", float),
         solver=[str(name) for name in names],
-        forwards=torch.from_numpy(spread(rows["forwards"], np.int64)),
-        backwards=torch.from_numpy(spread(rows["backwards"], np.int64)),
-        rejected=int((rows["claimed"].astype(bool) & ~found).sum()),
+        forwards=spread("forwards", np.int64),
+        backwards=spread("backwards", np.int64),
+        rejected=int((rows["claimed"].astype(bool) & ~rows["broken"].astype(bool)).sum()),
         load=lambda: _points(store, metric),
         store=store,
     )
@@ -80,13 +77,9 @@ def _points(store: Store, metric: str) -> Tensor:
     blocks = []
     for key in store.keys("clean-"):
         ids = store.part(key)["id"]
-        kept = store.tensors(key)["originals"]
-        block = part_of(metric) + key.removeprefix("clean-")
-        part, points = store.part(block), store.tensors(block)["points"]
-        kept = kept.to(points.dtype, copy=True)
-        hit = part["broken"].astype(bool)
-        at = torch.from_numpy(places(ids, part["id"][hit]))
-        kept[at] = points[torch.from_numpy(part["row"][hit].astype(np.int64))]
+        found, points = hits(store, part_of(metric) + key.removeprefix("clean-"))
+        kept = store.tensors(key)["originals"].to(points.dtype, copy=True)
+        kept[torch.from_numpy(places(ids, found))] = points
         blocks.append(kept)
     return torch.cat(blocks)
 
@@ -125,8 +118,8 @@ def united(found: Mapping[str, Radii], balls: Sequence[Ball]) -> Radii:
 
 
 def summarise(
-    radii: Mapping[str, Radii], clean: Rows, parts: Sequence[Rows], manifest: Mapping[str, Any],
-    eps: Sizes,
+    radii: Mapping[str, Radii], clean: Columns, parts: Sequence[Columns],
+    manifest: Mapping[str, Any], eps: Sizes,
 ) -> dict[str, Any]:  # fmt: skip
     """The summary of a run.
 

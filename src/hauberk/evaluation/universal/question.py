@@ -19,12 +19,13 @@ from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedAttack, attack_from, threat_from
 from hauberk.evaluation.core.summary import cost, head, interval
-from hauberk.evaluation.core.task import Block, Columns, Portion, Report, Search, Task, verdicts
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, verdicts
 from hauberk.evaluation.minmax.objectives import described, objective_from
 from hauberk.evaluation.universal.result import Universal
 from hauberk.evaluation.universal.stream import Stream, capped_margin, shuffled
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.minmax import Average, Fixed
+from hauberk.store.files import Columns
 from hauberk.store.ledger import Store
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat
