@@ -23,6 +23,24 @@ def test_patterns_draw_and_compare(place, capsys):
 
 
 @pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        # APGD of 50 steps with two losses in two norms, and the budget of three solvers.
+        (["--solver", "fab", "--solver", "ddn", "--budget", "60"], 2 * 2 * 101 + 3 * 60),
+        # The same, and in each norm one run at each of six sizes and the line search.
+        ([], 2 * 2 * 101 + 2 * (6 * 101 + 13)),
+    ],
+)
+def test_dry_run_tells_the_cost_and_writes_nothing(place, capsys, words, passes):
+    words = [*words, "--eps", "l2:4", "--eps", "linf:0.6", "--out", "runs/p"]
+    assert main([*PATTERNS, *words, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 examples, l2, linf" in shown
+    assert f"at most {passes} passes per example" in shown
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "--out"),

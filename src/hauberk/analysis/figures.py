@@ -3,12 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 
 from hauberk.analysis.patterns import Pattern
-from hauberk.analysis.runs import Solve, SolverRun, Study, attack_runs, patterns, radius_runs
+from hauberk.analysis.runs import (
+    LOSSES,
+    How,
+    Solve,
+    SolverRun,
+    Study,
+    attack_runs,
+    patterns,
+    radius_runs,
+)
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.engine.outcome import Outcome
@@ -20,6 +29,7 @@ from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box
 from hauberk.threats.metric import Metric
 
+ATTACKS: Mapping[str, Attack[Any]] = {"apgd": APGD(steps=50)}
 NORMS = {"l1": 1.0, "l2": 2.0, "linf": inf}
 
 
@@ -53,14 +63,12 @@ def figures(
     eps: Mapping[str, float] | None = None,
     *,
     attacks: Mapping[str, Attack] | None = None,
-    losses: Sequence[str] = ("ce", "margin"),
+    losses: Sequence[str] = LOSSES,
     extra: Iterable[SolverRun] = (),
     example: int = 0,
     suffix: str = ".png",
     common: bool = True,
-    box: Box | Sequence[Any] = (0.0, 1.0),
-    seed: int = 0,
-    batch_size: int | None = None,
+    **how: Unpack[How],
 ) -> list[Path]:
     """Draw the shape of Figures 1 and 3 to 8 for a model; returns the files written.
 
@@ -86,9 +94,7 @@ def figures(
         example: which of the examples that all succeed on is shown one by one.
         suffix: ``.png`` or ``.svg``.
         common: see :func:`~hauberk.analysis.patterns`.
-        box: range of the inputs.
-        seed: of the attacks' random numbers.
-        batch_size: most examples in one pass.
+        how: ``box``, ``seed`` and ``batch_size``, see :class:`~hauberk.analysis.runs.How`.
 
     Raises:
         InputError: for bad input, another suffix or norm, or examples that no run has in common.
@@ -100,18 +106,17 @@ def figures(
     """
     if suffix not in (".png", ".svg"):
         raise InputError(f"cannot draw to files that end in '{suffix}': give .png or .svg")
-    folder, box = Path(folder), Box.of(box)
+    folder, box = Path(folder), Box.of(how.get("box", (0.0, 1.0)))
     sizes = dict(default_eps(images, box) if eps is None else eps)
     if not sizes or not sizes.keys() <= NORMS.keys():
         raise InputError(f"eps has the norms {', '.join(sizes)}: give some of {', '.join(NORMS)}")
     balls = [Ball(NORMS[name], size) for name, size in sizes.items()]
-    attacks = {"apgd": APGD(steps=50)} if attacks is None else dict(attacks)
-    loss = attack_runs(attacks, balls, losses, box=box, seed=seed, batch_size=batch_size)
-    more = list(extra)
-    least = radius_runs(solvers) or _searches(attacks, balls, box, seed)
+    attacks = ATTACKS if attacks is None else attacks
+    loss, more = attack_runs(attacks, balls, losses, **how), list(extra)
+    least = radius_runs(solvers) or _searches(attacks, balls, box, how.get("seed", 0))
     study = patterns(
-        model, images, labels, [*loss, *more, *least],
-        common=common, box=box, batch_size=batch_size,
+        model, images, labels, [*loss, *more, *least], common=common, box=box,
+        batch_size=how.get("batch_size"),
     )  # fmt: skip
     radii = {p.name: p.size for p in study.patterns if p.problem == 2}
     lines = {p.name: sizes[p.distance] for p in study.patterns if p.distance in sizes}
@@ -121,6 +126,22 @@ def figures(
         path = folder / f"radii{suffix}"
         written.append(radius_plots.radii(found, path, lines, "Radii found, and eps"))
     return written + _draw(study, len(loss), len(more), example, folder, suffix)
+
+
+def most_passes(eps: Mapping[str, float], solvers: int = 0) -> int:
+    """Most passes per example that :func:`figures` spends with its own attack.
+
+    Args:
+        eps: sizes of problem 1 by norm.
+        solvers: what the radius solvers spend together; 0 for none, as :func:`figures` has it.
+
+    Example:
+        >>> most_passes({"l2": 0.5}, solvers=500) - most_passes({"l2": 0.5}, solvers=400)
+        100
+    """
+    (attack,) = ATTACKS.values()
+    searches = [EpsSearch(attack=attack, largest=size).passes for size in eps.values()]
+    return len(LOSSES) * len(eps) * attack.passes + (solvers or sum(searches))
 
 
 def _draw(
@@ -134,15 +155,11 @@ def _draw(
     for name, some, title in (
         ("loss", first, "Most loss within eps"),
         ("radius", radius, "Least distance"),
+        ("distances", distances + others, "Most loss within eps, in several distances"),
     ):
-        if shown := _one(study, some, example):
+        if name != "distances" and (shown := _one(study, some, example)):
             path = folder / f"perturbations_{name}{suffix}"
             written.append(plots.perturbations(shown, path, title))
-    for name, some, title in (
-        ("loss", first, "Problem 1: most loss within eps"),
-        ("radius", radius, "Problem 2: least distance"),
-        ("distances", distances + others, "Problem 1 in several distances"),
-    ):
         written.append(plots.sparsity(some, folder / f"sparsity_{name}{suffix}", title))
     return written
 
@@ -172,13 +189,10 @@ def _times(radii: Mapping[str, Tensor], eps: Mapping[str, float]) -> dict[str, f
 
 def _one(study: Study, some: Sequence[Pattern], example: int) -> dict[str, Tensor]:
     """Each pattern's perturbation of one example: the same one where they share it."""
-    shown = {}
     rows = [set(p.rows.tolist()) for p in some]
     shared = sorted(set.intersection(*rows)) if rows else []
     if not shared:
         return {}
     row = shared[min(max(example, 0), len(shared) - 1)]
-    for pattern, delta in zip(study.patterns, study.deltas, strict=True):
-        if any(pattern is p for p in some):
-            shown[pattern.name] = delta[int((pattern.rows == row).nonzero()[0])]
-    return shown
+    deltas = {p.name: delta for p, delta in zip(study.patterns, study.deltas, strict=True)}
+    return {p.name: deltas[p.name][int((p.rows == row).nonzero()[0])] for p in some}

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,19 @@ Solve = Callable[[nn.Module, Tensor, Tensor], "Tensor | Outcome"]
 """From a model, inputs (B, ...) and labels (B,) to points (B, ...); NaN where it found none."""
 
 
+LOSSES = ("ce", "margin")
+"""That attacks maximise in turn."""
+
 _NAMED = re.compile(r"(.*?)[ :_-]*\b(linf|l[0-9]+(?:\.[0-9]+)?)")
 """A name that ends in a norm."""
+
+
+class How(TypedDict, total=False):
+    """How attacks are run: range of the inputs, seed, and most examples in one pass."""
+
+    box: Box | Sequence[Any]
+    seed: int
+    batch_size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,11 +206,8 @@ def patterns(
 def attack_runs(
     attacks: Mapping[str, Attack],
     threats: Iterable[Threat | str],
-    losses: Sequence[str] = ("ce", "margin"),
-    *,
-    box: Box | Sequence[Any] = (0.0, 1.0),
-    seed: int = 0,
-    batch_size: int | None = None,
+    losses: Sequence[str] = LOSSES,
+    **how: Unpack[How],
 ) -> list[SolverRun]:
     """Runs of problem 1: every attack with every loss in every threat, to its last step.
 
@@ -207,9 +215,7 @@ def attack_runs(
         attacks: by name.
         threats: threats or their notation.
         losses: that replace the attacks' own.
-        box: range of the inputs.
-        seed: of the attacks' random numbers.
-        batch_size: most examples in one pass.
+        how: ``box``, ``seed`` and ``batch_size`` of the attacks, see :class:`How`.
 
     Example:
         >>> from hauberk.attacks import PGD
@@ -221,7 +227,7 @@ def attack_runs(
         asked = replace(attack, loss=loss)
 
         def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
-            return asked(model, x, y, threat, box=box, seed=seed, stop=False, batch_size=batch_size)
+            return asked(model, x, y, threat, stop=False, **how)
 
         distance = str(threat).partition(":")[0] if isinstance(threat, Ball) else str(threat)
         return SolverRun(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)

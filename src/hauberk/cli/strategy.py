@@ -1,12 +1,13 @@
 """A training strategy from words: a name or an import path, threats, and fields of its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from inspect import isclass, signature
+from inspect import isclass
 from typing import Any
 
 from hauberk import train
 from hauberk.attacks import Attack
+from hauberk.cli.load import threat_of
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.reading import read_row
@@ -14,9 +15,9 @@ from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.solvers import solver_class
 from hauberk.solvers.base import Solver
 from hauberk.spec.build import Reader, build, did_you_mean
-from hauberk.spec.imports import import_object, one_line
+from hauberk.spec.imports import called, import_object
 from hauberk.spec.numbers import as_number
-from hauberk.threats import Metric, Threat, Union, metric, threat
+from hauberk.threats import Metric, Threat, metric
 from hauberk.train import Strategy
 
 NAMES = {name: kind.__name__ for name, kind in train.named_strategies().items()}
@@ -60,7 +61,10 @@ def strategy_of(
     if isclass(kind) and is_dataclass(kind):
         made = _built(name, kind, values)
     elif callable(kind):
-        made = _called(name, kind, values)
+        if "threat" in values:
+            values["threat"] = _threat(values["threat"])
+        hint = "give what it takes by --threat and --set name=value"
+        made = called(kind, values, f"strategy {name}", hint)
     elif values:
         raise InputError(
             f"strategy {name} is made already and takes no {', '.join(values)}: name its class, "
@@ -125,43 +129,13 @@ def _built(name: str, kind: type, values: dict[str, Any]) -> object:
     if "threat" in values:
         read = _threat_or_metric if "d_max" in own else _threat  # then the size is d_max
         values["threat"] = read(values["threat"])
-    readers: dict[type, Reader] = {
-        Attack: Reader(
-            _attack,
-            one="an attack, such as {attack: PGD, steps: 10}",
-            several="attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}}",
-        ),
-        Solver: Reader(_solver, one="a solver, such as {solver: ddn, steps: 10}"),
-    }
-    return build(kind, values, f"strategy {name}", readers=readers)
-
-
-def _called(name: str, function: Callable[..., object], values: dict[str, Any]) -> object:
-    """What the user's own function returns."""
-    if "threat" in values:
-        values["threat"] = _threat(values["threat"])
-    try:
-        signature(function).bind(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"strategy {name} cannot be called with {', '.join(values) or 'nothing'} ({error}): "
-            "give what it takes by --threat and --set name=value"
-        ) from error
-    try:
-        return function(**values)
-    except InputError as error:
-        raise InputError(f"strategy {name}: {error}") from error
-    except Exception as error:
-        raise InputError(f"strategy {name} failed: {one_line(error, place=True)}") from error
+    return build(kind, values, f"strategy {name}", readers=READERS)
 
 
 def _threat(given: Threat | str | Sequence[str]) -> Threat:
     if isinstance(given, Threat):
         return given
-    texts = [given] if isinstance(given, str) else list(map(str, given or ()))
-    if not texts:
-        raise InputError("no threat: give at least one, e.g. --threat linf:0.3")
-    return threat(texts[0]) if len(texts) == 1 else Union(*map(threat, texts))
+    return threat_of([given] if isinstance(given, str) else list(map(str, given or ())))
 
 
 def _threat_or_metric(given: Threat | str | Sequence[str]) -> Threat | Metric:
@@ -183,3 +157,14 @@ def _solver(where: str, row: Mapping[str, object]) -> Solver:
         raise InputError(f"{where}: name the solver, e.g. {{solver: ddn, steps: 10}}")
     values = {word: value for word, value in row.items() if word != "solver"}
     return build(solver_class(name), values, where)
+
+
+READERS: dict[type, Reader] = {
+    Attack: Reader(
+        _attack,
+        one="an attack, such as {attack: PGD, steps: 10}",
+        several="attacks by kind of threat, such as {l2: {attack: PGD, steps: 10}}",
+    ),
+    Solver: Reader(_solver, one="a solver, such as {solver: ddn, steps: 10}"),
+}
+"""How attacks and solvers are written within a strategy."""

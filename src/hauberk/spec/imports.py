@@ -7,9 +7,11 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from hauberk.errors import InputError
 
@@ -70,24 +72,44 @@ def call(factory: object, spec: str, what: str) -> object:
         >>> call(dict, "builtins:dict", "data")
         {}
     """
+    hint = f"name a function without arguments that returns the {what}"
     if not callable(factory):
-        raise InputError(
-            f"{what} {spec!r} is a {type(factory).__name__}, which cannot be called: "
-            f"name a function without arguments that returns the {what}"
-        )
+        kind = type(factory).__name__
+        raise InputError(f"{what} {spec!r} is a {kind}, which cannot be called: {hint}")
+    return called(factory, {}, f"{what} {spec!r}", hint)
+
+
+def called(
+    function: Callable[..., object], values: Mapping[str, Any], where: str, hint: str
+) -> object:
+    """What a user's function returns.
+
+    Args:
+        function: the function.
+        values: its arguments.
+        where: the start of error messages.
+        hint: what to do if it does not take these arguments.
+
+    Raises:
+        InputError: if it does not take them, or fails.
+
+    Example:
+        >>> called(dict, {"steps": 3}, "strategy dict", "name another")
+        {'steps': 3}
+    """
     try:
-        inspect.signature(factory).bind()
+        inspect.signature(function).bind(**values)
     except TypeError as error:
-        raise InputError(
-            f"{what} {spec!r} cannot be called without arguments ({error}): "
-            f"name a function without arguments that returns the {what}"
-        ) from error
+        given = f"with {', '.join(values)}" if values else "without arguments"
+        raise InputError(f"{where} cannot be called {given} ({error}): {hint}") from error
     except ValueError:  # a builtin without a signature
         pass
     try:
-        return factory()
+        return function(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{what} {spec!r} failed: {one_line(error, place=True)}") from error
+        raise InputError(f"{where} failed: {one_line(error, place=True)}") from error
 
 
 def one_line(error: BaseException, place: bool = False) -> str:
@@ -101,14 +123,11 @@ def one_line(error: BaseException, place: bool = False) -> str:
         >>> one_line(ValueError("two\\nlines"))
         'ValueError: two lines'
     """
-    text = " ".join(str(error).split())
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if len(text) > 200:
-        text = text[:200] + "..."
-    frames = traceback.extract_tb(error.__traceback__) if place else []
-    return (
-        f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
-    )
+    text = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+    text = text if len(text) <= 200 else text[:200] + "..."
+    if place and (frames := traceback.extract_tb(error.__traceback__)):
+        text += f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return text
 
 
 def _import(target: str, subject: str, known: str) -> ModuleType:
