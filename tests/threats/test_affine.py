@@ -314,7 +314,7 @@ def test_notation():
         ),
         (lambda: Affine.read("affine(rt:30,3,l1:1,0.2,0.5)", threat), "'0.2,0.5' .* semicolons"),
         (lambda: Affine.read("affine(linf:0.3,rt:30,3)", threat), "give a ball"),
-        (lambda: Affine(Linf(0.3), L1(1)).project(data(), data()), "knows no nearest point"),
+        (lambda: Affine(Linf(0.3), L1(1)).project(data(), data()), "has no projection"),
         (
             lambda: Square(steps=3)(
                 curved(), data(), torch.zeros(6, dtype=torch.int64), PAIRS[0], stop=False

@@ -113,7 +113,7 @@ def test_project_finds_the_nearest_group(ball):
         u = region.project_(near[:, 0] - x[:, 0] + 0.1 * normal(5, 6, seed=seed))
         assert ((region.decode(u) - y).square().flatten(1).sum(1) >= gap - 1e-7).all()
     assert shared.project(x.float(), y.float()).dtype == torch.float32
-    with pytest.raises(InputError, match="knows no nearest"):
+    with pytest.raises(InputError, match="has no projection"):
         Shared(ball, clip=True).project(x, y)
 
 

@@ -255,7 +255,7 @@ def test_errors_say_what_to_do():
     for shape in ((3, 8), (3, 8, 8), (3, 1, 1, 5), (2, 1, 2, 2, 2)):
         with pytest.raises(InputError, match=r"images \(C, H, W\)"):
             RotationTranslation().at(torch.zeros(shape))
-    with pytest.raises(InputError, match="no nearest point"):
+    with pytest.raises(InputError, match="no projection"):
         RotationTranslation().project(images(), images())
 
 

@@ -36,7 +36,7 @@ class Boundary(BoundaryWalk[BoundaryState]):
     random steps of fixed distance from the clean input, then towards it; the nearest point that
     still fools is kept. A fifth of the trials leave the second step out and set the length of the
     first; the rest set that of the second.
-    (The paper wants about half of the former to fool; with the best of many trials kept, a third
+    (The paper aims at about half of the former fooling; with the best of many trials kept, a third
     goes further. Of the latter, a tenth.)
 
     Args:

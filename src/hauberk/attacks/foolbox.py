@@ -1,4 +1,4 @@
-"""Attacks of Foolbox 3 behind the interface of our own."""
+"""Attacks of Foolbox 3 behind the interface of this package."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,7 +162,7 @@ class FoolboxAttack(Method):
         around = region.take(rows)
         start = around.finalise(around.start())
         with tally.counted(victim, rows):
-            tally.look(victim, rows, start, y, 0)
+            tally.evaluate(victim, rows, start, y, 0)
         for attempt in range(self.restarts):
             rows = rows[~tally.fooled[rows]]
             if not len(rows):
@@ -177,7 +177,7 @@ class FoolboxAttack(Method):
                     found = self._craft(library, model, given, y[rows], eps)
                 # What Foolbox left as it was is the input itself, in its own dtype.
                 found = torch.where(found == given, around.x0, found.to(around.x0))
-                tally.look(victim, rows, self._inside(around, found), y, attempt)
+                tally.evaluate(victim, rows, self._inside(around, found), y, attempt)
 
     def _craft(self, library: Any, model: Any, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         try:
@@ -228,7 +228,7 @@ class _Tally:
         self.attempt = torch.zeros(n, dtype=torch.int64, device=self.points.device)
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
 
-    def look(self, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int) -> None:
+    def evaluate(self, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int) -> None:
         """Run the model at points ``u`` of the examples ``rows``; keep those that are better."""
         with torch.no_grad():
             found = self.objective(victim, u, y[rows], None, None)
@@ -279,7 +279,7 @@ def scalars(box: Box) -> tuple[float, float]:
     if not bool(
         (lo == lo[0]).all() & (hi == hi[0]).all() & lo.isfinite().all() & hi.isfinite().all()
     ):
-        raise InputError(f"the box is {box}: Foolbox wants one finite lower and one upper bound")
+        raise InputError(f"the box is {box}: Foolbox needs one finite lower and one upper bound")
     return float(lo[0]), float(hi[0])
 
 

@@ -27,8 +27,8 @@ SEARCH, ESTIMATE, JUMP = 0, 1, 2
 class HopState(BoundaryWalkState):
     stage: Tensor
     """SEARCH for the boundary, ESTIMATE a direction there, or JUMP along it, ``(S,)`` int64."""
-    asks: Tensor
-    """Asks since the stage was entered, ``(S,)`` int64."""
+    queries: Tensor
+    """Queries since the stage was entered, ``(S,)`` int64."""
     round: Tensor
     """Iterations done, ``(S,)`` int64."""
     low: Tensor
@@ -55,7 +55,7 @@ class HopSkipJump(BoundaryWalk[HopState]):
     elsewhere.
 
     Args:
-        first: decisions for the first estimate, rounded up to whole asks.
+        first: decisions for the first estimate, rounded up to whole queries.
         most: and for the later ones at most.
         precision: of the bisection: ``precision / d**1.5`` of the distance for l2,
             ``precision / d**2`` for linf.
@@ -86,8 +86,8 @@ class HopSkipJump(BoundaryWalk[HopState]):
         x, zero = common.x, torch.zeros_like(common.number)
         none = x.new_zeros(len(x))
         return HopState(
-            **vars(common), stage=zero, asks=zero, round=zero, low=none, high=none + 1, votes=none,
-            voted=torch.zeros_like(x), drawn=torch.zeros_like(x),
+            **vars(common), stage=zero, queries=zero, round=zero, low=none, high=none + 1,
+            votes=none, voted=torch.zeros_like(x), drawn=torch.zeros_like(x),
         )  # fmt: skip
 
     def propose(self, problem: Problem, state: HopState) -> Tensor:
@@ -132,12 +132,12 @@ class HopSkipJump(BoundaryWalk[HopState]):
         state.voted = torch.where(counts, state.voted + (noise * sign).sum(1), state.voted)
         state.drawn = torch.where(counts, state.drawn + noise.sum(1), state.drawn)
 
-        asks = state.asks + 1
+        queries = state.queries + 1
         searched = searching & state.found & (state.high - state.low <= self.fine(region, d))
-        estimated = estimating & (asks >= self.asks(state))
+        estimated = estimating & (queries >= self.queries_for(state))
         stage = torch.where(searched, ESTIMATE, torch.where(estimated, JUMP, state.stage))
         state.stage = torch.where(jumping, SEARCH, stage)
-        state.asks = torch.where(searched | estimated | jumping, 0, asks)
+        state.queries = torch.where(searched | estimated | jumping, 0, queries)
         state.round = state.round + jumping.long()
         fresh = per_example(searched, x)
         state.votes = torch.where(searched, 0.0, state.votes)
@@ -176,8 +176,8 @@ class HopSkipJump(BoundaryWalk[HopState]):
         later = self.length(region, state.x) * self.fine(region, d)
         return torch.where(state.round == 0, first, later * (d if region.ball_is_box else d**0.5))
 
-    def asks(self, state: HopState) -> Tensor:
-        """Asks of ``trials`` decisions that the present estimate takes, ``(S,)``."""
+    def queries_for(self, state: HopState) -> Tensor:
+        """Queries of ``trials`` decisions that the present estimate takes, ``(S,)``."""
         wanted = self.first * (state.round + 1).to(state.x.dtype).sqrt()
         return (wanted.clamp(max=self.most) / self.trials).ceil()
 
@@ -196,7 +196,7 @@ class HopSkipJump(BoundaryWalk[HopState]):
 
     def direction(self, region: InputRegion, state: HopState) -> Tensor:
         """The estimated direction, of length one, ``(S, ...)``: decisions less their mean."""
-        mean = state.votes / (self.asks(state) * self.trials)
+        mean = state.votes / (self.queries_for(state) * self.trials)
         # All alike: there is no contrast, the directions themselves have to do.
         base = torch.where(mean.abs() == 1, 0.0, mean)
         direction = state.voted - per_example(base, state.voted) * state.drawn

@@ -1,4 +1,4 @@
-"""Lagrangian attacks on threats known through their distance: ``LPA`` and ``FastLPA``."""
+"""Lagrangian attacks on threats given by a distance: ``LPA`` and ``FastLPA``."""
 
 from dataclasses import dataclass, field
 from math import isfinite

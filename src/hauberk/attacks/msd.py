@@ -130,7 +130,7 @@ class MultiSteepestDescent(MSDSteps, Attack[MSDState]):
         parts = job.threat.parts
         for part in parts:
             if not isinstance(part, Ball):
-                raise InputError(f"{part} is no ball: MSD wants a union of lp balls")
+                raise InputError(f"{part} is no ball: MSD needs a union of lp balls")
         return replace(job, threat=Whole(job.threat) if len(parts) > 1 else parts[0])
 
     def init(self, problem: Problem) -> MSDState:

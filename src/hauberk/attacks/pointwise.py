@@ -53,12 +53,12 @@ class Pointwise(BoundaryWalk[PointwiseState]):
     each change that remains is bisected towards clean, as long as that may still lead into the
     threat. Then it starts again, until the steps are used up.
 
-    The paper resets one feature per query. Here the ``trials`` points of one ask each reset their
+    The paper resets one feature per query. Here the ``trials`` points of one query each reset their
     own group of features, first large groups, then ever smaller ones; those that fool are joined,
     and one more query decides whether all of them are kept or the first alone.
 
     Args:
-        steps: asks, each of ``trials + 2`` forwards: the joined point, and the present one
+        steps: queries, each of ``trials + 2`` forwards: the joined point, and the present one
             projected into the threat, beside the trials.
         rounds: most rounds of single features for l0; elsewhere there is one, since the bisection
             that follows takes back what another round would.
@@ -176,7 +176,7 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         return state.joint
 
     def receive(self, problem: Problem, state: PointwiseState, fooled: Tensor) -> None:
-        # The first of all looks went to the clean input.
+        # The first of all queries was the clean input.
         fooled = fooled & (state.number > 0)
         state.x = torch.where(per_example(fooled, state.x), state.joint, state.alone)
         joined = torch.where(fooled, state.joined * 2, state.joined / 2)

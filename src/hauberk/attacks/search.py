@@ -1,4 +1,4 @@
-"""Searches that only look: the points of a grid or of a finite set, or points at random."""
+"""Exhaustive and random search: the points of a grid, of a finite set, or drawn at random."""
 
 from dataclasses import dataclass
 from math import gcd, prod
@@ -18,8 +18,8 @@ from hauberk.threats.region import Enumerable
 
 @dataclass(kw_only=True)
 class GridState(State):
-    asks: np.ndarray
-    """Asks until all candidates were seen, ``(S,)``."""
+    queries: np.ndarray
+    """Queries until all candidates were seen, ``(S,)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,11 @@ class Grid(Attack[GridState]):
     """Every point of a grid over the threat, or of a finite set (Engstrom et al. 2019).
 
     For threats whose region is :class:`~hauberk.threats.region.Enumerable`: warps and finite
-    sets. Exhaustive, so one attempt is enough, and no warm start is looked at. No backwards.
+    sets. Exhaustive, so one attempt is enough, and warm starts are not used. No backwards.
 
     Args:
         counts: how many values of each parameter, the ends of the threat included: angles, shifts
-            right, shifts down. Their product is how many points are looked at; of a finite set,
+            right, shifts down. Their product is how many points are evaluated; of a finite set,
             all members are, be they fewer or more.
         chunk: points per example that are evaluated at once; one forward more goes to the best of
             each chunk. They are taken from all over the grid, so that easy examples end early.
@@ -69,7 +69,7 @@ class Grid(Attack[GridState]):
 
     @property
     def rows(self) -> int:
-        """Points of one ask."""
+        """Points of one query."""
         return min(self.chunk, prod(self.counts))
 
     @property
@@ -83,31 +83,31 @@ class Grid(Attack[GridState]):
         return False
 
     def finished(self, state: GridState, response: Response) -> np.ndarray | None:
-        done = response.clock.count + 1 >= state.asks
+        done = response.clock.count + 1 >= state.queries
         return done if done.any() else None
 
     def init(self, problem: Problem) -> GridState:
         u = problem.region.start()
         region = Enumerable.require(problem.region, self)
-        asks = np.full(len(u), -(-region.count(self.counts) // self.rows))
-        ask = torch.zeros(len(u), dtype=torch.int64, device=u.device)
-        return GridState(u=u, asks=asks, candidates=self._points(region, ask))
+        queries = np.full(len(u), -(-region.count(self.counts) // self.rows))
+        first = torch.zeros(len(u), dtype=torch.int64, device=u.device)
+        return GridState(u=u, queries=queries, candidates=self._points(region, first))
 
     def step(self, problem: Problem, state: GridState, response: Response) -> GridState:
         region = Enumerable.require(problem.region, self)
         state.candidates = self._points(region, response.clock.on(state.u, later=1))
         return state
 
-    def _points(self, region: Enumerable, ask: Tensor) -> Tensor:
-        """The points of ask number ``ask`` (S,), ``(S, rows, ...)``."""
+    def _points(self, region: Enumerable, query: Tensor) -> Tensor:
+        """The points of query number ``query`` (S,), ``(S, rows, ...)``."""
         count = region.count(self.counts)
-        row = ask.unsqueeze(1) * self.rows + torch.arange(self.rows, device=ask.device)
-        # The last chunk starts again at the first points. A stride prime to the count meets all.
+        row = query.unsqueeze(1) * self.rows + torch.arange(self.rows, device=query.device)
+        # The last chunk starts again at the first points. A stride coprime to the count visits all.
         return region.candidate(row % count * _stride(count) % count, self.counts)
 
 
 def _stride(count: int) -> int:
-    """A number prime to ``count``, near its golden section: few neighbours come in one chunk."""
+    """A number coprime to ``count``, near its golden section: few neighbours come in one chunk."""
     stride = max(1, round(count * 0.618))
     while gcd(stride, count) > 1:
         stride += 1

@@ -80,8 +80,8 @@ class SPSA(Attack[SPSAState]):
 
     @property
     def chunks(self) -> int:
-        """Asks per iteration."""
-        # With two or more, the first ask of all looks at the start, which may be a warm one.
+        """Queries per iteration."""
+        # With two or more, the first query of all is at the start, which may be a warm one.
         return max(2, -(-self.samples // (self.chunk - self.chunk % 2)))
 
     def spread_size(self, threat: Threat) -> int:
@@ -89,7 +89,7 @@ class SPSA(Attack[SPSAState]):
 
     @property
     def rows(self) -> int:
-        """Points of one ask."""
+        """Points of one query."""
         return 2 * -(-self.samples // (2 * self.chunks))
 
     @property
@@ -113,7 +113,7 @@ class SPSA(Attack[SPSAState]):
         return self._sample(problem, state, torch.zeros(n, dtype=torch.int64, device=u.device))
 
     def _signs(self, problem: Problem, state: State, draw: Tensor) -> Tensor:
-        """The sign vectors of the present ask, ``(S, rows / 2, ...)``."""
+        """The sign vectors of the present query, ``(S, rows / 2, ...)``."""
         bits = problem.draws.split(1).bits(draw, (self.rows // 2, *state.u.shape[1:]))
         return (bits & 1).to(state.u.dtype).mul_(2).sub_(1)
 

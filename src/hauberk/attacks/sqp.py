@@ -225,7 +225,7 @@ class SQP(Stepper[SQPState]):
         step = solve.alpha.unsqueeze(1) * solve.direction
         change = slope - solve.at.slope(solve.mu)
         solve.memory.push_(step, change, accept & ~solve.fresh)
-        # Nothing more to gain, as far as one can see.
+        # No more to gain, to first order.
         done = solve.size < 1e-7 * solve.at.f.abs()
         dead = ~solve.fresh & (lost & solve.memory.blank | (accept & done))
         solve.memory.clear_(lost)

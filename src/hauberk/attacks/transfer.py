@@ -69,7 +69,7 @@ class Transfer(Method):
     @property
     def passes(self) -> int:
         aims = int(getattr(self.attack, "targets", 0))
-        # With targets, each source is looked at once more, to rank its classes.
+        # With targets, each source is evaluated once more, to rank its classes.
         each = self.attack.attempts(aims + 1) * self.attack.passes + (1 if aims else 0)
         return len(self._sources) * (each + self._objective.samples)
 
@@ -98,7 +98,7 @@ class Transfer(Method):
         for number, (_, source) in enumerate(sources):
             part = replace(crafted.take(live), stream=job.stream + (number << 40))
             found = self.attack.run(Victim.of(source), part)
-            seen = self._look(victim, found, part.y)
+            seen = self._evaluated(victim, found, part.y)
             best = seen if best is None else _merge(best, seen, live, number, job.stop)
             if job.stop:
                 live = (~best.fooled).nonzero().squeeze(1).cpu()
@@ -107,7 +107,7 @@ class Transfer(Method):
         assert best is not None
         return best
 
-    def _look(self, victim: Victim, found: Outcome, y: Tensor) -> Outcome:
+    def _evaluated(self, victim: Victim, found: Outcome, y: Tensor) -> Outcome:
         """The outcome as the victim sees it: its loss and decision, one evaluation more."""
         objective, device, start = self._objective, victim.device, 0
         points, y = found.points.to(device), y.to(device)

@@ -1,1 +1,1 @@
-"""The engine: victim, stepping loop, outcome, random numbers."""
+"""The engine: what it drives, the stepping loop, and the outcome."""

@@ -2,8 +2,8 @@
 
 Each attempt on an example has a slot in the running batch. Slots that are done, because the model
 is fooled or the stepper is finished, are cleared inside the run and taken by the next attempts in
-the queue, so the batch stays full. Everything per step stays on the device; the host looks at it at
-every step on a CPU, where looking is free, and at every eighth elsewhere.
+the queue, so the batch stays full. Everything per step stays on the device; the host reads it at
+every step on a CPU, where reading is free, and at every eighth elsewhere.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def drive(stepper: Stepper, victim: Victim, job: Job) -> Outcome:
     run = _Run(stepper, victim, job.on(victim.device))
     victim.top_label = int(job.y.max()) if len(job) else 0
     try:
-        # The run's own objective: an attack makes a new one at every look.
+        # The run's own objective: the attack's property makes a new one each time.
         with victim.held(), run.objective.held(victim), torch.no_grad():
             return run()
     finally:
@@ -87,7 +87,7 @@ class _Run:
                     slots = new if slots is None else slots.join(new)
             if slots is None:
                 return self.results.outcome(self.threat.at(self.x, self.box))
-            news, over = self.advance(slots, look=step % 8 == 0)
+            news, over = self.advance(slots, inspect=step % 8 == 0)
             step += 1
             if over is not None or (news and step % self.look_every == 0):
                 slots = self.clear(slots, over)
@@ -152,10 +152,10 @@ class _Run:
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
-            looked=torch.zeros(len(jobs), 3, device=index.device),
+            inspected=torch.zeros(len(jobs), 3, device=index.device),
         )
 
-    def advance(self, slots: Slots, look: bool) -> tuple[bool, np.ndarray | None]:
+    def advance(self, slots: Slots, inspect: bool) -> tuple[bool, np.ndarray | None]:
         """One evaluation and one step of every slot.
 
         Returns:
@@ -172,9 +172,9 @@ class _Run:
         traced = self.objective.traced(slots.weights)
         if slots.trace is not None and traced is not None:
             slots.trace.add_(traced)
-        if look and answer.gradient is not None:
+        if inspect and answer.gradient is not None:
             size = answer.gradient.flatten(1).abs().amax(1)
-            slots.looked += torch.stack([size >= 0, size == 0, size > 1e30], 1)
+            slots.inspected += torch.stack([size >= 0, size == 0, size > 1e30], 1)
         if self.stop and answer.any_fooled:
             fooled = answer.fooled
             if state.feasible is not None:

@@ -185,7 +185,7 @@ class Method(ABC):
             seed: of all random numbers.
             ids: example ids ``(B,)`` that the random numbers are made from; 0 to B - 1 if left out.
             stop: leave an example as soon as the model is fooled; otherwise search on for the
-                largest loss (adversarial training wants that).
+                largest loss (as adversarial training does).
             batch_size: most rows in one forward pass; found by trying if left out.
             warm: inputs ``(B, W, ...)`` that restarts 0 to W - 1 start from, projected into the
                 threat.

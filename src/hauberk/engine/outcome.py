@@ -20,7 +20,7 @@ class Outcome:
         witness: parameters of a warp, ``(B, ...)``; None for balls.
         worst: the least of the attempts' largest losses, ``(B,)``: far below ``loss``, the attempts
             disagree. NaN where no attempt ended without a hit.
-        zero, huge: shares of the gradients looked at (every eighth step's) that were exactly zero,
+        zero, huge: shares of the gradients inspected (every eighth step's) that were exactly zero,
             or beyond all bounds, ``(B,)`` float; NaN where none was. None for a solver that does
             not tell.
         each: what every attempt ended with, ``(B, attempts)``: its loss; -inf where it never ran.

@@ -32,7 +32,7 @@ class Results:
         self.decided = np.zeros(n, dtype=bool)
         self.spent = np.zeros((n, 2), dtype=np.int64)
         self.worst = torch.full_like(self.loss, torch.inf)
-        self.looked = torch.zeros(n, 3, device=x.device)
+        self.inspected = torch.zeros(n, 3, device=x.device)
         self.witness: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
         self.report: dict[str, Tensor] = {}
@@ -51,7 +51,7 @@ class Results:
         fooled = gone.hit | best.fooled
         points, witness = region.decode(u), region.witness(u)
         index = torch.from_numpy(gone.example).to(self.loss.device)
-        self.looked.index_add_(0, index, gone.looked)
+        self.inspected.index_add_(0, index, gone.inspected)
         ended = torch.where(gone.hit, torch.inf, best.loss).to(self.worst.dtype)
         self.worst.scatter_reduce_(0, index, ended, "amin")
         self.each[index, torch.from_numpy(gone.attempt).to(index.device)] = loss.to(self.each.dtype)
@@ -82,7 +82,7 @@ class Results:
     def outcome(self, region: Region) -> Outcome:
         """What the run returns; ``region``: that of all examples."""
         spent = torch.from_numpy(self.spent)
-        zero, huge = (self.looked[:, 1:] / self.looked[:, :1]).unbind(1)
+        zero, huge = (self.inspected[:, 1:] / self.inspected[:, :1]).unbind(1)
         return Outcome(
             points=self.points,
             loss=self.loss,

@@ -25,7 +25,7 @@ class Slots(Rows):
         weights: the objective's state.
         hit: whether the slot's model was fooled, ``(S,)``; first at ``hit_u``, at ``hit_loss``.
         trace: what the objective says of its weights at every evaluation.
-        looked: gradients looked at, those exactly zero, and those beyond all bounds, ``(S, 3)``.
+        inspected: gradients inspected, those exactly zero, and those beyond all bounds, ``(S, 3)``.
     """
 
     example: np.ndarray
@@ -40,4 +40,4 @@ class Slots(Rows):
     hit_u: Tensor
     hit_loss: Tensor
     trace: Trace | None
-    looked: Tensor
+    inspected: Tensor

@@ -59,7 +59,7 @@ class ReluNet:
 def take_apart(model: nn.Module, like: Tensor) -> tuple[ReluNet, nn.Module]:
     """The network behind `model` for inputs shaped as `like` (B, ...), and its float64 copy.
 
-    Known are Linear, convolutions, average pooling, batch norm (eval), ReLU, Flatten, Dropout
+    Supported are Linear, convolutions, average pooling, batch norm (eval), ReLU, Flatten, Dropout
     (eval), Identity, modules whose children make such a chain, and hauberk's own MLP and
     normalised models. The chain is compared with the model at `like` and at points beside it.
 
@@ -112,7 +112,7 @@ def _leaves(module: nn.Module) -> Iterator[nn.Module | Callable[[Tensor], Tensor
                 yield from _leaves(child)
     else:
         raise InputError(
-            f"exact radii know no {type(module).__name__}: give a chain of Linear, Conv2d, "
+            f"exact radii do not support {type(module).__name__}: give a chain of Linear, Conv2d, "
             "AvgPool2d, BatchNorm, ReLU, Flatten and Dropout modules"
         )
 

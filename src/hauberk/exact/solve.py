@@ -125,16 +125,16 @@ def radius(
     found, lowers, seconds = [], [], []
     for index, row in enumerate(clean.flatten(1).numpy()):
         begun = perf_counter()
-        hunt = _Hunt(net, logits, row, int(y[index]), (lo, hi), metric)
+        one = _Search(net, logits, row, int(y[index]), (lo, hi), metric)
         if bound is not None:
-            hunt.offer(bound[index] - row)
-        lowers.append(hunt.prove(gap, begun + time_limit))
-        found.append(hunt)
+            one.offer(bound[index] - row)
+        lowers.append(one.prove(gap, begun + time_limit))
+        found.append(one)
         seconds.append(perf_counter() - begun)
-    distance = torch.tensor([hunt.best for hunt in found], dtype=torch.float64)
+    distance = torch.tensor([one.best for one in found], dtype=torch.float64)
     lower = torch.tensor(lowers, dtype=torch.float64).minimum(distance)
     near = distance.isfinite() & (distance - lower <= gap * distance.clamp(min=1.0))
-    points = np.stack([hunt.point for hunt in found]) if found else clean.flatten(1).numpy()
+    points = np.stack([one.point for one in found]) if found else clean.flatten(1).numpy()
     return Exact(
         distance=distance,
         lower=lower,
@@ -144,7 +144,7 @@ def radius(
     )
 
 
-class _Hunt:
+class _Search:
     """One example: the nearest point found so far, and the proof that there is no nearer one."""
 
     def __init__(

@@ -254,8 +254,8 @@ def search(
         best: the radius searched, an upper bound of what is looked for.
         tolerance: how far below the best a part of the search may end, times max(1, best).
         deadline: when to stop, on `time.perf_counter`.
-        found: told of moves within the best radius that reach the target, up to rounding; returns
-            the best distance from then on.
+        found: called with moves within the best radius that reach the target, up to rounding;
+            returns the best distance from then on.
     """
     stack = [(0.0, task.free())]
     lower = np.inf

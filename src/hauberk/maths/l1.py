@@ -8,8 +8,8 @@ from hauberk.maths.rowwise import (
     Radius,
     ReadyRadii,
     all_inside,
+    cheap_to_read,
     ints,
-    looks,
     on_rows,
     shrink,
 )
@@ -53,7 +53,7 @@ def _solve(
         return
     aim = torch.minimum(norm, radius.aim)  # a clipped row that is inside is its own projection
     torch.abs(x, out=size)
-    if looks(x):
+    if cheap_to_read(x):
         _newton(size, cap, norm, aim, radius.unit, rest, left, free)
     else:
         left = _bracketed(size, cap, aim, radius.unit)
@@ -120,7 +120,7 @@ def _bracketed(size: Tensor, cap: Tensor, aim: Tensor, unit: Tensor) -> Tensor:
     """The same magnitudes for whatever numbers.
 
     Bisection on the bits of mu ends at neighbouring numbers; every other step tries Newton's where
-    the host may look whether that ended it. Below the upper of two neighbours, while mu falls by
+    the host may check whether that ended it. Below the upper of two neighbours, while mu falls by
     less than a unit in its last place, no entry comes in: the sum is concave, and Newton's method
     climbs to the root and stays.
     """
@@ -131,9 +131,9 @@ def _bracketed(size: Tensor, cap: Tensor, aim: Tensor, unit: Tensor) -> Tensor:
     low = torch.zeros_like(high)
     bits = 8 * dtype.itemsize - 1
     mu, wanted = None, low
-    for step in range(2 * bits if looks(size) else bits):
+    for step in range(2 * bits if cheap_to_read(size) else bits):
         middle = low + ((high - low) >> 1)
-        if looks(size) and step % 2:
+        if cheap_to_read(size) and step % 2:
             middle = torch.where((wanted > low) & (wanted < high), wanted, middle)
         mu = middle.view(dtype)
         rest = size - mu
@@ -141,7 +141,7 @@ def _bracketed(size: Tensor, cap: Tensor, aim: Tensor, unit: Tensor) -> Tensor:
         excess = left.sum(1, True).sub_(aim)
         outside = excess > 0
         low, high = torch.where(outside, middle, low), torch.where(outside, high, middle)
-        if looks(size):
+        if cheap_to_read(size):
             if (excess * unit).abs_().max().item() <= PRECISION[dtype].fine:
                 return left
             if not bool((high - low > 1).any()):

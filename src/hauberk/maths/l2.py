@@ -3,11 +3,19 @@
 import torch
 from torch import Tensor
 
-from hauberk.maths.rowwise import PRECISION, Radius, ReadyRadii, all_inside, looks, on_rows, shrink
+from hauberk.maths.rowwise import (
+    PRECISION,
+    Radius,
+    ReadyRadii,
+    all_inside,
+    cheap_to_read,
+    on_rows,
+    shrink,
+)
 
 MOST = 12  # Newton steps in float32; 2 to 4 are usual
 MOST_WIDE = 200  # in float64, for rows whose entries span many orders of magnitude
-MOST_BLIND = 20  # where the host does not look
+MOST_BLIND = 20  # where the host reads nothing
 MOVING = 0.05  # share of the squared norm below which float32 is too coarse for what moves
 
 
@@ -31,8 +39,8 @@ def project_l2(
         >>> project_l2(torch.tensor([[3.0, 4.0]]), 1.0, -2.0, 2.0).round(decimals=3)
         tensor([[0.6000, 0.8000]])
     """
-    # Without a look at the numbers it is unknown whether float32 suffices.
-    return on_rows(_solve, a, eps, lo, hi, spares=2, double=not looks(a))
+    # Unless the numbers are read, it is unknown whether float32 suffices.
+    return on_rows(_solve, a, eps, lo, hi, spares=2, double=not cheap_to_read(a))
 
 
 def _solve(
@@ -63,7 +71,7 @@ def _newton(
     left as the square of ``out``. Returns which rows (n, 1) float32 is too coarse for, if any.
     """
     precision, wide = PRECISION[x.dtype], x.dtype == torch.float64
-    most = (MOST_WIDE if wide else MOST) if looks(x) else MOST_BLIND
+    most = (MOST_WIDE if wide else MOST) if cheap_to_read(x) else MOST_BLIND
     tiny = torch.finfo(x.dtype).tiny
     full, scale = radius.aim.square(), radius.unit.square()
     inside = torch.le(clipped, full, out=torch.empty_like(full))
@@ -78,7 +86,7 @@ def _newton(
     for step in range(most):
         torch.clamp(torch.mul(x, q.sqrt(), out=ray), lo, hi, out=out)
         lacking = full - torch.mul(out, out, out=square).sum(1, True)
-        if step > 0 and looks(x):
+        if step > 0 and cheap_to_read(x):
             worst = (lacking * scale).max().item()
             if worst <= enough:
                 break

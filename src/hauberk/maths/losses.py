@@ -19,7 +19,7 @@ TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 def _finite(logits: Tensor) -> Tensor:
     """Logits with ±inf replaced by ±1e30, so that differences and softmax stay defined."""
     z = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
-    # Clamping and its gradient cost a third of a small model's pass; on a CPU a look is free.
+    # Clamping and its gradient cost a third of a small model's pass; reading a CPU value is free.
     if z.device.type == "cpu" and isfinite(z.detach().sum()):
         return z
     return z.clamp(-1e30, 1e30)

@@ -6,7 +6,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from hauberk.maths.rowwise import Radius, ReadyRadii, looks, on_rows, shrink
+from hauberk.maths.rowwise import Radius, ReadyRadii, cheap_to_read, on_rows, shrink
 
 MOST = 100  # steps of the outer search; 5 to 10 are usual
 FREE = 12  # of them until every other one halves the bracket
@@ -36,7 +36,7 @@ def _solve(
     unit = torch.where((radius.exact > 0) & bounded, radius.exact, 1.0)
     cap = out.abs() / unit
     done = (cap.pow(p).sum(1, keepdim=True) <= 1 - 1e-13) & (radius.exact > 0) | ~bounded
-    if looks(x) and bool(done.all()):
+    if cheap_to_read(x) and bool(done.all()):
         return
     left = _search((x.abs() / unit).log_().clamp_(LEAST, -2 * LEAST), cap, done, p, close)
     norm = left.pow(p).sum(1, keepdim=True).pow(1 / p).mul_(unit)
@@ -54,14 +54,14 @@ def _search(size: Tensor, cap: Tensor, done: Tensor, p: float, close: float) -> 
     # By Hoelder's inequality this multiplier is large enough.
     high = torch.logsumexp(size * dual, 1, keepdim=True) / dual
     low, z, y = torch.full_like(high, -100.0), high.clone(), torch.full_like(size, inf)
-    for step in range(MOST if looks(size) else MOST // 3):
+    for step in range(MOST if cheap_to_read(size) else MOST // 3):
         y = _roots(size, z, y, p)
         t = y.exp()
         left = torch.minimum(t, cap)
         powers = left.pow(p)
         total = powers.sum(1, keepdim=True)
         excess = total.log().masked_fill_(done, 0.0)
-        if looks(size) and bool((excess.abs() <= close).all()):
+        if cheap_to_read(size) and bool((excess.abs() <= close).all()):
             break
         outside = excess > 0
         low, high = torch.where(outside, z, low), torch.where(outside, high, z)
@@ -80,13 +80,13 @@ def _roots(size: Tensor, z: Tensor, y: Tensor, p: float) -> Tensor:
     converges from anywhere.
     """
     y = torch.minimum(y, torch.minimum(size, (size - z) / (p - 1))).clamp_min_(2 * LEAST)
-    for _ in range(MOST_INNER if looks(size) else MOST_INNER // 3):
+    for _ in range(MOST_INNER if cheap_to_read(size) else MOST_INNER // 3):
         second = z + (p - 1) * y
         both = torch.logaddexp(y, second)
         slope = 1 + (p - 2) * (second - both).exp_()
         step = both.sub_(size).div_(slope)
         new = (y - step).clamp_min_(2 * LEAST)
         moved, y = (new - y).abs_(), new
-        if looks(size) and moved.max().item() <= 1e-5:
+        if cheap_to_read(size) and moved.max().item() <= 1e-5:
             break
     return y

@@ -23,7 +23,7 @@ from torch import Tensor
 from hauberk.maths.l1 import project_l1
 from hauberk.maths.l2 import project_l2
 from hauberk.maths.lp import project_general
-from hauberk.maths.rowwise import Radius, ReadyRadii, looks, on_rows, toward_zero
+from hauberk.maths.rowwise import Radius, ReadyRadii, cheap_to_read, on_rows, toward_zero
 from hauberk.maths.simplex import project_simplex
 
 __all__ = [
@@ -130,7 +130,7 @@ def _keep(x: Tensor, radius: Radius, lo: Tensor, hi: Tensor, out: Tensor, _: lis
     clipped = torch.clamp(x, lo, hi)
     d = x.shape[1]
     k = radius.exact.clamp(max=d).floor_()
-    most = int(k.max().item()) if looks(x) else d
+    most = int(k.max().item()) if cheap_to_read(x) else d
     gain = clipped * (x - clipped / 2)  # half of it, so that it does not overflow
     index = gain.topk(most, 1).indices
     allowed = torch.arange(most, device=x.device) < k

@@ -117,7 +117,7 @@ def on_rows(
     radius = reach.aims(dtype)
     lo, hi = _bound(lo, a, dtype), _bound(hi, a, dtype)
     out = torch.empty(flat.shape, dtype=dtype, device=a.device)
-    size = max(1, BLOCK // flat.shape[1]) if looks(a) else batch
+    size = max(1, BLOCK // flat.shape[1]) if cheap_to_read(a) else batch
     if size >= batch:
         x, *rest = _scratch(out, 1 + spares)
         solve(_clean(flat, x), radius, lo, hi, out, rest)
@@ -131,14 +131,14 @@ def on_rows(
     return toward_zero(out, a.dtype).view(a.shape)
 
 
-def looks(x: Tensor) -> bool:
-    """Whether the host may look at numbers without waiting for a device."""
+def cheap_to_read(x: Tensor) -> bool:
+    """Whether the host can read numbers without waiting for a device."""
     return x.is_cpu
 
 
 def all_inside(norm: Tensor, radius: Radius, dtype: torch.dtype) -> bool:
-    """Whether rows of this ``norm`` (n, 1) are all inside; False where the host must not look."""
-    if not (looks(norm) and radius.positive):
+    """Whether rows of this ``norm`` (n, 1) are all inside; False if it is not read."""
+    if not (cheap_to_read(norm) and radius.positive):
         return False
     worst: float = (norm * radius.unit).max().item()
     return worst <= PRECISION[dtype].trust
@@ -179,7 +179,7 @@ def _scratch(like: Tensor, count: int) -> tuple[Tensor, ...]:
     thread keeps some.
     """
     need = count * like.numel() * like.element_size()
-    if not looks(like) or need > KEPT:
+    if not cheap_to_read(like) or need > KEPT:
         return torch.empty((count, *like.shape), dtype=like.dtype, device=like.device).unbind()
     key = (count, like.shape, like.dtype)
     if _kept.key != key:
@@ -210,7 +210,7 @@ def _radii(eps: float | Tensor, batch: int, device: torch.device) -> tuple[Tenso
         if eps.numel() not in (1, batch):
             raise ValueError(f"eps is of shape {tuple(eps.shape)}: give one number, or ({batch},)")
         radii = eps.to(device).reshape(-1, 1).expand(batch, 1)
-        least = float(radii.min().item()) if looks(radii) and batch else inf
+        least = float(radii.min().item()) if cheap_to_read(radii) and batch else inf
     else:
         radii = torch.full((batch, 1), eps, dtype=torch.float64, device=device)
         least = float(eps)
@@ -222,7 +222,7 @@ def _radii(eps: float | Tensor, batch: int, device: torch.device) -> tuple[Tenso
 def _aims(radii: Tensor, dtype: torch.dtype, least: float) -> Radius:
     exact, aim = radii.double(), radii.to(dtype)
     positive = PRECISION[dtype].floor <= least
-    if not (positive and looks(radii)):
+    if not (positive and cheap_to_read(radii)):
         none = exact < PRECISION[dtype].floor
         exact, aim = exact.masked_fill(none, 0.0), aim.masked_fill(none, inf)
     return Radius(exact, aim, aim.reciprocal(), positive)

@@ -21,7 +21,7 @@ class Objective:
     Args:
         loss: a name from :data:`hauberk.maths.losses.LOSSES` (or, with targets, ``TARGETED``), or a
             function ``(logits (S, C), y (S,)) -> (S,)``; targeted ones also take ``target (S,)``.
-        targeted: whether the loss wants a target class.
+        targeted: whether the loss takes a target class.
         soften: width of smoothed gradients (:class:`hauberk.victims.softening.Softened`); 0 for the
             model's own.
     """

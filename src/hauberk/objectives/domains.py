@@ -75,7 +75,7 @@ class Domain:
 
     @property
     def varies(self) -> bool:
-        """Whether looks at one input differ."""
+        """Whether evaluations of one input differ."""
         if self.random is not None:
             return self.random
         return self.transform is not None and is_random(self.transform)

@@ -44,7 +44,7 @@ class Solver(Method):
     """The lp distances that it serves; ``general`` ones serve all p >= 1."""
     general: ClassVar[bool] = False
     measured: ClassVar[bool] = False
-    """Whether it serves distances that are known as differentiable functions only."""
+    """Whether it serves distances given as differentiable functions."""
 
     soften: float = 0.0
 

@@ -60,7 +60,7 @@ class DeepFool(MinNormSolver[DeepFoolState]):
 
     def finished(self, state: DeepFoolState, response: Response) -> np.ndarray | None:
         done, best = super().finished(state, response), response.best
-        # Off the CPU a look waits for the device, so it is taken at every eighth step only.
+        # Off the CPU reading a value waits for the device: only every eighth step does.
         if not best.any_fooled or not (state.u.is_cpu or (response.clock.most + 1) % 8 == 0):
             return done
         ended = best.fooled.cpu().numpy()

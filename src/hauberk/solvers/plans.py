@@ -74,7 +74,7 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
 
 
 def _balls(budget: int, classes: int, sparse: bool) -> list[Share]:
-    """Norms: a look through masks, every class's boundary, then the nearest few."""
+    """Norms: softened gradients first, every class's boundary, then the nearest few."""
     bisection = Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN))
     few, every = min(3, classes - 1), min(9, classes - 1)
     walk = FMN(targets=few, alpha=0.3)
@@ -83,7 +83,7 @@ def _balls(budget: int, classes: int, sparse: bool) -> list[Share]:
         return [(0.70, Phase(PDPGD())), (0.30, last)]
     if budget < 600:
         aims = min(4, classes - 1)
-        if sparse:  # wants long walks
+        if sparse:  # these need long walks
             scouts = [(0.58, Phase(PDPGD(targets=aims)))]
         else:
             scouts = [(0.33, Phase(PDPGD(targets=aims, soften=soft))) for soft in (0, SOFTEN)]

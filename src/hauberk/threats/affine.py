@@ -108,7 +108,7 @@ class Affine(Threat):
         return Affine(self.a.scaled(factor), self.b.scaled(factor), self._grid)
 
     def project(self, *_: object, **__: object) -> NoReturn:
-        raise InputError(f"{self} knows no nearest point: project on {self.a} or on {self.b}")
+        raise InputError(f"{self} has no projection: project on {self.a} or on {self.b}")
 
     @classmethod
     def read(cls, text: str, part: Callable[[str], Threat]) -> "Affine | None":

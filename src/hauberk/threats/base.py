@@ -219,7 +219,7 @@ class Union(Threat):
         return self._parts
 
     def at(self, x0: Tensor, box: Box = Box()) -> NoReturn:
-        """Refuses, so that no attack searches one of the threats only unawares."""
+        """Refuses: an attack would silently search one of the threats only."""
         raise InputError(
             f"{self} is a union: a single attack needs one threat; "
             "use hauberk.evaluate for a union, or one of its .parts (MSD alone attacks it whole)"

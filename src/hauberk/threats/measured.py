@@ -116,7 +116,7 @@ class Measured(Threat):
         return self.callable(x0, x)
 
     def exact(self, x0: Tensor, x: Tensor) -> Tensor:
-        """The distance without graph, as the judge wants it, ``(S,)`` float64."""
+        """The distance without a graph, as the judge computes it, ``(S,)`` float64."""
         x0, x = x0.double(), x.double()
         return self.between(x0, self.reference(x0), x)
 
@@ -168,7 +168,7 @@ class MeasuredRegion(MeasuredDistanceRegion):
 
     @cached_property
     def eps(self) -> Tensor:
-        """The radius; where it is infinite, the distance of the box's corner farthest off."""
+        """The radius; where it is infinite, the distance of the box's farthest corner."""
         eps = self.radius.to(self.x0.dtype)
         if not (eps == inf).any():
             return eps

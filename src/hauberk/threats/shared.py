@@ -95,7 +95,7 @@ class Shared(Threat):
             InputError: with ``clip``, where there is no closed form.
         """
         if self.clip:
-            raise InputError(f"{self} knows no nearest point: attack it, its attacks stay inside")
+            raise InputError(f"{self} has no projection: attack it, its attacks stay inside")
         region = self.at(x0, Box.of(box))
         # The distances to all inputs add up to that from their mean difference, and a constant.
         u = region.encode(x.to(region.clean))

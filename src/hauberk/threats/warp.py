@@ -85,7 +85,7 @@ class RotationTranslation(Threat):
         return RotationTranslation(self.degrees * factor, self.pixels * factor)
 
     def project(self, *_: object, **__: object) -> NoReturn:
-        raise InputError(f"{self} knows no nearest point: attack it instead, its attacks stay in")
+        raise InputError(f"{self} has no projection: attack it instead, its attacks stay in")
 
     def __str__(self) -> str:
         return f"rt:{shortest(self.degrees)},{shortest(self.pixels)}"

@@ -48,7 +48,7 @@ def check(transform: Function, x: Tensor) -> None:
     if grad is None or not bool(grad.any()):
         raise InputError(f"{name} is not differentiable, no gradient reaches its input: {_REMEDY}")
     if not bool(grad.isfinite().all()):
-        raise InputError(f"{name} has NaN or infinite gradients: mend it, or {_REMEDY}")
+        raise InputError(f"{name} has NaN or infinite gradients: correct it, or {_REMEDY}")
 
 
 def _run(transform: Function, x: Tensor, draws: Draws, name: str) -> Tensor:
@@ -66,7 +66,7 @@ def _run(transform: Function, x: Tensor, draws: Draws, name: str) -> Tensor:
             f"{name} turned shape {shape} into {tuple(found.shape)}: it must keep the shape"
         )
     if not bool(found.detach().isfinite().all()):
-        raise InputError(f"{name} returned NaN or infinite values: mend it")
+        raise InputError(f"{name} returned NaN or infinite values: correct it")
     return found
 
 

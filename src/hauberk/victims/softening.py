@@ -117,7 +117,7 @@ def _through(cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 class _Context(SimpleNamespace):
-    """Takes whatever a custom forward wants to keep for its backward."""
+    """Stands in for the context that a custom forward saves tensors in."""
 
     needs_input_grad = (True,) * 64
 

@@ -69,13 +69,13 @@ class Breaks(Strategy):
         return Loss(value * (torch.nan if batch.step == self.at else 1.0))
 
 
-@pytest.mark.parametrize("look_every", [1, 20])
-def test_a_loss_of_nan_ends_the_run_and_names_the_examples(tmp_path, look_every):
+@pytest.mark.parametrize("check_every", [1, 20])
+def test_a_loss_of_nan_ends_the_run_and_names_the_examples(tmp_path, check_every):
     x, y = blobs()
     data = hb.data.Dataset(x, y, torch.arange(50) + 1000, "blobs")
     options = Options(epochs=3, minibatch=16, validation=2, out=tmp_path)
     trainer = Trainer(net(), data, Breaks(), options)
-    trainer.nonfinite.look_every = look_every
+    trainer.nonfinite.check_every = check_every
     trainer.open()
     with pytest.raises(TrainingError, match=r"nan at step 7 \(epoch 3, examples") as caught:
         trainer.run()

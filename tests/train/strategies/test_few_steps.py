@@ -23,7 +23,7 @@ def test_ten_steps_of_apgd_but_in_l1(kind):
 
 def test_extremes_are_linf_first_then_l1():
     assert extremes(L1 | L2 | LINF, "EAT") == (LINF, L1)
-    with pytest.raises(InputError, match="EAT wants one linf and one l1 ball"):
+    with pytest.raises(InputError, match="EAT needs one linf and one l1 ball"):
         extremes(L1 | L2, "EAT")
 
 

@@ -10,8 +10,8 @@ from hauberk.errors import TrainingError
 from hauberk.train.loop.ema import EMA
 from hauberk.train.loop.passes import all_finite
 
-LOOK_EVERY = 20
-"""Steps between looks at the losses on a device where looking means waiting."""
+CHECK_EVERY = 20
+"""Steps between checks of the losses on a device where reading them means waiting."""
 
 
 class NonFinite:
@@ -21,8 +21,8 @@ class NonFinite:
         model: The model in training.
         ema: The average of its weights.
         where: The epoch (from 0) of a step, and the ids of the examples in its minibatch.
-        device: Where the model is trained: on the CPU each loss is looked at, elsewhere every
-            ``LOOK_EVERY`` steps.
+        device: Where the model is trained: on the CPU each loss is checked, elsewhere every
+            ``CHECK_EVERY`` steps.
         out: Folder of the training, for the message.
     """
 
@@ -31,19 +31,19 @@ class NonFinite:
         device: torch.device, out: Path | None,
     ) -> None:  # fmt: skip
         self.model, self.ema, self.where, self.out = model, ema, where, out
-        self.look_every = 1 if device.type == "cpu" else LOOK_EVERY
+        self.check_every = 1 if device.type == "cpu" else CHECK_EVERY
         self._pending: list[tuple[int, Tensor]] = []
         # A buffer may hold infinities for good, such as a mask.
         floats = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
         self._finite = [name for name, value in floats.items() if all_finite([value])]
 
     def note(self, step: int, loss: Tensor) -> None:
-        """Keep the loss of a step, and look at those kept if it is time."""
+        """Keep the loss of a step, and check those noted if it is time."""
         self._pending.append((step, loss))
-        if len(self._pending) >= self.look_every:
-            self.look()
+        if len(self._pending) >= self.check_every:
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Raise `TrainingError` if a loss noted was not finite; waits for the device."""
         if not self._pending:
             return
@@ -55,7 +55,7 @@ class NonFinite:
 
     def require_finite(self, step: int) -> None:
         """Raise `TrainingError` if a loss or a weight after ``step`` is not finite; waits too."""
-        self.look()
+        self.check()
         weights = self.ema.weights()
         if not all_finite([*self.model.parameters(), *map(weights.__getitem__, self._finite)]):
             self.fail("a weight of the model is NaN or infinite", step)

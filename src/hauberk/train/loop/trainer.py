@@ -333,7 +333,7 @@ def examples_of(
     options.augmentation.check(train.x)
     if options.precision == "bf16-mixed" and train.x.dtype != torch.float32:
         raise InputError(
-            f"the model is in {train.x.dtype}: bf16-mixed wants float32, so call .float()"
+            f"the model is in {train.x.dtype}: bf16-mixed needs float32, so call .float()"
         )
     # 32-true leaves everything as it is, float64 too.
     return train, held

@@ -155,7 +155,7 @@ class MultiThreat(Adversarial):
         super().__post_init__()
         require_steps(self.steps)
         if isinstance(self.attacks, Attack) and self.soften:
-            raise InputError("soften is that of the usual attacks: say it in the attack instead")
+            raise InputError("soften is that of the usual attacks: set it in the attack instead")
         if isinstance(self.attacks, Mapping):
             kinds = {threat.kind for threat in self.threat.parts}
             for kind in self.attacks:

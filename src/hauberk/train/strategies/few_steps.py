@@ -61,7 +61,7 @@ def extremes(threat: Threat, strategy: str) -> tuple[Threat, Threat]:
         balls = [part for part in threat.parts if isinstance(part, Ball) and part.p == p]
         if len(balls) != 1:
             raise InputError(
-                f"{strategy} wants one linf and one l1 ball, and {threat} has {len(balls)} of "
+                f"{strategy} needs one linf and one l1 ball, and {threat} has {len(balls)} of "
                 f"l{p:g}: name both, e.g. linf:0.3 | l1:10, or use RandomNorm"
             )
         found.append(balls[0])

@@ -42,7 +42,7 @@ class Single(Adversarial):
         require_steps(self.steps)
         if self.attack is not None and (self.steps is not None or self.soften):
             raise InputError(
-                "steps and soften are those of the usual attack: say them in the attack instead"
+                "steps and soften are those of the usual attack: set them in the attack instead"
             )
 
     def attack_on(self, threat: Threat) -> Attack:
