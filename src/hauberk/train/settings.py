@@ -291,6 +291,7 @@ class Execution:
         require_path("out", self.out)
         require_number("every_minutes", self.every_minutes)
         for name in ("devices", "nodes"):
+            require_number(name, getattr(self, name), whole=True)
             require_whole(name, getattr(self, name))
         if self.resume and self.out is None:
             raise InputError("resume needs the folder of the run: give out=")
