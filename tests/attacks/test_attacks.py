@@ -6,7 +6,7 @@ from math import inf
 import pytest
 import torch
 from helpers.data import inputs
-from helpers.models import Constant, Linear, above, network
+from helpers.models import Constant, Linear, network
 from helpers.oracles import judged, queries
 from torch import nn
 
@@ -32,8 +32,6 @@ from hauberk.attacks import (
     SparseL1Descent,
     Square,
 )
-from hauberk.attacks.apgd import checkpoints
-from hauberk.attacks.apgd_l1 import schedule
 from hauberk.maths.norms import norm
 from hauberk.threats import L0, L1, L2, Linf, Lp
 from hauberk.victims.victim import Victim
@@ -315,137 +313,6 @@ def test_a_warm_start_that_fools_is_kept(attack, threat, share):
     assert rows.any()
     out = attack(model, x[rows], y[rows], threat, warm=broken.points[rows].unsqueeze(1))
     assert out.fooled.all()
-
-
-def test_fgsm_is_one_step():
-    model = Linear()
-    x = data()
-    y = model(x).argmax(1)
-    g = (
-        torch.where(y == 0, 1.0, -1.0).unsqueeze(1)
-        * (model.weight[:, 1] - model.weight[:, 0]).detach()
-    )
-    out = FGSM()(model, x, y, Linf(0.1), stop=False)
-    torch.testing.assert_close(out.points, (x + 0.1 * g.sign()).clamp(0, 1))
-    assert out.forwards.eq(2).all()
-    assert out.backwards.eq(1).all()
-    x = x * 0 + 0.5
-    out = FGSM()(model, x, y, L2(0.1), stop=False)
-    torch.testing.assert_close(out.points, x + 0.1 * g / g.norm(dim=1, keepdim=True))
-    out = FGSM()(model, x, y, L1(0.1), stop=False)
-    one = nn.functional.one_hot(g.abs().argmax(1), 20) * g.sign()
-    torch.testing.assert_close(out.points, x + 0.1 * one)
-    assert FGSM()(model, x, y, L2(0.1), seed=1, stop=False).points.equal(
-        FGSM()(model, x, y, L2(0.1), seed=2, stop=False).points
-    )
-
-
-def test_pgd_takes_the_steps_it_is_told():
-    model = Linear()
-    x = torch.full((1, 20), 0.5)
-    y = model(x).argmax(1)
-    asked = asked_by(PGD(steps=5, step_size=0.03, random_start=False), Linf(0.1), model, x, y)
-    lengths = (asked[1:] - asked[:-1]).abs().amax((1, 2))
-    torch.testing.assert_close(lengths, torch.tensor([0.03, 0.03, 0.03, 0.01, 0.0]))
-    asked = asked_by(PGD(steps=5, random_start=False), L2(0.5), model, x, y)
-    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.25))
-    asked = asked_by(PGD(steps=1, random_start=False), L2(0.5), model, x, y)
-    torch.testing.assert_close((asked[1] - asked[0]).norm(), torch.tensor(0.5))
-    asked = asked_by(
-        PGD(steps=1, rule="gradient", step_size=0.01, loss="margin", random_start=False),
-        L2(9.0), model, x, y,
-    )  # fmt: skip
-    g = (model.weight[:, 1] - model.weight[:, 0]).detach() * (1 - 2 * y)
-    torch.testing.assert_close(asked[1] - asked[0], (0.01 * g).unsqueeze(0))
-
-
-def test_random_starts_differ_and_are_inside():
-    model = Linear()
-    x, y = data(), torch.zeros(12, dtype=torch.int64)
-    starts = [asked_by(PGD(steps=1), Linf(0.1), model, x, y, seed=s)[0] for s in (0, 0, 1)]
-    assert torch.equal(starts[0], starts[1])
-    assert not torch.equal(starts[0], starts[2])
-    assert (starts[0] != x).any(1).all()
-    both = asked_by(PGD(steps=1, restarts=2), Linf(0.1), model, x, y)[0]
-    assert torch.equal(both[:12], starts[0])
-    assert not torch.equal(both[12:], both[:12])
-
-
-def test_momentum_is_the_decayed_sum_of_normalised_gradients():
-    x, y = torch.tensor([[0.5]]), torch.tensor([0])
-    # Its gradient points up, then (beyond 0.55) hard down.
-    turning = above(0.0, lambda x: torch.where(x < 0.55, x, -0.5 * x).sum(1))
-    common = {"loss": "margin", "steps": 4, "step_size": 0.02, "random_start": False}
-    plain = asked_by(PGD(**common), Linf(0.2), turning, x, y).flatten()
-    torch.testing.assert_close(plain, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.54]))
-    # velocities 1, 2, 3, then 3 - 1 = 2: goes on; with decay 0.25: 0.328 - 1 turns back
-    on = asked_by(PGD(momentum=1.0, **common), Linf(0.2), turning, x, y).flatten()
-    torch.testing.assert_close(on, torch.tensor([0.5, 0.52, 0.54, 0.56, 0.58]))
-    back = asked_by(PGD(momentum=0.25, **common), Linf(0.2), turning, x, y).flatten()
-    torch.testing.assert_close(back, plain)
-
-
-def test_sparse_descent_draws_a_share_for_every_attempt():
-    model = Linear(features=200)
-    x = torch.full((30, 200), 0.5)
-    y = model(x).argmax(1)
-    asked = asked_by(SparseL1Descent(steps=2, restarts=2), L1(1.0), model, x, y)
-    moved = (asked[1] != asked[0]).sum(1)
-    assert moved.min() >= 1
-    assert moved.max() <= 40
-    assert len(moved.unique()) > 10
-    assert not torch.equal(moved[:30], moved[30:])
-    fixed = asked_by(SparseL1Descent(steps=2, share=0.05), L1(1.0), model, x, y)
-    assert ((fixed[1] != fixed[0]).sum(1) == 10).all()
-    length = (fixed[1] - fixed[0]).abs().sum(1)
-    torch.testing.assert_close(length, torch.ones(30), rtol=1e-4, atol=0)
-    one = asked_by(PGD(steps=2, random_start=False), L1(1.0), model, x, y)
-    assert ((one[1] != one[0]).sum(1) == 1).all()
-
-
-def test_apgd_checkpoints_are_those_of_the_paper():
-    """Croce & Hein 2020, section 3.2: p_1 = 0.22, then shorter by 0.03 down to 0.06."""
-    at = checkpoints(100).nonzero()[0].tolist()
-    assert at == [22, 41, 57, 70, 80, 87, 93, 99]
-    assert checkpoints(100)[at].tolist() == [22, 19, 16, 13, 10, 7, 6, 6]
-    for steps in range(1, 30):
-        window = checkpoints(steps)
-        assert window.sum() == window.nonzero()[0].max()
-
-
-def test_apgd_in_l1_walks_through_larger_balls():
-    plan = schedule(100, 3)
-    assert plan.enter.nonzero()[0].tolist() == [30, 60]
-    assert (plan.phase[:30] == 0).all()
-    assert (plan.phase[60:] == 2).all()
-    for steps in range(1, 12):
-        for phases in (1, 2, 3):
-            plan = schedule(steps, phases)
-            assert plan.phase[steps] == phases - 1  # the last look is in the threat itself
-    model = Linear()
-    x = torch.full((4, 20), 0.5)
-    y = model(x).argmax(1)
-    asked = asked_by(APGD(steps=10), L1(0.5), model, x, y)
-    distance = (asked - x).abs().sum(2)
-    assert (distance[:3] > 1.0).all()
-    assert (distance[3:6] <= 1.0 + 1e-5).all()
-    assert (distance[6:] <= 0.5 + 1e-5).all()
-    asked = asked_by(APGD(steps=10, enlarge=(1,)), L1(0.5), model, x, y)
-    assert ((asked - x).abs().sum(2) <= 0.5 + 1e-5).all()
-
-
-def test_what_fools_in_a_larger_ball_alone_fools_nobody():
-    model = nn.Linear(4, 2)
-    with torch.no_grad():
-        model.weight.copy_(torch.tensor([[0.0] * 4, [1.0] * 4]))
-        model.bias.copy_(torch.tensor([2.5, 0.0]))
-    x, y = torch.full((5, 4), 0.5), torch.zeros(5, dtype=torch.int64)  # 0.5 from the boundary
-    for steps in (1, 2, 3, 10, 50):
-        for stop in (True, False):
-            out = APGD(steps=steps, restarts=2)(model, x, y, L1(0.4), stop=stop)
-            assert not out.fooled.any()
-            judged(model, L1(0.4), x, y, out)
-    assert APGD(steps=50)(model, x, y, L1(0.51)).fooled.all()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""Exhaustive search of grids and finite sets, and random search."""
+
 from math import prod
 
 import pytest

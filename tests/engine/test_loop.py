@@ -151,7 +151,7 @@ def test_an_example_never_fooled_costs_every_pass():
         assert not out.fooled.any()
 
 
-def test_targets_cost_one_look_at_the_clean_logits():
+def test_targets_cost_one_pass_for_the_clean_logits():
     x, y = data(4)
     attack = APGD(steps=5, loss="dlr", targets=9)  # of which a model of three classes has two
     assert attack.attempts(3) == 2
@@ -204,7 +204,7 @@ def test_siblings_of_a_success_are_cancelled():
     assert out.forwards.tolist() == [255]
 
 
-def test_seats_are_taken_again():
+def test_slots_are_taken_again():
     """More attempts than slots, and examples that leave at different times."""
     model = bent()
     x, y = data(60, model=model)
@@ -221,7 +221,7 @@ def test_seats_are_taken_again():
     assert victim.backwards == int(out.backwards.sum())
     stands = ~out.fooled
     assert (out.forwards[stands] == 3 * 7).all()
-    # A last look shares its batch with slots that want gradients.
+    # A last evaluation shares its batch with slots that want gradients.
     assert (out.backwards[stands] >= 3 * 6).all()
     assert (out.backwards <= out.forwards).all()
     assert (out.forwards[out.fooled] <= 3 * 7).all()

@@ -1,5 +1,6 @@
 """Torch's global generators inside a block, and after it."""
 
+import pytest
 import torch
 
 from hauberk.maths.seeding import seeded
@@ -25,3 +26,10 @@ def test_any_integer_is_a_seed():
             one = torch.rand(1)
         with seeded(seed):
             assert torch.equal(torch.rand(1), one)
+
+
+def test_an_exception_puts_the_generator_back():
+    before = torch.get_rng_state()
+    with pytest.raises(KeyError), seeded(0):
+        raise KeyError(torch.rand(3))
+    assert torch.equal(torch.get_rng_state(), before)
