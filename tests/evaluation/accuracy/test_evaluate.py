@@ -8,38 +8,14 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from helpers.accuracy import SHORT, UNION, data, net
 from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, Grid, Pointwise
 from hauberk.evaluation import SUITES, Stage
-
-UNION = hb.Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0))
-SHORT = {"fgsm": FGSM(), "apgd": APGD(steps=10)}
-
-
-def net(seed=0, classes=3, features=12):
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(features, 16), nn.ReLU(), nn.Linear(16, classes))
-    with torch.no_grad():  # all classes occur
-        model[3].bias -= model(data(200, shape=(features,))).mean(0)
-    return model
-
-
-def data(n=30, seed=1, shape=(3, 2, 2)):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(n, *shape, generator=generator)
-
-
-@pytest.fixture
-def case():
-    model, x = net(), data()
-    y = model(x).argmax(1)
-    y[:3] = (y[:3] + 1) % 3  # three that are wrong from the start
-    return model, x, y
 
 
 def test_summary_has_the_contract(case, tmp_path):
@@ -55,24 +31,6 @@ def test_summary_has_the_contract(case, tmp_path):
     assert set(summary["cost"]) >= {"forwards", "backwards", "seconds"}
     assert summary["clean_accuracy"] == pytest.approx(0.9)
     assert summary["finished"] is True
-
-
-def test_numbers_agree_with_the_points(case):
-    model, x, y = case
-    result = hb.evaluate(model, x, y, UNION, suite=SHORT)
-    stands = torch.ones(len(x), dtype=torch.bool)
-    for part in UNION.parts:
-        ids, points = result.points(str(part))
-        assert part.contains(x[ids], points).all()
-        assert (model(points).argmax(1) != y[ids]).all()
-        mine = model(x).argmax(1) == y
-        mine[ids] = False
-        assert result.accuracy[str(part)] == pytest.approx(mine.float().mean())
-        assert torch.equal(result.robust(str(part)), mine)
-        stands &= mine
-    assert result.union_accuracy == pytest.approx(stands.float().mean())
-    assert torch.equal(result.robust(), stands)
-    assert result.average_accuracy == pytest.approx(np.mean(list(result.accuracy.values())))
 
 
 def test_passes_are_the_victims(case):

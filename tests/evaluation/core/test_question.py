@@ -1,22 +1,13 @@
 """Every kind of run: its question rebuilds from the manifest, and its ledger is verified."""
 
-import json
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import torch
-from helpers.questions import UnderNoise, under_noise
-from safetensors.torch import load_file, save_file
-from torch import nn
+from helpers.questions import UnderNoise
+from helpers.runs import MODELS, QUICK, UNION, data, net
 
 import hauberk as hb
-from hauberk.attacks import APGD, FGSM, PGD, MultiSteepestDescent, Square
-from hauberk.evaluation import transfer
+from hauberk.attacks import FGSM, PGD, Square
 from hauberk.evaluation.accuracy.catalogue import SUITES
 from hauberk.evaluation.accuracy.question import Accuracy, Points
 from hauberk.evaluation.core.question import Question
@@ -27,109 +18,7 @@ from hauberk.evaluation.transfer import TransferTable
 from hauberk.evaluation.universal.question import ForAll
 from hauberk.solvers.fmn import FMN
 from hauberk.store.files import plain
-from hauberk.store.ledger import Ledger
-from hauberk.transforms import FlipH, RandomRotate
-
-UNION = hb.Union(hb.Linf(0.1), hb.L2(0.4))
-
-
-def net(seed=0):
-    torch.manual_seed(seed)
-    layers = nn.Linear(16, 12), nn.Tanh(), nn.Linear(12, 3)
-    model = nn.Sequential(nn.Flatten(), *layers).double()
-    with torch.no_grad():  # all classes occur, and small changes matter
-        model[3].bias -= model(torch.full((1, 16), 0.5).double())[0]
-    return model
-
-
-MODELS = {"a": net(0), "b": net(1)}
-
-
-def data(n=12):
-    x = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(1)).double()
-    y = net()(x).argmax(1)
-    y[0] = (y[0] + 1) % 3
-    return x, y
-
-
-QUICK = PGD(loss="cw", steps=3)
-RUNS = {
-    "evaluate": (lambda m, x, y, **o: hb.evaluate(m, x, y, UNION, suite="fast", **o), net()),
-    "radius": (lambda m, x, y, **o: hb.radius(m, x, y, ["l2", UNION], budget=60, **o), net()),
-    "radius of one": (
-        lambda m, x, y, **o: hb.radius(m, x, y, "l1", solver=FMN(steps=9), **o), net(),
-    ),
-    "minmax": (lambda m, x, y, **o: hb.minmax(m, x, y, "linf:0.2", attack=QUICK, **o), MODELS),
-    "minmax groups": (
-        lambda m, x, y, **o: hb.minmax(m, x, y, "linf:0.9", group=2, attack=QUICK, **o), net(),
-    ),
-    "minmax each": (lambda m, x, y, **o: hb.minmax(m, x, y, UNION, attack=QUICK, **o), MODELS),
-    "minmax transforms": (
-        lambda m, x, y, **o: hb.minmax(
-            m, x, y, "linf:0.3", transforms=[FlipH(), RandomRotate(20)], judge_draws=2,
-            attack=QUICK, **o,
-        ),
-        net(),
-    ),
-    "minmax msd": (
-        lambda m, x, y, **o: hb.minmax(
-            m, x, y, UNION, attack=MultiSteepestDescent(loss="cw", steps=3), **o
-        ),
-        MODELS,
-    ),
-    "universal": (
-        lambda m, x, y, **o: hb.universal(m, x, y, "linf:0.3", epochs=2, minibatch=5, **o), net(),
-    ),
-    "transfer": (
-        lambda m, x, y, **o: transfer(m, x, y, UNION, [FGSM(), APGD(steps=3)], **o), MODELS,
-    ),
-    "noise": (lambda m, x, y, **o: under_noise(m, x, y, (0.95,), **o), net()),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=RUNS)
-def made(request, tmp_path_factory):
-    """The folder of a run, and its models."""
-    function, models = RUNS[request.param]
-    out = tmp_path_factory.mktemp("runs") / "r"
-    found = function(models, *data(), out=out, block=5, seed=3)
-    assert found.path == out
-    return out, models
-
-
-@pytest.fixture
-def run(made, tmp_path):
-    """A ledger that may be changed, and its models."""
-    folder, models = made
-    shutil.copytree(folder, tmp_path / "r")
-    return Ledger.open(tmp_path / "r"), models
-
-
-@dataclass
-class Set:
-    images: torch.Tensor
-    labels: torch.Tensor
-    ids: torch.Tensor
-
-
-def test_every_run_is_verified(run):
-    ledger, models = run
-    x, y = data()
-    found = hb.verify(ledger.path, models, data=Set(x, y, torch.arange(12)))
-    assert found.ok, str(found)
-    assert found.finished
-    assert found.points == found.confirmed > 0
-    assert "confirmed, 0 refuted" in str(found)
-
-
-def test_every_run_of_another_model_is_refuted(run):
-    ledger, models = run
-    other = net(9) if not isinstance(models, dict) else {"a": net(8), "b": net(9)}
-    found = hb.verify(ledger.path, other)
-    assert not found.ok
-    names = ledger.manifest["model_draws"]
-    told = [f"the weights of model {name} differ from the run's" for name in names]
-    assert [line.partition(":")[0] for line in found.problems[: len(names)]] == told
+from hauberk.transforms import FlipH
 
 
 def test_every_question_survives_its_manifest(run):
@@ -155,23 +44,6 @@ def test_every_summary_begins_alike(run):
     assert summary["warnings"] == []
 
 
-COMMON = {"id", "label", "threat", "task", "claimed", "broken", "margin", "distance", "forwards",
-          "backwards", "row", "seconds"}  # fmt: skip
-
-
-def test_every_part_has_the_common_columns(run):
-    ledger, _ = run
-    for key in ledger.keys(""):
-        part = ledger.part(key)
-        if key.startswith("clean-"):
-            assert {"id", "label", "margin", "correct", "seconds"} <= set(part)
-            assert len(ledger.tensors(key)["originals"]) == len(part["id"])
-        elif not key.startswith("stream-"):
-            assert set(part) >= COMMON, key
-            rows = part["row"][part["row"] >= 0]
-            assert sorted(rows) == [*range(len(ledger.tensors(key)["points"]))]
-
-
 def test_every_name_is_documented(run):
     """Columns, tensors and keys of the summary are explained in docs/ledger.md."""
     ledger, _ = run
@@ -182,39 +54,6 @@ def test_every_name_is_documented(run):
     names |= {name for key in ledger.keys("") for name in ledger.tensors(key)}
     names |= set(ledger.summary())
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
-
-
-def test_a_changed_point_is_found_in_every_run(run):
-    ledger, models = run
-    for key in ledger.keys(""):
-        tensors = ledger.tensors(key)
-        if len(tensors.get("points", ())):
-            tensors["points"][0] = 0.5
-            save_file(tensors, ledger.path / "parts" / f"{key}.safetensors")
-            break
-    assert load_file(ledger.path / "parts" / f"{key}.safetensors")["points"][0].unique() == 0.5
-    assert not hb.verify(ledger.path, models).ok
-
-
-def test_a_changed_row_is_found_in_every_run(run):
-    ledger, models = run
-    key = next(k for k in ledger.keys("") if len(ledger.tensors(k).get("points", ())))
-    file = ledger.path / "parts" / f"{key}.parquet"
-    table = pq.ParquetFile(file).read()
-    values = np.array(table.column("distance").to_pylist())
-    values[ledger.part(key)["broken"].astype(bool)] += 0.01
-    values += 0.01
-    place = table.column_names.index("distance")
-    pq.write_table(table.set_column(place, "distance", pa.array(values)), file)
-    assert "another distance" in str(hb.verify(ledger.path, models))
-
-
-def test_a_changed_manifest_is_found_in_every_run(run):
-    ledger, models = run
-    file = ledger.path / "manifest.json"
-    manifest = json.loads(file.read_text())
-    file.write_text(json.dumps(manifest | {"labels_crc": 7}))
-    assert "manifest.json was changed" in str(hb.verify(ledger.path, models))
 
 
 def test_every_suite_rebuilds_from_its_description():

@@ -115,16 +115,6 @@ def test_blocks_of_any_size_give_the_same(tmp_path):
             under_noise(net(), x, y, STRENGTHS, block=bad)
 
 
-def test_tasks_are_checked_before_anything_is_written(tmp_path):
-    x, y = data()
-    with pytest.raises(hb.InputError):
-        hb.evaluate(
-            net(), x, y, [hb.Linf(0.1), hb.L2(0.1)], out=tmp_path / "r",
-            suite={"fine": hb.attacks.FGSM(), "bad": hb.attacks.LPA()},
-        )  # fmt: skip
-    assert not (tmp_path / "r").exists()
-
-
 def test_a_model_that_cannot_be_repeated_may_be_resumed(tmp_path):
     """Its decisions change by themselves: that they differ says nothing."""
 

@@ -181,25 +181,6 @@ def test_other_models_under_the_same_names_do_not_resume(tmp_path):
         hb.minmax({"a": b, "b": a}, x, y, "linf:0.1", resume=True, **words)
 
 
-def test_equal_weights_favour_nobody():
-    x, y = data()
-    for models in ({"a": Net(0), "b": Net(1)}, {"b": Net(1), "a": Net(0)}):
-        shares = hb.minmax(models, x, y, "linf:1", attack=QUICK, gamma=float("inf")).binding()
-        assert shares == pytest.approx({"a": 0.5, "b": 0.5})
-
-
-def test_results_say_what_they_lack():
-    x, y = data(4)
-    result = hb.minmax(Net(), x, y, "linf:0.1", attack=QUICK, objectives={"mine": MinMax()})
-    with pytest.raises(InputError, match="no side 'minmax': choose one of mine"):
-        result.binding()
-    with pytest.raises(InputError, match="no side"):
-        result.lift()
-    assert result.lift(side="mine", over="mine") == 0
-    with pytest.raises(InputError, match="unknown metric"):
-        result.lift("asr_xx", "mine", "mine")
-
-
 def test_several_models_with_several_threats_fool_all_models_by_one():
     """Of each threat's perturbation the hardest model, of the threats the strongest."""
     models, (x, y) = [Net(0), Net(1)], data(12)

@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all; values as JSON has them."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from hauberk.store.files import differences, is_temporary, plain, put, short
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    file = tmp_path / "a.json"
+    put(file, b"old")
+
+    def fail(_):
+        raise OSError("full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        put(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [*tmp_path.iterdir()] == [file]
+    assert is_temporary(tmp_path / ".a.json.7.tmp")
+    assert not is_temporary(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({1: (np.float32(0.5), float("nan"))}, {"1": [0.5, None]}),
+        (torch.tensor([1.0, float("inf")]), [1.0, "inf"]),
+        (np.array([True, False]), [True, False]),
+        (object, "<class 'object'>"),
+    ],
+)
+def test_values_become_plain(value, found):
+    assert plain(value) == found
+
+
+def test_an_object_is_named_without_its_place_in_memory():
+    assert plain(object()) == "<object object>"
+
+
+def test_differences_have_dotted_names():
+    one, other = {"a": {"b": [1, 2]}, "c": 3}, {"a": {"b": [1, 5]}, "d": 4}
+    assert differences(one, other) == [("a.b[1]", 2, 5), ("c", 3, None), ("d", None, 4)]
+    assert differences([1], [1, 2]) == [("", [1], [1, 2])]
+    assert short("x" * 99) == '"' + "x" * 56 + "..."
