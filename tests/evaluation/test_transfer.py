@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers.models import Linear, Wrapped
 from torch import nn
 
 from hauberk import InputError, evaluate
@@ -14,14 +15,8 @@ from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
 
 
-class Linear(nn.Module):
-    def __init__(self, seed=0, classes=2, features=6, dtype=torch.float64):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        self.w = nn.Parameter(torch.randn(features, classes, generator=rng, dtype=dtype))
-
-    def forward(self, x):
-        return x.flatten(1) @ self.w
+def net(seed=0, classes=2, features=6, dtype=torch.float64):
+    return Linear(features, classes, seed=seed, dtype=dtype)
 
 
 class Reverse(torch.autograd.Function):
@@ -34,15 +29,9 @@ class Reverse(torch.autograd.Function):
         return -grad
 
 
-class Masked(nn.Module):
+def masked(model):
     """Decides as its model does; its gradient points the wrong way."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        return self.model(Reverse.apply(x))
+    return Wrapped(model, Reverse.apply)
 
 
 def data(model, n=40, features=6):
@@ -56,16 +45,16 @@ PLAIN = PGD(steps=4, loss="margin", random_start=False)
 
 def robust(model, x, y, eps):
     """Exactly, for two classes in linf where the box is out of reach."""
-    way = model.w[:, 1] - model.w[:, 0]
+    way = model.weight[:, 1] - model.weight[:, 0]
     return ((x @ way).abs() > eps * way.abs().sum()) & (model(x).argmax(1) == y)
 
 
 @pytest.mark.parametrize("eps", [0.02, 0.05, 0.1])
 def test_a_masked_copy_falls_to_the_points_of_the_original(eps):
-    model = Linear()
+    model = net()
     x, y = data(model)
     y[:4] = 1 - y[:4]  # some are wrong from the start
-    report = transfer({"plain": model, "masked": Masked(model)}, x, y, Linf(eps), PLAIN)
+    report = transfer({"plain": model, "masked": masked(model)}, x, y, Linf(eps), PLAIN)
     exact = float(robust(model, x, y, eps).double().mean())
     assert report.clean == {"plain": 0.9, "masked": 0.9}
     assert report.whitebox == {"plain": exact, "masked": 0.9}
@@ -101,9 +90,9 @@ def test_the_table_is_text():
 
 
 def test_unions_and_several_attacks_count_every_point():
-    model = Linear()
+    model = net()
     x, y = data(model)
-    models = {"plain": model, "masked": Masked(model)}
+    models = {"plain": model, "masked": masked(model)}
     threats = Linf(0.05), L2(0.15)
     each = [transfer(models, x, y, threat, APGD(steps=5)) for threat in threats]
     both = transfer(models, x, y, threats[0] | threats[1], APGD(steps=5))
@@ -119,7 +108,7 @@ def test_unions_and_several_attacks_count_every_point():
 
 
 def test_reproducible_and_reports_progress():
-    models = {name: Linear(seed, classes=4) for seed, name in enumerate("abc")}
+    models = {name: net(seed, classes=4) for seed, name in enumerate("abc")}
     x, y = data(models["a"])
     told = []
     attack = PGD(steps=3)
@@ -127,21 +116,21 @@ def test_reproducible_and_reports_progress():
     assert [event.done for event in told] == sorted(event.done for event in told)
     assert told[-1].done == pytest.approx(1.0)
     assert one == transfer(models, x, y, L2(0.2), attack, seed=3)
-    wide = {name: Linear(seed, classes=4) for seed, name in enumerate("abc")}
+    wide = {name: net(seed, classes=4) for seed, name in enumerate("abc")}
     assert one == transfer(wide, x, y, L2(0.2), attack, seed=3, batch_size=7)
     with pytest.raises(InputError, match="no examples"):
         transfer(models, x[:0], y[:0], L2(0.2), attack)
 
 
 def test_transfer_as_an_attack_finds_what_the_gradient_does_not():
-    model = Linear()
+    model = net()
     x, y = data(model)
     threat = Linf(0.05)
     for stop in (True, False):
-        blind = PLAIN(Masked(model), x, y, threat, stop=stop)
+        blind = PLAIN(masked(model), x, y, threat, stop=stop)
         assert not blind.fooled.any()
         attack = Transfer(sources=[model], attack=PLAIN)
-        victim, source = Victim(Masked(model)), Victim(model)
+        victim, source = Victim(masked(model)), Victim(model)
         out = attack(victim, x, y, threat, stop=stop)
         assert torch.equal(out.fooled, ~robust(model, x, y, 0.05))
         verdict = judge(victim, threat, x, out.points, y, Box())
@@ -161,9 +150,9 @@ def test_transfer_as_an_attack_finds_what_the_gradient_does_not():
 @pytest.mark.parametrize("stop", [True, False])
 def test_sources_in_turn(stop):
     """The first is blind, the second is the model, the third is not needed where that one hits."""
-    model = Linear()
+    model = net()
     x, y = data(model)
-    sources = [Masked(model), model, Linear(5)]
+    sources = [masked(model), model, net(5)]
     attack = Transfer(sources=sources, attack=PLAIN)
     out = attack(model, x, y, Linf(0.05), stop=stop)
     alone = Transfer(sources=[model], attack=PLAIN)(model, x, y, Linf(0.05))
@@ -182,7 +171,7 @@ def test_sources_in_turn(stop):
 
 
 def test_crafting_that_stops_costs_less_and_goes_less_far():
-    model = Linear()
+    model = net()
     x, y = data(model)
     keen = Transfer(sources=[model], attack=PLAIN)(model, x, y, Linf(0.1))
     brief = Transfer(sources=[model], attack=PLAIN, persist=False)(model, x, y, Linf(0.1))
@@ -196,21 +185,21 @@ def test_crafting_that_stops_costs_less_and_goes_less_far():
     "attack", [APGD(steps=3), PGD(steps=2, restarts=2), APGD(steps=2, targets=2, restarts=2)]
 )
 def test_passes_never_exceed_the_bound(attack):
-    sources = [Linear(seed, classes=4) for seed in range(3)]
+    sources = [net(seed, classes=4) for seed in range(3)]
     x, y = data(sources[0])
     for loss in ("margin", Expectation("ce", draws=3)):
         mine = Transfer(sources=sources, attack=attack, loss=loss)
         for stop in (True, False):
-            out = mine(Linear(7, classes=4), x, y, L1(0.2), stop=stop)
+            out = mine(net(7, classes=4), x, y, L1(0.2), stop=stop)
             most = int((out.forwards + out.backwards).max())
             assert most <= mine.passes * mine.attempts(4)
             assert stop or most == mine.passes
 
 
 def test_edges():
-    model = Linear(classes=3)
+    model = net(classes=3)
     x, y = data(model, 5)
-    attack = Transfer(sources=[Linear(1, classes=3)], attack=APGD(steps=3))
+    attack = Transfer(sources=[net(1, classes=3)], attack=APGD(steps=3))
     assert len(attack(model, x[:0], y[:0], L2(0.1))) == 0
     assert torch.equal(attack(model, x, y, L2(0.0)).points, x)
     one = attack(model, x[2:3], y[2:3], L2(0.3), ids=torch.tensor([2]), stop=False)
@@ -227,35 +216,31 @@ def test_edges():
     half = attack(model, x.float(), y, L2(0.3))
     assert half.points.dtype == torch.float32
 
-    class Nan(Linear):
-        def forward(self, x):
-            return super().forward(x) * float("nan")
-
-    out = attack(Nan(classes=3), x, y, L2(0.3), stop=False)
+    broken = Wrapped(model, after=lambda z: z * torch.nan)
+    out = attack(broken, x, y, L2(0.3), stop=False)
     assert out.fooled.all()
-    out = Transfer(sources=[Nan(classes=3), model], attack=APGD(steps=3))(model, x, y, L2(2.0))
+    out = Transfer(sources=[broken, model], attack=APGD(steps=3))(model, x, y, L2(2.0))
     assert out.fooled.any()
 
 
 def test_memory_that_runs_out_halves_the_batch():
-    class Small(Linear):
-        def forward(self, x):
-            if len(x) > 3:
-                raise RuntimeError("can't allocate memory")
-            return super().forward(x)
+    def few(x):
+        if len(x) > 3:
+            raise RuntimeError("can't allocate memory")
+        return x
 
-    x, y = data(Linear())
-    attack = Transfer(sources=[Linear(1)], attack=PLAIN)
-    small, whole = attack(Small(), x, y, Linf(0.1)), attack(Linear(), x, y, Linf(0.1))
+    x, y = data(net())
+    attack = Transfer(sources=[net(1)], attack=PLAIN)
+    small, whole = attack(Wrapped(net(), few), x, y, Linf(0.1)), attack(net(), x, y, Linf(0.1))
     torch.testing.assert_close(small.points, whole.points)
     assert torch.equal(small.fooled, whole.fooled)
 
 
 def test_evaluate_takes_it():
-    model = Linear()
+    model = net()
     x, y = data(model)
     suite = {"blind": PLAIN, "transfer": Transfer(sources=[model], attack=PLAIN)}
-    found = evaluate(Masked(model), x, y, Linf(0.05), suite=suite).summary
+    found = evaluate(masked(model), x, y, Linf(0.05), suite=suite).summary
     assert "transfer beats white-box" in str(found)
     exact = float(robust(model, x, y, 0.05).double().mean())
     assert found["union_accuracy"] == exact
@@ -264,18 +249,18 @@ def test_evaluate_takes_it():
 
 
 def test_the_manifest_names_the_sources_and_the_attack():
-    attack = Transfer(sources={"first": Linear()}, attack=PGD(steps=3))
+    attack = Transfer(sources={"first": net()}, attack=PGD(steps=3))
     told = plain(attack.describe())
     assert told["attack"] == "Transfer"
     assert told["kind"] == "transfer"
     assert told["sources"] == ["first"]
     assert told["crafted"]["attack"] == "PGD"
     assert told["crafted"]["steps"] == 3
-    assert plain(Transfer(sources=[Linear()], attack=PLAIN).describe())["sources"] == ["Linear"]
+    assert plain(Transfer(sources=[net()], attack=PLAIN).describe())["sources"] == ["Linear"]
 
 
 def test_errors():
-    model = Linear()
+    model = net()
     x, y = data(model)
     for make, says in (
         (lambda: Transfer(sources=[], attack=PLAIN), "at least one source"),

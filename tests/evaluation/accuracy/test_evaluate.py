@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.accuracy import SHORT, UNION, data, net
+from helpers.models import Constant, Of, Wrapped, noisy, rounded
 from torch import nn
 
 import hauberk as hb
@@ -138,16 +139,6 @@ def test_verify_confirms_a_run(case, tmp_path):
     assert not hb.verify(tmp_path / "r", other).ok
 
 
-class Tuple(nn.Module):
-    def forward(self, x):
-        return x.flatten(1)[:, :3], x
-
-
-class Nan(nn.Module):
-    def forward(self, x):
-        return x.flatten(1)[:, :3] * torch.nan
-
-
 class Stubborn(nn.Dropout):
     def train(self, mode=True):
         return super().train(True)
@@ -164,8 +155,8 @@ class Stubborn(nn.Dropout):
         (lambda m, x, y: (m, x, y[:-1]), "labels"),
         (lambda m, x, y: (m, x[:0], y[:0]), "no examples"),
         (lambda m, x, y: (m, (x * 255).to(torch.uint8), y), "float"),
-        (lambda m, x, y: (Tuple(), x, y), "tuple"),
-        (lambda m, x, y: (Nan(), x, y), "NaN logits"),
+        (lambda m, x, y: (Of(lambda x: (x.flatten(1)[:, :3], x)), x, y), "tuple"),
+        (lambda m, x, y: (Constant(*3 * [torch.nan]), x, y), "NaN logits"),
         (lambda m, x, y: (nn.Sequential(m, Stubborn()), x, y), "train mode"),
         (lambda m, x, y: (m, x[:, :2], y), "fails on a batch"),
     ],
@@ -184,46 +175,26 @@ def test_manners_are_warned_of(case):
         result = hb.evaluate(nn.Sequential(model, nn.Softmax(1)), x, y, UNION, suite=SHORT)
     assert "softmax" in result.summary["warnings"][0]
 
-    class Noisy(nn.Module):
-        def forward(self, x):
-            return model(x + 0.01 * torch.randn_like(x))
-
     with pytest.warns(hb.HauberkWarning, match="changes between identical calls"):
-        hb.evaluate(Noisy(), x, y, UNION, suite={"fgsm": FGSM()})
+        hb.evaluate(Wrapped(model, noisy(0.01)), x, y, UNION, suite={"fgsm": FGSM()})
 
 
-class Rounded(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        return self.model((x * 7).round() / 7)
-
-
-class Detached(Rounded):
-    def forward(self, x):
-        return self.model(x.detach())
-
-
-@pytest.mark.parametrize("wrapper", [Rounded, Detached])
-def test_blind_gradients_are_warned_of(case, wrapper):
+@pytest.mark.parametrize("before", [rounded(7), torch.detach], ids=["rounded", "detached"])
+def test_blind_gradients_are_warned_of(case, before):
     model, x, y = case
     with pytest.warns(hb.HauberkWarning, match="exactly zero on 30 of 30"):
-        result = hb.evaluate(wrapper(model), x, y, UNION, suite={"fgsm": FGSM()})
+        result = hb.evaluate(Wrapped(model, before), x, y, UNION, suite={"fgsm": FGSM()})
     assert "blind" in result.summary["warnings"][0]
 
 
 def test_a_constant_model_breaks_everywhere():
     """All logits equal: every decision is a tie, and a tie counts as broken."""
 
-    class Flat(nn.Module):
-        def forward(self, x):
-            return x.flatten(1)[:, :1] * torch.zeros(1, 4)
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = hb.evaluate(Flat(), data(5), torch.zeros(5).long(), UNION, suite=SHORT)
+        result = hb.evaluate(
+            Constant(0.0, 0.0, 0.0, 0.0), data(5), torch.zeros(5).long(), UNION, suite=SHORT
+        )
     assert result.clean_accuracy == 0
     assert result.union_accuracy == 0
 

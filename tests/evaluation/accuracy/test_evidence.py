@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.models import Recorder, Wrapped, noisy, rounded
 from torch import nn
 
 import hauberk as hb
@@ -334,19 +335,8 @@ def test_that_rugged_threats_are_hard_to_climb_is_not_held_against_the_model():
         assert "zero gradients" in run.codes()
 
 
-class Steps(nn.Module):
-    """The backward pass of rounding is zero."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        return self.model((x * 12).round() / 12)
-
-
 def test_rounding_is_found_out(tmp_path):
-    model = Steps(linear())
+    model = Wrapped(linear(), rounded(12))
     x, y = points(model)
     suite = {"apgd": APGD(steps=6), "noise": Noise(steps=10),
              "last": Stage(attack=Square(steps=20), when="masked")}  # fmt: skip
@@ -361,21 +351,9 @@ def test_rounding_is_found_out(tmp_path):
     assert hb.verify(tmp_path / "r", model).ok
 
 
-class Noisy(nn.Module):
-    """A linear model behind noise; counts the rows that went through."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.seen = model, 0
-
-    def forward(self, x):
-        self.seen += len(x)
-        return self.model(x + 0.02 * torch.randn_like(x))
-
-
 def test_a_stochastic_model_is_judged_by_its_mean(tmp_path):
-    model = Noisy(linear())
-    x, y = points(model.model, 24)
+    model = Recorder(Wrapped(linear(), noisy(0.02)))
+    x, y = points(model.model.model, 24)
     with pytest.warns(hb.HauberkWarning, match="mean probability over 10 draws"):
         run = hb.evaluate(model, x, y, hb.Linf(0.03), suite={"apgd": APGD(steps=5)},
                           out=tmp_path / "r")  # fmt: skip
@@ -387,7 +365,7 @@ def test_a_stochastic_model_is_judged_by_its_mean(tmp_path):
     screened = (2 + 10) * len(x)  # two looks at the model, and one at the gradient of its mean,
     screened += 10 * 16  # of four: its mean twice, plain and softened
     judged = 10 * (len(x) + len(rows["id"]))
-    assert model.seen == screened + judged + rows["forwards"].sum()
+    assert model.forwards == screened + judged + rows["forwards"].sum()
     assert run.summary["cost"]["forwards"] >= rows["forwards"].sum()
     assert run.summary["cost"]["backwards"] == rows["backwards"].sum()
     assert run.store.manifest["draws"] == 10

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.models import Wrapped, noisy, rounded
 from torch import nn
 
 import hauberk as hb
@@ -55,15 +56,6 @@ def scripted_levels(x: torch.Tensor) -> torch.Tensor:
     return torch.round(x * 7) / 7
 
 
-class Defended(nn.Module):
-    def __init__(self, net, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.net, self.before, self.after = net, before, after
-
-    def forward(self, x):
-        return self.after(self.net(self.before(x)))
-
-
 class Winners(nn.Module):
     """Only the ten largest units of each layer act."""
 
@@ -89,14 +81,14 @@ def evaluated(model, **options):
 
 
 DEFENCES = {
-    "no gradient": lambda net: Defended(net, before=Mute.apply),
-    "eight levels": lambda net: Defended(net, before=lambda x: (x * 7).round() / 7),
-    "saturated softmax": lambda net: Defended(net, after=lambda z: (z * 1000).softmax(1)),
-    "large logits": lambda net: Defended(net, after=lambda z: z * 1e4),
-    "noise": lambda net: Defended(net, before=lambda x: x + 0.1 * torch.randn_like(x)),
+    "no gradient": lambda net: Wrapped(net, before=Mute.apply),
+    "eight levels": lambda net: Wrapped(net, rounded(7)),
+    "saturated softmax": lambda net: Wrapped(net, after=lambda z: (z * 1000).softmax(1)),
+    "large logits": lambda net: Wrapped(net, after=lambda z: z * 1e4),
+    "noise": lambda net: Wrapped(net, noisy(0.1)),
     "winners take all": Winners,
-    "flipped gradient": lambda net: Defended(net, before=Flipped.apply),
-    "detached": lambda net: Defended(net, before=lambda x: x.detach()),
+    "flipped gradient": lambda net: Wrapped(net, before=Flipped.apply),
+    "detached": lambda net: Wrapped(net, before=lambda x: x.detach()),
 }
 SILENT = {"large logits", "winners take all"}  # broken by what the suite does anyway
 
@@ -111,7 +103,7 @@ def test_a_known_defence_is_broken(name, net):
 
 
 def test_what_cannot_be_seen_through_is_warned_of(net):
-    result = evaluated(Defended(net, before=scripted_levels))
+    result = evaluated(Wrapped(net, before=scripted_levels))
     told = result.summary
     assert told["escalated"]
     assert {"gradient-free beats gradients", "zero gradients"} & {

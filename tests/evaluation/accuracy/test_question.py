@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from helpers.models import Of, Wrapped, rounded
 from torch import nn
 
 import hauberk as hb
@@ -40,25 +41,9 @@ class Guess(Jump):
     kind = "free"
 
 
-class Margin(nn.Module):
-    """Two classes; the margin of class 0 is a function of the features."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        margin = self.function(x)
-        return torch.stack([margin, torch.zeros_like(margin)], 1)
-
-
-class Rounded(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x):
-        return self.model((x * 12).round() / 12)
+def margin_of(function):
+    """A model of two classes; the margin of class 0 is a function of the features."""
+    return Of(lambda x: torch.stack([function(x), torch.zeros_like(function(x))], 1))
 
 
 def linear(seed=0):
@@ -117,7 +102,7 @@ def test_carried_points_are_brought_into_the_threat():
     assert hb.L2(0.15).contains(x[ids], at).all()
 
 
-CORNER = Margin(lambda x: torch.minimum(0.85 - x[:, 0], 0.6 - x[:, 1]))
+CORNER = margin_of(lambda x: torch.minimum(0.85 - x[:, 0], 0.6 - x[:, 1]))
 THREE = {
     "first": Stage(attack=Jump(way=(0.4, 0.0)), threats=("linf",)),
     "second": Stage(attack=Jump(way=(0.0, 0.2)), threats=("l1",)),
@@ -186,7 +171,7 @@ def spread(n=16):
     return (0.5 - 0.01 * (order + 1)).view(n, 1).float(), order.numpy()
 
 
-LINE = Margin(lambda x: 0.5 - x[:, 0])
+LINE = margin_of(lambda x: 0.5 - x[:, 0])
 
 
 def test_the_nearest_first_until_a_portion_breaks_none():
@@ -217,7 +202,7 @@ def test_nearness_is_that_of_the_best_point_so_far():
     """Earlier stages brought some points nearer than others: margin a - x1 b, where a = 0.5."""
     slope = torch.tensor([0.3, 0.9, 0.1, 0.5, 0.7, 0.2])
     x = torch.stack([torch.full((6,), 0.5), torch.zeros(6), slope], 1)
-    model = Margin(lambda x: x[:, 0] - x[:, 1] * x[:, 2])
+    model = margin_of(lambda x: x[:, 0] - x[:, 1] * x[:, 2])
     suite = {"jump": Jump(way=(0.0, 0.1, 0.0)), "near": Stage(attack=LAZY, portion=0.5)}
     run = hb.evaluate(model, x, zeros(x), hb.Linf(0.1), suite=suite)
     assert rows(run, "linf:0.1", "near")["id"].tolist() == [1, 4, 3]
@@ -253,7 +238,7 @@ UNION = [hb.Linf(0.06), hb.L2(0.15)]
 
 @pytest.fixture
 def blind():
-    model = Rounded(linear())
+    model = Wrapped(linear(), rounded(12))
     return model, *points(model)
 
 
@@ -292,7 +277,7 @@ def test_evidence_is_that_of_the_stages_that_always_run():
         suite = {"pgd": pgd, "guess": Stage(attack=guess, when=when),
                  "masked": Stage(attack=LAZY, when="masked"),
                  "unmasked": Stage(attack=LAZY, when="unmasked")}  # fmt: skip
-        run = hb.evaluate(Margin(margin), x, zeros(x), hb.Linf(0.1), suite=suite)
+        run = hb.evaluate(margin_of(margin), x, zeros(x), hb.Linf(0.1), suite=suite)
         assert rows(run, "linf:0.1", "guess")["broken"].tolist() == [True] * 4 + [False] * 4
         assert stages_of(run) == {"pgd", "guess", state}
         # The whole run's rows are what the summary warns of.
@@ -374,7 +359,7 @@ def comparable(path):
 @pytest.mark.parametrize("union_only", [False, True])
 def test_resuming_after_any_part_gives_the_same_run(tmp_path, masked, union_only):
     """Whether gradients are masked is read from the same parts again."""
-    model = Rounded(linear()) if masked else linear()
+    model = Wrapped(linear(), rounded(12)) if masked else linear()
     x, y = points(model)
 
     def go(path, **more):

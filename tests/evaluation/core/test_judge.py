@@ -2,6 +2,7 @@ import sys
 
 import pytest
 import torch
+from helpers.models import Of, Wrapped
 from torch import nn
 
 from hauberk.attacks import PGD
@@ -34,12 +35,14 @@ class Says(nn.Module):
         return self.rows[: len(x)]
 
 
-class Sums(nn.Module):
+def sums():
     """Decides for class 1 where the features sum to more than 1."""
 
-    def forward(self, x):
-        s = x.flatten(1).sum(1)
-        return torch.stack([1 - s, s - 1], dim=1)
+    def logits(x):
+        total = x.flatten(1).sum(1)
+        return torch.stack([1 - total, total - 1], 1)
+
+    return Of(logits)
 
 
 def judged(rows, labels, dtype=torch.float32):
@@ -87,7 +90,7 @@ def test_a_hair_out_of_the_ball_is_not_allowed(ball, share):
     sizes = torch.tensor([ball.eps, ball.eps * share, ball.eps / share], dtype=torch.float64)
     x = x0 + way * sizes.unsqueeze(1)
     y = torch.ones(3, dtype=torch.int64)  # they sum to less than 1: all are wrong
-    verdict = judge(Victim(Sums().double()), ball, x0, x, y, Box())
+    verdict = judge(Victim(sums().double()), ball, x0, x, y, Box())
     assert verdict.wrong.all()
     assert verdict.allowed.tolist() == [True, False, True]
     assert torch.equal(verdict.broken, verdict.allowed)
@@ -98,7 +101,7 @@ def test_a_feature_too_many_is_not_allowed():
     x0, x = torch.zeros(2, 5), torch.zeros(2, 5)
     x[0, :2] = 0.01
     x[1, :3] = 1e-30
-    verdict = judge(Victim(Sums()), L0(2), x0, x, torch.ones(2, dtype=torch.int64), Box())
+    verdict = judge(Victim(sums()), L0(2), x0, x, torch.ones(2, dtype=torch.int64), Box())
     assert verdict.allowed.tolist() == [True, False]
     assert verdict.distance.tolist() == [2, 3]
 
@@ -111,7 +114,7 @@ def test_an_ulp_out_of_the_box_is_not_allowed(ball, dtype):
     x[0, 0] = x0[0, 0].nextafter(torch.tensor(-1.0, dtype=dtype))
     x[1, 0] = x0[1, 0].nextafter(torch.tensor(2.0, dtype=dtype))
     y = torch.zeros(3, dtype=torch.int64)
-    verdict = judge(Victim(Sums().to(dtype)), ball, x0, x, y, Box())
+    verdict = judge(Victim(sums().to(dtype)), ball, x0, x, y, Box())
     assert verdict.allowed.tolist() == [False, False, True]
     assert not verdict.broken[:2].any()
 
@@ -121,14 +124,14 @@ def test_a_box_of_its_own_for_each_feature():
     x0 = torch.tensor([[-1.0, 5.0], [0.0, 1.0], [0.0, 1.0]])
     x = torch.tensor([[-0.9, 4.9], [0.1, 1.0], [-0.1, 1.1]])
     y = torch.zeros(3, dtype=torch.int64)
-    assert judge(Victim(Sums()), Linf(0.2), x0, x, y, box).allowed.tolist() == [True, False, True]
+    assert judge(Victim(sums()), Linf(0.2), x0, x, y, box).allowed.tolist() == [True, False, True]
 
 
 def test_points_that_are_no_numbers_are_not_allowed():
     x0 = torch.full((2, 3), 0.5)
     x = x0.clone()
     x[0, 0], x[1, 0] = NAN, INF
-    verdict = judge(Victim(Sums()), L2(10), x0, x, torch.zeros(2, dtype=torch.int64), Box())
+    verdict = judge(Victim(sums()), L2(10), x0, x, torch.zeros(2, dtype=torch.int64), Box())
     assert not verdict.allowed.any()
     assert not verdict.broken.any()
 
@@ -138,18 +141,18 @@ def test_distance_is_taken_in_float64():
     x0 = torch.full((1, 10_000), 0.1)
     x = torch.full((1, 10_000), 0.1 + 1e-4)
     exact = float((x.double() - x0.double()).sum())
-    found = judge(Victim(Sums()), L1(exact), x0, x, torch.tensor([0]), Box())
+    found = judge(Victim(sums()), L1(exact), x0, x, torch.tensor([0]), Box())
     assert found.distance.dtype == torch.float64
     assert float(found.distance) == pytest.approx(exact, rel=1e-14)
     assert not judge(
-        Victim(Sums()), L1(exact * (1 - 1e-9)), x0, x, torch.tensor([0]), Box()
+        Victim(sums()), L1(exact * (1 - 1e-9)), x0, x, torch.tensor([0]), Box()
     ).allowed.any()
 
 
 def test_wrong_and_allowed_make_broken():
     x0 = torch.full((4, 2), 0.5)
     x = torch.tensor([[0.6, 0.6], [0.9, 0.9], [0.4, 0.4], [0.1, 0.1]])
-    verdict = judge(Victim(Sums()), Linf(0.2), x0, x, torch.zeros(4, dtype=torch.int64), Box())
+    verdict = judge(Victim(sums()), Linf(0.2), x0, x, torch.zeros(4, dtype=torch.int64), Box())
     assert verdict.wrong.tolist() == [True, True, False, False]
     assert verdict.allowed.tolist() == [True, False, True, False]
     assert verdict.broken.tolist() == [True, False, False, False]
@@ -193,7 +196,7 @@ def test_in_parts_it_is_the_same(threat, numbers, monkeypatch):
 
 def test_nobody():
     none = torch.empty(0, 3, 4)
-    verdict = judge(Victim(Sums()), Linf(0.1), none, none, torch.empty(0, dtype=torch.int64), Box())
+    verdict = judge(Victim(sums()), Linf(0.1), none, none, torch.empty(0, dtype=torch.int64), Box())
     assert verdict.broken.shape == verdict.margin.shape == verdict.prediction.shape == (0,)
 
 
@@ -267,14 +270,6 @@ def test_precision_set_by_the_newer_switches_is_full_while_judging_and_put_back(
 # Judges of runs.
 
 
-class Sum(nn.Module):
-    """Two classes; class 1 where the features sum to more than 1."""
-
-    def forward(self, x):
-        total = x.flatten(1).sum(1) - 1
-        return torch.stack([-total, total], 1)
-
-
 def outcome_of(points, fooled):
     none = torch.zeros(len(points), dtype=torch.int64)
     return Outcome(
@@ -290,7 +285,7 @@ def test_radius_judge_moves_points_over_the_boundary():
     points = torch.tensor([[near, near], [near, near], [torch.nan, 0.5]]).double()
     y, ids = torch.zeros(3, dtype=torch.int64), torch.arange(3)
     found = outcome_of(points, torch.tensor([True, False, True]))
-    judge_ = RadiusJudge(Victim(Sum()), Box())
+    judge_ = RadiusJudge(Victim(sums()), Box())
     moved, verdict = judge_(Metric(2.0), x0, found, y, ids)
     assert verdict.broken.tolist() == [True, False, False]
     assert verdict.distance[0] == pytest.approx(0.3 * 2**0.5, rel=1e-5)
@@ -299,17 +294,8 @@ def test_radius_judge_moves_points_over_the_boundary():
     assert torch.equal(found.points.nan_to_num(), points.nan_to_num())
 
 
-class Negated(nn.Module):
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x):
-        return -self.inner(x)
-
-
 def test_domain_judge_wants_every_domain_fooled():
-    victims = [Victim(Sum()), Victim(Negated(Sum()))]
+    victims = [Victim(sums()), Victim(Wrapped(sums(), after=torch.neg))]
     domains = [Domain(model=v, name=n) for v, n in zip(victims, "ab", strict=True)]
     judge_ = DomainJudge(domains, Box())
     x0 = torch.full((2, 2), 0.4).double()
@@ -329,7 +315,7 @@ def test_domain_judge_wants_every_domain_fooled():
 
 
 def test_domain_judge_lets_one_of_several_threats_do():
-    judge_ = DomainJudge([Domain(model=Victim(Sum()))], Box(), each=2)
+    judge_ = DomainJudge([Domain(model=Victim(sums()))], Box(), each=2)
     x0 = torch.full((1, 2), 0.4).double()
     threat = Each(Linf(0.05), Linf(0.2))
     points = torch.stack([x0 + 0.04, x0 + 0.15], 1)
@@ -339,7 +325,7 @@ def test_domain_judge_lets_one_of_several_threats_do():
 
 
 def test_domain_judge_wants_a_whole_group_fooled():
-    judge_ = DomainJudge([Domain(model=Victim(Sum()))], Box())
+    judge_ = DomainJudge([Domain(model=Victim(sums()))], Box())
     x0 = torch.tensor([[[0.4, 0.4], [0.2, 0.2]], [[0.4, 0.4], [0.45, 0.45]]]).double()
     y, ids = torch.zeros(2, 2, dtype=torch.int64), torch.arange(4).view(2, 2)
     verdict = judge_.look(Shared(Linf(0.2)), x0, x0 + 0.15, y, ids)

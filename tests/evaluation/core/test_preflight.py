@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.models import TwoLayers
 from torch import nn
 
 from hauberk import HauberkWarning, evaluate
@@ -18,15 +19,11 @@ from hauberk.victims.ensembles import Vote
 from hauberk.victims.victim import Victim
 
 
-class Net(nn.Module):
+class Net(TwoLayers):
     def __init__(self, dtype=torch.float32, classes=3):
-        super().__init__()
-        rng = torch.Generator().manual_seed(0)
-        self.first = nn.Parameter(torch.randn(6, 12, generator=rng).to(dtype))
-        self.last = nn.Parameter(torch.randn(12, classes, generator=rng).to(dtype))
-
-    def forward(self, x):
-        return F.relu(x.flatten(1) @ self.first) @ self.last
+        super().__init__(
+            6, 12, classes, activation=F.relu, seed=0, dtype=dtype, drawn=torch.float32
+        )
 
 
 class Purifying(Net):

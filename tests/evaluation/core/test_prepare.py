@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.models import Of
 from torch import nn
 
 import hauberk as hb
@@ -39,14 +40,10 @@ def test_checksums_tell_data_apart(what):
     assert [k for k in one if one[k] != two[k] and k != "started"] == [f"{what}_crc"]
 
 
-class Noisy(nn.Module):
-    def forward(self, x):
-        return torch.randn(len(x), 3) + x.flatten(1)[:, :3]
-
-
 def test_warnings_name_the_model_of_several():
+    random = Of(lambda x: torch.randn(len(x), 3) + x.flatten(1)[:, :3])
     with pytest.warns(hb.HauberkWarning):
-        setting = prepare({"a": net(), "b": Noisy()}, X, Y, RunOptions())
+        setting = prepare({"a": net(), "b": random}, X, Y, RunOptions())
     assert setting.facts()["model_draws"] == {"a": 1, "b": 10}
     assert all(text.startswith("b: ") for text in setting.warnings)
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.models import Of
 from helpers.questions import under_noise
 from torch import nn
 
@@ -118,18 +119,17 @@ def test_blocks_of_any_size_give_the_same(tmp_path):
 def test_a_model_that_cannot_be_repeated_may_be_resumed(tmp_path):
     """Its decisions change by themselves: that they differ says nothing."""
 
-    class Drawing(nn.Module):
-        def forward(self, x):
-            noise = np.random.default_rng().normal(size=(len(x), 2))
-            return torch.from_numpy(noise) + 3 * x.flatten(1)[:, :2]
+    def drawing(x):
+        noise = np.random.default_rng().normal(size=(len(x), 2))
+        return torch.from_numpy(noise) + 3 * x.flatten(1)[:, :2]
 
     x, y = data()
     y = torch.zeros_like(y)
     options = {"out": tmp_path / "r", "block": 4}
     with pytest.warns(hb.HauberkWarning):
-        under_noise(Drawing(), x, y, STRENGTHS, **options)
+        under_noise(Of(drawing), x, y, STRENGTHS, **options)
     with pytest.warns(hb.HauberkWarning):
-        under_noise(Drawing(), x, y, STRENGTHS, resume=True, **options)
+        under_noise(Of(drawing), x, y, STRENGTHS, resume=True, **options)
 
 
 def test_models_are_left_as_they_were():

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.models import Linear
 from torch import nn
 
 import hauberk as hb
@@ -13,14 +14,9 @@ from hauberk.threats.each import Each
 from hauberk.transforms import FlipH, Identity, RandomRotate
 
 
-class Net(nn.Module):
+class Net(Linear):
     def __init__(self, seed=0, classes=3, features=16):
-        super().__init__()
-        rng = torch.Generator().manual_seed(seed)
-        self.w = nn.Parameter(torch.randn(features, classes, generator=rng))
-
-    def forward(self, x):
-        return (x.flatten(1) - 0.5) @ self.w
+        super().__init__(features, classes, seed=seed, centre=0.5)
 
 
 def data(n=20, shape=(16,)):

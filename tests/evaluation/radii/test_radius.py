@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from helpers.models import Wrapped
 from helpers.radii import DUAL, WIDE, closed, examples, linear
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -145,20 +146,9 @@ def test_bad_input_is_one_sentence(metric, options, message, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-class Noisy(nn.Module):
-    """A linear model whose output changes from call to call."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = linear(dtype=torch.float32)
-
-    def forward(self, x):
-        return self.net(x) + 0.05 * torch.randn(len(x), 2)
-
-
 def test_a_model_with_random_numbers_is_averaged_and_verified(tmp_path):
-    net = Noisy()
-    x, y = examples(net.net, n=4)
+    net = Wrapped(linear(dtype=torch.float32), after=lambda z: z + 0.05 * torch.randn(len(z), 2))
+    x, y = examples(net.model, n=4)
     with pytest.warns(hb.HauberkWarning, match="changes between identical calls"):
         found = hb.radius(net, x, y, "l2", solver="fmn", budget=40, box=WIDE, out=tmp_path / "r")
     assert found.found.all()
