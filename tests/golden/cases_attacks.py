@@ -4,11 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from cases_small import smooth
-from collect import (
+from adapter import (
     as_attack,
     averaged,
-    case,
     digits,
     exact_radius,
     expectation,
@@ -16,11 +14,12 @@ from collect import (
     metric,
     solver_class,
     transferred,
-    tried,
     unbounded,
     vote,
     vote_loss,
 )
+from cases_small import smooth
+from collect import case, tried
 from nets import Noisy, Untrained, conv, perceptron
 from torch import Tensor
 

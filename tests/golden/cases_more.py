@@ -5,11 +5,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from cases_attacks import SIX, THREATS
-from cases_small import BALLS, EIGHT, evaluated, minmaxed, radii, trained
-from collect import (
+from adapter import (
     analysis,
-    case,
     digits,
     metric,
     short_suite,
@@ -18,6 +15,9 @@ from collect import (
     suite_names,
     suite_passes,
 )
+from cases_attacks import SIX, THREATS
+from cases_small import BALLS, EIGHT, evaluated, minmaxed, radii, trained
+from collect import case
 from nets import Noisy, conv, perceptron
 
 import hauberk as hb

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from collect import SMALL, case, digits, ledger, transfer_table, tried
+from adapter import digits, transfer_table
+from collect import SMALL, case, ledger, tried
 from nets import Noisy, Untrained, conv, perceptron
 
 import hauberk as hb

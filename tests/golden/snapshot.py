@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from collect import FULL, SMALL, WORDS, collect, differences, load, save
+from collect import FULL, SMALL, collect
+from compare import WORDS, differences, load, save
 
 EXPECTED = Path(__file__).with_name("expected.npz")
 

@@ -5,7 +5,8 @@ in the commit which ones and why.
 """
 
 import pytest
-from collect import SMALL, differences, load, run_case
+from collect import SMALL, run_case
+from compare import differences, load
 from snapshot import EXPECTED, facts, registered
 
 registered()
