@@ -1,3 +1,5 @@
+"""The stepping loop: slots, targets, passes, and results that depend on no company."""
+
 from dataclasses import dataclass
 
 import pytest

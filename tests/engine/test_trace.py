@@ -1,3 +1,5 @@
+"""Values recorded at every evaluation."""
+
 import pytest
 import torch
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""Nearest points of a hyperplane in a box."""
+
 from math import inf
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Losses, their slopes and their targeted forms."""
+
 from functools import partial
 from math import inf, log, nan
 

@@ -1,3 +1,5 @@
+"""Proximal operators of the lp norms."""
+
 from math import inf
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Random numbers that depend on seed and example alone."""
+
 import pytest
 import torch
 

@@ -1,3 +1,5 @@
+"""Records with one row per slot."""
+
 from dataclasses import dataclass
 
 import numpy as np

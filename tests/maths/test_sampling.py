@@ -1,3 +1,5 @@
+"""Random points of lp balls."""
+
 import pytest
 import torch
 

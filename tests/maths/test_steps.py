@@ -1,3 +1,5 @@
+"""Steepest steps."""
+
 from math import inf
 
 import pytest

@@ -2,24 +2,9 @@
 
 import pytest
 import torch
-from helpers import data
-from helpers.models import Linear
+from helpers.solving import BOX, inputs, labels, linear
 
 from hauberk.solvers.anpgd import ANPGD
-
-BOX = (-1.0, 2.0)
-
-
-def linear(features=12, classes=3, dtype=torch.float64):
-    return Linear(features, classes, seed=1, dtype=dtype, drawn=torch.float64)
-
-
-def inputs(n=5, shape=(12,), dtype=torch.float64, box=BOX):
-    return data.inputs(n, shape, seed=2, box=box, dtype=dtype)
-
-
-def labels(model, x):
-    return model(x).argmax(1)
 
 
 @pytest.mark.parametrize("eps", [None, 0.01, 5.0])

@@ -5,8 +5,8 @@ from math import inf, nan
 
 import pytest
 import torch
-from helpers import data
-from helpers.models import Constant, Linear, Sphere
+from helpers.models import Constant, Sphere
+from helpers.solving import BOX, inputs, labels, linear
 
 from hauberk import InputError
 from hauberk.attacks import APGD
@@ -25,7 +25,6 @@ from hauberk.solvers.sigma_zero import SigmaZero
 from hauberk.threats import Linf
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "linf": inf}
-BOX = (-1.0, 2.0)
 
 # Solver, and by how much of the true radius it may miss it in each metric, on linear models.
 # In l0 the radius is a count, which may be missed by one.
@@ -47,18 +46,6 @@ TABLE = [
     for m, tol in ms.items()
 ]
 ONCE = [pytest.param(s, next(iter(ms)), id=n) for n, (s, ms) in SOLVERS.items()]
-
-
-def linear(features=12, classes=3, dtype=torch.float64):
-    return Linear(features, classes, seed=1, dtype=dtype, drawn=torch.float64)
-
-
-def inputs(n=5, shape=(12,), dtype=torch.float64, box=BOX):
-    return data.inputs(n, shape, seed=2, box=box, dtype=dtype)
-
-
-def labels(model, x):
-    return model(x).argmax(1)
 
 
 @pytest.mark.parametrize(("solver", "metric", "tolerance"), TABLE)

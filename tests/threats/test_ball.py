@@ -1,3 +1,5 @@
+"""lp balls: projections, steps, membership."""
+
 from math import inf
 
 import pytest

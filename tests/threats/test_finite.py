@@ -1,3 +1,5 @@
+"""Finite sets of inputs."""
+
 from functools import partial
 
 import pytest

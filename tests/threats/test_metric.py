@@ -1,3 +1,5 @@
+"""Distances on the whole box."""
+
 from math import inf, nan
 
 import pytest

@@ -1,3 +1,5 @@
+"""Threats and metrics as text."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

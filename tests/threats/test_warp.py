@@ -1,3 +1,5 @@
+"""Rotations and translations."""
+
 from pathlib import Path
 
 import pytest

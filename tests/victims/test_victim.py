@@ -1,3 +1,5 @@
+"""The model under attack: mode, dtype, chunks, counts."""
+
 import numpy as np
 import pytest
 import torch
