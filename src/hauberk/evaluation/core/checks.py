@@ -13,7 +13,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import CleanVerdict, Verdict
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
-from hauberk.evaluation.core.run import CLEAN
+from hauberk.evaluation.core.run import CLEAN, originals
 from hauberk.evaluation.core.summary import ROUNDING
 from hauberk.evaluation.core.task import Task, first
 from hauberk.store.files import Columns, differences, plain, short
@@ -101,14 +101,12 @@ class Checks:
     def clean(self, key: str) -> _Examples | None:
         """Check a clean part; its examples."""
         part, tensors = self.ledger.part(key), self.ledger.tensors(key)
-        names, labels = part["id"].astype(np.int64), part["label"].astype(np.int64)
-        x = tensors.get("originals")
-        if x is None or len(x) != len(names):
-            held = "no" if x is None else str(len(x))
+        names = part["id"].astype(np.int64)
+        held = len(tensors.get("originals", ()))
+        if held != len(names):
             self.problems.append(f"part {key} holds {held} originals for {len(names)} rows")
             return None
-        y = tensors.get("labels", torch.from_numpy(labels))
-        ids = tensors.get("ids", torch.from_numpy(names))
+        x, y, ids = originals(self.ledger, key)
         self.report(key, names, self.outside(x), "leaves the box")
         if self.data is not None:
             self.compare(

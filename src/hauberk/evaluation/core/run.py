@@ -5,6 +5,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from hauberk.evaluation.core.identity import fingerprints
@@ -101,3 +102,14 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
             margins = store.tensors(key).get("margins")
             require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
         yield Block(setting, store, number, rows, clean, part)
+
+
+def originals(store: Store, key: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Inputs, labels and ids of a clean part; those of groups as groups.
+
+    Raises:
+        KeyError: if it holds no inputs.
+    """
+    part, tensors = store.part(key), store.tensors(key)
+    y, ids = (torch.from_numpy(part[name].astype(np.int64)) for name in ("label", "id"))
+    return tensors["originals"], tensors.get("labels", y), tensors.get("ids", ids)

@@ -5,15 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.checks import Checks, Data, Point
 from hauberk.evaluation.core.identity import fingerprint
 from hauberk.evaluation.core.prepare import Model, Setting, box_of
 from hauberk.evaluation.core.question import Question
+from hauberk.evaluation.core.run import originals
 from hauberk.store.ledger import Ledger
 from hauberk.threats.base import Box
 from hauberk.victims.averaged import Averaged
@@ -190,14 +189,3 @@ def _setting(ledger: Ledger, victims: dict[str, Victim], box: Box) -> Setting:
         with victim.held():
             classes = victim.predict(few).shape[1]
     return Setting(victims, x, y, ids, box, int(ledger.manifest["seed"]), classes=classes)
-
-
-def originals(ledger: Ledger, key: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, labels and ids of a clean part; those of groups as groups.
-
-    Raises:
-        KeyError: if it holds no inputs.
-    """
-    part, tensors = ledger.part(key), ledger.tensors(key)
-    y, ids = (torch.from_numpy(part[name].astype(np.int64)) for name in ("label", "id"))
-    return tensors["originals"], tensors.get("labels", y), tensors.get("ids", ids)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.run import originals
 from hauberk.evaluation.core.summary import RunResult, cost, head, interval
 from hauberk.evaluation.core.task import first
 from hauberk.report.tables.minmax import table
@@ -185,16 +186,9 @@ def result_of(store: Store, names: Sequence[str], index: Tensor | None = None) -
         index: places of the examples in the data; their ids if left out.
     """
     keys = store.keys("clean-")
-    clean = [store.tensors(key) for key in keys]
-    part = store.rows("clean-")
-    grouped = "labels" in clean[0]
-    labels, ids = (
-        torch.cat([block[name] for block in clean])
-        if grouped
-        else torch.from_numpy(part[column].astype(np.int64))
-        for name, column in (("labels", "label"), ("ids", "id"))
-    )
-    wrong = torch.cat([block["wrong"] for block in clean]).bool().transpose(0, 1)
+    blocks = [originals(store, key) for key in keys]
+    labels, ids = (torch.cat([block[place] for block in blocks]) for place in (1, 2))
+    wrong = torch.cat([store.tensors(key)["wrong"] for key in keys]).bool().transpose(0, 1)
     members = labels.shape[1] if labels.dim() == 2 else 1
     sides = {name: _side(store, name, part_names(store.manifest), members) for name in names}
     return MinMaxResult(sides, wrong, labels, ids if index is None else index, store=store)

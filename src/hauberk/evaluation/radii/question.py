@@ -18,7 +18,7 @@ from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedThreat, threat_from
 from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
 from hauberk.evaluation.radii.result import Radii, RadiiSet
-from hauberk.evaluation.radii.summary import part_of, read, summarise, with_summary
+from hauberk.evaluation.radii.summary import part_of, read, summarise
 from hauberk.solvers.base import Solver
 from hauberk.solvers.registry import solver_for
 from hauberk.store.files import Columns
@@ -151,7 +151,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
         )
 
     def result(self, store: Store, summary: dict[str, Any]) -> Radii | RadiiSet:
-        found = with_summary(read(store, list(self.metrics), self.balls), summary)
+        found = read(store, list(self.metrics), self.balls, summary)
         return found[self.single] if self.single is not None else RadiiSet(found, summary, store)
 
 

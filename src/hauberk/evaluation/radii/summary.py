@@ -36,11 +36,16 @@ def part_of(metric: str) -> str:
     return f"radius-{re.sub('[^A-Za-z0-9]+', '_', metric)}-"
 
 
-def read(store: Store, metrics: Sequence[str], balls: Sequence[Ball]) -> dict[str, Radii]:
+def read(
+    store: Store,
+    metrics: Sequence[str],
+    balls: Sequence[Ball],
+    summary: dict[str, Any] | None = None,
+) -> dict[str, Radii]:
     """Radii by metric from a run's parts, and the union's if there are balls."""
-    clean = store.rows("clean-")
-    found = {name: _radii(store, clean, name) for name in metrics}
-    return found | ({"union": united(found, balls)} if balls else {})
+    clean, told = store.rows("clean-"), summary or {}
+    found = {name: replace(_radii(store, clean, name), summary=told) for name in metrics}
+    return found | ({"union": replace(united(found, balls), summary=told)} if balls else {})
 
 
 def _radii(store: Store, clean: Columns, metric: str) -> Radii:
@@ -164,13 +169,4 @@ def _one(radii: Radii, eps: Sequence[float]) -> dict[str, Any]:
         told["accuracies"] = {str(size): radii.accuracy(size) for size in eps}
         told["average_accuracy"] = radii.average_accuracy(eps)
         told["average_robust_accuracy"] = radii.average_robust_accuracy(eps)
-    return told
-
-
-def with_summary(radii: Mapping[str, Radii], summary: dict[str, Any]) -> dict[str, Radii]:
-    """The same radii, each knowing the run's summary."""
-    told = {name: replace(r, summary=summary) for name, r in radii.items()}
-    if "union" in told:
-        parts = {name: told[name] for name in told["union"].parts}
-        told["union"] = replace(told["union"], parts=parts)
     return told
