@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hauberk.spec.numbers import as_number, number, shortest
+from hauberk.errors import InputError
+from hauberk.spec.numbers import as_number, count_in, number, number_in, shortest
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,18 @@ def test_levels_are_written_where_decimals_are_long():
     assert shortest(0.2, 255) == "0.2"  # 51/255
     assert shortest(8 / 255) == repr(8 / 255)
     assert shortest(1e300, 255) == "1e+300"
+
+
+@pytest.mark.parametrize("text", ["", "abc", "inf", "1/0"])
+def test_parts_that_are_no_finite_numbers(text):
+    assert number_in("8/255", "dark:8/255") == 8 / 255
+    with pytest.raises(InputError) as error:
+        number_in(text, f"dark:{text}")
+    assert str(error.value) == f"dark:{text}: '{text}' is no number: give e.g. 0.3 or 8/255"
+
+
+@pytest.mark.parametrize("text", ["", "abc", "inf", "-1", "2.5"])
+def test_parts_that_are_no_counts(text):
+    assert count_in("20", "dark:20") == 20
+    with pytest.raises(InputError, match="is no whole number"):
+        count_in(text, f"dark:{text}")

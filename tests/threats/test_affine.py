@@ -305,7 +305,10 @@ def test_notation():
         (lambda: Affine(Linf(0.3), L1(1), (torch.nan,)), "give shares in"),
         (lambda: Affine.read("affine(linf:0.3)", threat), "write affine"),
         (lambda: Affine.read("affine(linf:0.3,l1:1", threat), "write affine"),
-        (lambda: Affine.read("affine(linf:0.3,l1:1,0;x)", threat), "write numbers"),
+        (
+            lambda: Affine.read("affine(linf:0.3,l1:1,0;x)", threat),
+            "'x' is no number: give e.g. 0.3",
+        ),
         (lambda: Affine.read("affine()", threat), "write affine"),
         (lambda: Affine.read("affine(linf:0.3,l1:1,l2:2)", threat), "write affine"),
         (

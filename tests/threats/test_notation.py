@@ -101,6 +101,13 @@ def test_what_is_no_threat_gets_the_grammar(text):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["swaps:abc", "affine(linf:0.3,l1:1,0;abc)"])
+def test_a_part_that_is_no_number_is_named(text):
+    with pytest.raises(InputError) as error:
+        threat(text)
+    assert str(error.value) == f"{text}: 'abc' is no number: give e.g. 0.3 or 8/255"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

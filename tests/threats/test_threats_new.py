@@ -11,7 +11,7 @@ from torch import nn
 import hauberk as hb
 from hauberk.attacks import PGD
 from hauberk.maths.steps import per_example, steepest_linf, step_along
-from hauberk.spec.numbers import number
+from hauberk.spec.numbers import count_in, number_in
 from hauberk.threats import Threat, threat
 from hauberk.threats.box import Box
 from hauberk.threats.notation import grammar
@@ -32,7 +32,7 @@ class FirstFeatures(Threat):
         if not text.startswith("first:"):
             return None
         count, _, eps = text.removeprefix("first:").partition(",")
-        return cls(int(count), number(eps))
+        return cls(count_in(count, text), number_in(eps, text))
 
     def at(self, x0, box=Box()):
         x0 = as_floats(x0)
@@ -109,6 +109,22 @@ def test_it_is_read_from_text_and_shown_in_the_grammar():
     assert FirstFeatures.grammar in grammar()
     with pytest.raises(hb.InputError, match="first:COUNT,EPS"):
         threat("last:1,0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("first:2,abc", "first:2,abc: 'abc' is no number: give e.g. 0.3 or 8/255"),
+        ("first:2", "first:2: '' is no number: give e.g. 0.3 or 8/255"),
+        ("first:2,1/0", "first:2,1/0: '1/0' is no number: give e.g. 0.3 or 8/255"),
+        ("first:x,0.1", "first:x,0.1: 'x' is no whole number: give e.g. 20"),
+        ("first:2.5,0.1", "first:2.5,0.1: '2.5' is no whole number: give e.g. 20"),
+    ],
+)
+def test_text_that_is_no_number_is_refused(text, says):
+    with pytest.raises(hb.InputError) as error:
+        threat(text)
+    assert str(error.value) == says
 
 
 def test_attacks_find_its_optimum():

@@ -242,9 +242,17 @@ def test_every_size_reads_back(degrees, pixels):
     assert (read.degrees, read.pixels) == (degrees, pixels)
 
 
-@pytest.mark.parametrize("text", ["rt:30", "rt:30,3,3", "rt:,3", "rt:a,b", "rt"])
+@pytest.mark.parametrize("text", ["rt:30", "rt:30,3,3", "rt"])
 def test_wrong_notation_shows_the_right_one(text):
     with pytest.raises(InputError, match="rt:30,3"):
+        threat(text)
+
+
+@pytest.mark.parametrize(("text", "part"), [("rt:,3", ""), ("rt:a,b", "a"), ("rt:30,inf", "inf")])
+def test_what_is_no_number_is_named(text, part):
+    with pytest.raises(
+        InputError, match=f"^{text}: '{part}' is no number: give e.g. 0.3 or 8/255$"
+    ):
         threat(text)
 
 

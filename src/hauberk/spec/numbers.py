@@ -4,6 +4,8 @@ import re
 from fractions import Fraction
 from math import inf, isfinite
 
+from hauberk.errors import InputError
+
 _DECIMAL = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,3})?"
 _NUMBER = re.compile(rf"([+-]?{_DECIMAL})(?:/({_DECIMAL}))?")
 
@@ -33,6 +35,45 @@ def number(text: str) -> float | None:
     except (ZeroDivisionError, OverflowError):
         return None
     return value if isfinite(value) else None
+
+
+def number_in(text: str, notation: str) -> float:
+    """The finite number that a part of a notation stands for.
+
+    Args:
+        text: the part, a decimal or a fraction of two decimals.
+        notation: the whole, which the message shows.
+
+    Raises:
+        InputError: if the part is no finite number.
+
+    Example:
+        >>> number_in("1/4", "head:20,1/4")
+        0.25
+        >>> number_in("abc", "head:20,abc")
+        Traceback (most recent call last):
+        hauberk.errors.InputError: head:20,abc: 'abc' is no number: give e.g. 0.3 or 8/255
+    """
+    found = number(text)
+    if found is None or not isfinite(found):
+        raise InputError(f"{notation}: '{text}' is no number: give e.g. 0.3 or 8/255")
+    return found
+
+
+def count_in(text: str, notation: str) -> int:
+    """The whole number, 0 or more, that a part of a notation stands for; see :func:`number_in`.
+
+    Raises:
+        InputError: if the part is no such number.
+
+    Example:
+        >>> count_in("20", "head:20,1/4")
+        20
+    """
+    found = number(text)
+    if found is None or not isfinite(found) or found < 0 or found % 1:
+        raise InputError(f"{notation}: '{text}' is no whole number: give e.g. 20")
+    return int(found)
 
 
 def as_number(value: object) -> object:

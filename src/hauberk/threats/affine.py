@@ -11,6 +11,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
+from hauberk.spec.numbers import number_in
 from hauberk.threats.ball import Ball, ball_around
 from hauberk.threats.base import Threat, Trait, listed
 from hauberk.threats.box import Box
@@ -117,13 +118,7 @@ class Affine(Threat):
         parts = listed(text[len("affine(") : -1]) if text.endswith(")") else []
         betas: list[float] | None = None
         if parts and ";" in parts[-1]:
-            last = parts.pop()
-            try:
-                betas = [float(beta) for beta in last.split(";")]
-            except ValueError:
-                raise InputError(
-                    f"cannot read the shares '{last}' in '{text}': write numbers, as 0;0.5;1"
-                ) from None
+            betas = [number_in(beta, text) for beta in parts.pop().split(";")]
         if len(parts) != 2:
             raise InputError(f"cannot read '{text}': write affine(A,B) or affine(A,B,0;0.5;1)")
         ball, comma, shares = parts[1].partition(",")

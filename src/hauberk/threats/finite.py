@@ -1,6 +1,5 @@
 """Finite sets of inputs: ``FiniteSet`` of any functions, and ``Swaps`` of features."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
+from hauberk.spec.numbers import number_in
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.region import Enumerable, InputRegion, as_floats, filled
@@ -121,8 +121,9 @@ class Swaps(FiniteSet):
 
     @classmethod
     def read(cls, text: str, part: Callable[[str], Threat]) -> "Swaps | None":
-        found = re.fullmatch(r"swaps:([0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)", text)
-        return None if found is None else cls(float(found[1]))
+        if not text.startswith("swaps:"):
+            return None
+        return cls(number_in(text.removeprefix("swaps:"), text))
 
     def scaled(self, factor: float) -> "Swaps":
         return Swaps(self.size * factor)

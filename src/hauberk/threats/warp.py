@@ -1,6 +1,5 @@
 """Rotations and translations of images: ``RotationTranslation``."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,7 +13,7 @@ from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.square_windows import Windows
 from hauberk.maths.steps import per_example, step_along
-from hauberk.spec.numbers import shortest
+from hauberk.spec.numbers import number_in, shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box, round_up
 from hauberk.threats.region import Enumerable, Patchable, as_floats, filled
@@ -59,9 +58,10 @@ class RotationTranslation(Threat):
 
     @classmethod
     def read(cls, text: str, part: Callable[[str], Threat]) -> "RotationTranslation | None":
-        number = r"([+-]?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)"
-        found = re.fullmatch(f"rt:{number},{number}", text)
-        return None if found is None else cls(float(found[1]), float(found[2]))
+        degrees, comma, pixels = text.removeprefix("rt:").partition(",")
+        if not text.startswith("rt:") or not comma or "," in pixels:
+            return None
+        return cls(number_in(degrees, text), number_in(pixels, text))
 
     @classmethod
     def traits_of(cls, kind: str) -> frozenset[Trait]:
