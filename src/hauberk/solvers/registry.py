@@ -5,6 +5,7 @@ from importlib import import_module
 
 from hauberk.errors import InputError
 from hauberk.solvers.base import Solver
+from hauberk.spec.build import did_you_mean
 from hauberk.threats.base import Threat
 
 CLASSES = {
@@ -52,7 +53,9 @@ def solver_for(
         made.serve(metric)
     except InputError as error:
         others = ", ".join(serving(metric)) or "none"
-        raise InputError(f"{error}; solvers for {metric}: {others}") from error
+        own = type(made).__name__
+        text = str(error).replace(own, f"{solver} ({own})", 1) if solver is not made else str(error)
+        raise InputError(f"{text}; solvers for {metric}: {others}") from error
     if isinstance(solver, str):
         made = made.within(budget, classes)
     return made if soften is None else replace(made, soften=soften)
@@ -69,7 +72,10 @@ def solver_class(name: str) -> type[Solver]:
         'FMN'
     """
     if name not in SOLVERS:
-        raise InputError(f"unknown solver '{name}': choose one of {', '.join(SOLVERS)}")
+        raise InputError(
+            f"unknown solver '{name}': choose one of {', '.join(SOLVERS)}"
+            f"{did_you_mean(name, SOLVERS)}"
+        )
     module, _, cls = CLASSES[name].partition(".")
     found: type[Solver] = getattr(import_module(f"hauberk.solvers.{module}"), cls)
     return found
