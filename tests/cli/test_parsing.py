@@ -77,11 +77,15 @@ def test_a_list_on_the_command_line_replaces_the_files(tmp_path, words):
     ("argv", "message"),
     [
         ([], "name"),
-        (["you", "--times", "many"], "times"),
-        (["you", "--maybe", "perhaps"], "maybe"),
+        (["you", "--times", "many"], "--times is many: give a whole number; "),
+        (["you", "--times", "1.5"], "--times is 1.5: give a whole number; "),
+        (["you", "--times"], "--times needs a whole number; "),
+        (["you", "--maybe", "perhaps"], "--maybe is perhaps: give true or false; "),
+        (["you", "--loud=yes"], "--loud takes no value: leave yes out; "),
         (["you", "--scale", "1/0"], "--scale is '1/0': give a number"),
-        (["you", "--box", "1"], "box"),
-        (["you", "--tmies", "1"], "--tmies"),
+        (["you", "--box", "1"], "--box needs 2 numbers; "),
+        (["you", "--box", "1", "b"], "--box is b: give 2 numbers; "),
+        (["you", "--tmies", "1"], "unknown option --tmies 1; did you mean --times? "),
         (["you", "--config", "gone.yaml"], "gone.yaml"),
     ],
 )
@@ -89,6 +93,25 @@ def test_refusals_are_one_line_and_name_the_option(argv, message):
     with pytest.raises(InputError, match="'hauberk toy --help' shows the options") as caught:
         toy(*argv)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("times: many", "--times is many: give a whole number; "),
+        ("loud: maybe", "--loud is maybe: give true or false; "),
+        ("box: [1, b]", "--box is b: give 2 numbers; "),
+        ("tmies: 1", "unknown option tmies in the file; did you mean times? "),
+        ("times: [1", "the file is no YAML: "),
+    ],
+)
+def test_refusals_of_a_file_name_the_option(tmp_path, text, message):
+    file = tmp_path / "toy.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError) as caught:
+        toy("you", "--config", str(file))
+    assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
 

@@ -12,7 +12,7 @@ COMMANDS = {
     "evaluate": "attack a model under several threats and report what stands",
     "radius": "find the least perturbation of every example that fools the model",
     "patterns": "draw what the perturbations of several solvers look like",
-    "minmax": "fool several models or transformations by one perturbation: which is hardest?",
+    "minmax": "fool several models or transformations by one perturbation; find the hardest",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
     "demo": "train and compare two small models on embedded data (a minute or two)",

@@ -14,6 +14,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 
 from hauberk.cli.options import Command, Declared
 from hauberk.errors import InputError
+from hauberk.spec.build import did_you_mean
 from hauberk.spec.numbers import number
 
 C = TypeVar("C", bound=Command)
@@ -36,6 +37,9 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
         prog=f"hauberk {name}", description=about, exit_on_error=False, formatter_class=_Help
     )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
+    for action in parser._actions:
+        if "--print_config" in action.option_strings:
+            action.help = "print the options as a YAML file for --config, and stop"
     declared = list(kind.declared())
     for each in declared:
         _add(parser, each)
@@ -43,8 +47,9 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
         found = parser.parse_args(list(argv))
         values = {each.name: _value(each, found[each.name]) for each in declared}
     except (ArgumentError, TypeError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{text}; 'hauberk {name} --help' shows the options") from error
+        text = _in_words(" ".join(str(error).split()), declared)
+        end = "" if text.endswith("?") else ";"
+        raise InputError(f"{text}{end} 'hauberk {name} --help' shows the options") from error
     return kind.of(values, (name, *argv))
 
 
@@ -63,6 +68,51 @@ def in_options(text: str, kind: type[Command]) -> str:
         if "_" in name:
             text = re.sub(rf"(?<![\w.]){name}\b", word, text)
     return text
+
+
+def _in_words(text: str, declared: Sequence[Declared]) -> str:
+    """A message of the parser, in words that say what to give."""
+    options = {option.name: option for option in declared}
+    if found := re.match(r'Parser key "(\w+)"(?: element \d+)?: (.*)', text):
+        name, why = found.groups()
+        option = options.get(name)
+        value = re.search(r"(?:Got value:|but got|value) (\S+)$", why)
+        if option is None:
+            gone = re.search(r"'([^']*)'", why)
+            return f"--{name} is {gone[1]}: give a YAML file that can be read" if gone else text
+        shown = _shown(option)
+        if value is None:
+            return f"{shown} cannot be read: give {_wanted(option)}"
+        return f"{shown} is {value[1]}: give {_wanted(option)}"
+    if found := re.match(r"argument (--[\w-]+): expected (?:one|\d+) arguments?", text):
+        option = next(o for o in declared if _word(o.name) == found[1])
+        return f"{found[1]} needs {_wanted(option)}"
+    if found := re.match(r"argument (--[\w-]+): ignored explicit argument '(.*)'", text):
+        return f"{found[1]} takes no value: leave {found[2]} out"
+    if found := re.match(r"unrecognized arguments: (.*)", text):
+        name = found[1].split("=")[0].split()[0]
+        words = [_word(option.name) for option in declared if not option.positional]
+        return f"unknown option {found[1]}{did_you_mean(name, words)}"
+    if found := re.match(r"Option '(.*)' is not accepted", text):
+        return f"unknown option {found[1]} in the file{did_you_mean(found[1], options)}"
+    if found := re.match(r"Problems parsing config: (.*)", text):
+        return "the file is no YAML: " + found[1].replace(' in "<unicode string>",', ",")
+    if found := re.match(r"the following arguments are required: (.*)", text):
+        return f"no {found[1]}: give it after the command"
+    return text
+
+
+def _shown(option: Declared) -> str:
+    return option.name if option.positional else _word(option.name)
+
+
+def _wanted(option: Declared) -> str:
+    """What to write for an option, in words."""
+    hint = _without_none(option.type)
+    if get_origin(hint) is tuple:
+        return f"{len(get_args(hint))} numbers"
+    known = {int: "a whole number", float: "a number", bool: "true or false"}
+    return known.get(hint, "text")
 
 
 def _add(parser: Any, option: Declared) -> None:
@@ -95,6 +145,8 @@ def _value(option: Declared, found: Any) -> Any:
         ValueError: for text that is no number, where one is wanted.
     """
     hint = _without_none(option.type)
+    if option.type is bool and not isinstance(found, bool):
+        raise ValueError(f"{_word(option.name)} is {found}: give true or false")
     if get_origin(hint) is list:
         return [found] if isinstance(found, str) else [str(each) for each in found or ()]
     if hint is float and found is not None:

@@ -51,7 +51,12 @@ def with_keywords(
             [*own, *keywords], return_annotation=Trained
         )
         bullets = [
-            fill(f"{k}: {described(v)}.", 100, initial_indent=4 * " ", subsequent_indent=8 * " ")
+            fill(
+                f"{k}: {described(v, python=True)}.",
+                100,
+                initial_indent=4 * " ",
+                subsequent_indent=8 * " ",
+            )
             for k, v in entries.items()
         ]
         head, _, raises = inspect.cleandoc(train.__doc__ or "").partition("\n\nRaises:")

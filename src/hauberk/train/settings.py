@@ -35,7 +35,12 @@ ATTACK_MODES = ("eval", "train")
 
 
 def about(
-    text: str, *, typed: Any = None, command_line: bool = True, recorded: bool = True
+    text: str,
+    *,
+    typed: Any = None,
+    command_line: bool = True,
+    recorded: bool = True,
+    python: str = "",
 ) -> Mapping[str, Any]:
     """Metadata of a field.
 
@@ -45,12 +50,16 @@ def about(
         typed: Type of the option on a command line and in YAML; that of the field by default.
         command_line: Whether it is an option of ``hauberk train``; False for Python objects.
         recorded: Whether :meth:`Settings.describe` records it.
+        python: The documentation of the keyword, where it is written otherwise than the option.
 
     Example:
         >>> about("passes over the training data")["help"]
         'passes over the training data'
     """
-    return {"help": text, "typed": typed, "command_line": command_line, "recorded": recorded}
+    return {
+        "help": text, "typed": typed, "command_line": command_line, "recorded": recorded,
+        "python": python or text,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +86,10 @@ class Settings:
     optimiser: str | Callable[..., Any] = field(
         default="adam",
         metadata=about(
-            "adam, sgd, or a function of the list of parameters that returns an optimiser "
-            "(file.py:name on a command line)",
+            "adam, sgd, or file.py:name of a function of the list of parameters that returns an "
+            "optimiser",
             typed=str,
+            python="adam, sgd, or a function of the list of parameters that returns an optimiser",
         ),
     )
     learning_rate: float = field(
@@ -88,10 +98,13 @@ class Settings:
     schedule: Schedule = field(
         default=None,
         metadata=about(
-            "learning rates: (epoch, rate) pairs for straight lines between them, as "
-            "0:0,6:1e-3,15:0; or factors from steps or epochs on, as 'steps 20000:0.3,30000:0.1', "
-            'in Python ("steps", [(20_000, 0.3), ...]); constant if left out',
+            "learning rates: EPOCH:RATE pairs with straight lines between them, such as "
+            "0:0,6:1e-3,15:0; or factors from steps or epochs on, such as "
+            "'steps 20000:0.3,30000:0.1'; constant if left out",
             typed=str | list[Any],
+            python="learning rates: (epoch, rate) pairs with straight lines between them; or "
+            'factors from steps or epochs on, such as ("steps", [(20_000, 0.3), ...]); constant '
+            "if left out",
         ),
     )
     momentum: float = field(default=0.9, metadata=about("momentum of sgd"))
@@ -121,8 +134,10 @@ class Settings:
         default=0,
         metadata=about(
             "number of examples to hold out (the first ones; of examples grouped by class, as many "
-            "from all over), in Python also a data set or (images, labels)",
+            "from all over); with --validation-data, how many of those to use",
             typed=int, recorded=False,
+            python="number of examples to hold out (the first ones; of examples grouped by class, "
+            "as many from all over), or a data set, or (images, labels)",
         ),
     )  # fmt: skip
     select: str = field(
@@ -142,7 +157,10 @@ class Settings:
     )
     seed: int = field(
         default=0,
-        metadata=about("seed of all random numbers; of new weights too on a command line"),
+        metadata=about(
+            "seed of all random numbers, those of new weights too",
+            python="seed of all random numbers",
+        ),
     )
     box: "Box | Sequence[Any]" = field(
         default=(0.0, 1.0),
@@ -324,13 +342,16 @@ def command_line_fields() -> "dict[str, Field[Any]]":
     return {f.name: f for f in fields(Options) if f.metadata["command_line"]}
 
 
-def described(entry: "Field[Any]") -> str:
+def described(entry: "Field[Any]", python: bool = False) -> str:
     """What a field is for, with its default value if it has one.
+
+    Args:
+        python: as a keyword of :func:`hauberk.train.fit`, not as an option.
 
     Example:
         >>> described(command_line_fields()["momentum"])
         'momentum of sgd; 0.9'
     """
-    text: str = entry.metadata["help"]
+    text: str = entry.metadata["python" if python else "help"]
     plain = entry.default is not MISSING and entry.default not in (None, False, (), "")
     return f"{text}; {entry.default}" if plain else text
