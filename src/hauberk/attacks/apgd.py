@@ -16,6 +16,8 @@ from hauberk.objectives.problem import Problem
 
 @dataclass(kw_only=True)
 class APGDState(State):
+    """The step sizes of Auto-PGD and what its checkpoints decide by."""
+
     prev: Tensor = field(repr=False)
     best_grad: Tensor = field(repr=False)
     step: Tensor

@@ -28,6 +28,8 @@ SMALLEST = 0.1
 
 @dataclass(kw_only=True)
 class SparseState(State):
+    """The state of Auto-PGD in sparse geometries: the ball, the step and the best of the phase."""
+
     best_grad: Tensor = field(repr=False)
     size: Tensor
     """Step size in units of the present radius, ``(S,)``."""
@@ -63,6 +65,7 @@ def schedule(steps: int, phases: int) -> Schedule:
 
 
 def sparse_start(problem: Problem, enlarge: tuple[float, ...]) -> SparseState:
+    """Where the search begins: at random in the first ball, ``enlarge[0]`` times the threat's."""
     n = len(problem.y)
     factor = problem.region.radius.new_full((n,), enlarge[0])
     region = problem.region.scaled(factor)
@@ -79,6 +82,7 @@ def sparse_start(problem: Problem, enlarge: tuple[float, ...]) -> SparseState:
 def sparse_step(
     problem: Problem, state: SparseState, response: Response, steps: int, enlarge: tuple[float, ...]
 ) -> SparseState:
+    """The next step; checkpoints adapt its size, and between phases the ball shrinks."""
     u, grad = state.u, response.grad
     keep_(state.best_grad, grad, _improved(state, response))
     plan = schedule(steps, len(enlarge))

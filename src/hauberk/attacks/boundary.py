@@ -22,6 +22,8 @@ from hauberk.threats.region import InputRegion
 
 @dataclass(kw_only=True)
 class BoundaryState(BoundaryWalkState):
+    """The lengths of the boundary attack's two steps, which adapt to their successes."""
+
     around: Tensor
     """Length of the orthogonal step, in units of the distance, ``(S,)``."""
     inwards: Tensor

@@ -69,6 +69,8 @@ class ForwardOnly(Attack[S]):
 
 @dataclass(kw_only=True)
 class BoundaryWalkState(State):
+    """Where a walk over adversarial points stands."""
+
     x: Tensor = field(repr=False)
     """The walk's point, ``(S, ...)``: adversarial where ``found``, in the threat or not."""
     found: Tensor

@@ -25,6 +25,8 @@ SEARCH, ESTIMATE, JUMP = 0, 1, 2
 
 @dataclass(kw_only=True)
 class HopState(BoundaryWalkState):
+    """The stage of each slot, its bracket of the boundary and its estimate of a direction."""
+
     stage: Tensor
     """SEARCH for the boundary, ESTIMATE a direction there, or JUMP along it, ``(S,)`` int64."""
     queries: Tensor

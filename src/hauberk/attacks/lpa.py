@@ -18,6 +18,8 @@ from hauberk.threats.distances import MeasuredDistanceRegion
 
 @dataclass(kw_only=True)
 class LagrangeState(State):
+    """The price of distance in each slot, and the bracket that it is searched in."""
+
     distance: Tensor
     """Distance of ``u``, ``(S,)``, and ``slope``, its gradient."""
     slope: Tensor = field(repr=False)

@@ -22,6 +22,8 @@ from hauberk.victims.victim import Victim
 
 @dataclass(kw_only=True)
 class MSDState(State):
+    """Slots whose start must be kept as it is."""
+
     held: Tensor = field(repr=False)
     """Slots whose start is given (the clean input, a warm start), ``(S,)`` bool."""
 

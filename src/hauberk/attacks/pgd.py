@@ -16,6 +16,8 @@ from hauberk.threats.base import Region
 
 @dataclass(kw_only=True)
 class PGDState(State):
+    """The momentum of PGD and the share of coordinates of its steps."""
+
     velocity: Tensor | None = field(repr=False)
     share: Tensor | None
     """Share of coordinates that a sparse step moves, ``(S,)``."""

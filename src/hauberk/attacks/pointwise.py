@@ -20,6 +20,8 @@ from hauberk.threats.region import InputRegion
 
 @dataclass(kw_only=True)
 class PointwiseState(BoundaryWalkState):
+    """Which features are reset, in groups, alone or by bisection, and the best descent."""
+
     low: Tensor = field(repr=False)
     """Values between clean and present ones that do not fool, ``(S, ...)``."""
     tried: Tensor = field(repr=False)

@@ -18,6 +18,8 @@ from hauberk.threats.region import Enumerable
 
 @dataclass(kw_only=True)
 class GridState(State):
+    """How many queries an enumeration takes."""
+
     queries: np.ndarray
     """Queries until all candidates were seen, ``(S,)``."""
 

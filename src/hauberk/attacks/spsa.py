@@ -20,6 +20,8 @@ DECAY, DECAY_SQUARED, ADAM_EPS = 0.9, 0.999, 1e-8
 
 @dataclass(kw_only=True)
 class SPSAState(State):
+    """The iterate, the estimate of its gradient so far, and Adam's moments."""
+
     x: Tensor = field(repr=False)
     """The iterate that is being sampled around."""
     total: Tensor = field(repr=False)

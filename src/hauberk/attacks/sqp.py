@@ -67,6 +67,8 @@ class Descent(Rows):
 
 @dataclass(kw_only=True)
 class SQPState(State):
+    """The present solve, the best one of the starts before, and the scales of the problem."""
+
     solve: Descent = field(repr=False)
     kept: Descent = field(repr=False)
     """The best of the starts so far."""

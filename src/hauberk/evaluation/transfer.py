@@ -144,7 +144,7 @@ class TransferTable(Question[TransferReport]):
     @classmethod
     def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
-        attacks = tuple(attack_from(told) for told in manifest["attacks"])
+        attacks = tuple(attack_from(facts) for facts in manifest["attacks"])
         return cls(threats, attacks, manifest["stop"])
 
     def parts(self) -> Any:

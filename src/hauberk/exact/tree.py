@@ -88,7 +88,7 @@ class Relaxed:
 
 
 def relax(task: Subproblem, signs: list[Array], r: float) -> Relaxed | None:
-    """Conditions within radius `r` on units of the given `signs`; None if none can be met.
+    """Conditions within radius `r` on units of the given `signs`; None if none can hold.
 
     `signs` has one array a layer: 1 for active, -1 for inactive, 0 for either.
     """

@@ -163,7 +163,7 @@ class Combined(Objective):
         )
 
     def _fooled(self, wrong: Tensor) -> Tensor:
-        """Who counts as fooled, ``(S,)``, of parts that are wrong (D, S, M)."""
+        """Which slots count as fooled, ``(S,)``, of parts that are wrong (D, S, M)."""
         if self.toward == "hard":
             return wrong.all(2).all(0)
         # One threat is enough, but there all models; of a single threat, one model.

@@ -21,6 +21,8 @@ from hauberk.victims.victim import Victim
 
 @dataclass(kw_only=True)
 class ANPGDState(State):
+    """The ball of PGD, then the bracket of lengths along its last perturbation."""
+
     ball: Region = field(repr=False)
     """The ball that PGD searches."""
     direction: Tensor = field(repr=False)

@@ -22,6 +22,8 @@ from hauberk.threats.metric import Metric
 
 @dataclass(kw_only=True)
 class BisectionState(State):
+    """The attack in the present ball, and the bracket of radii."""
+
     inner: State = field(repr=False)
     """Where the attack stands in the present ball, and the best that it has found there."""
     inner_best: BestSoFar = field(repr=False)

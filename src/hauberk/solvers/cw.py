@@ -17,6 +17,8 @@ INNER = 1 - 1e-6  # where tanh still has a slope to leave by
 
 @dataclass(kw_only=True)
 class CWState(PenaltyState):
+    """The tanh variables and Adam's moments."""
+
     w: Tensor = field(repr=False)
     first: Tensor = field(repr=False)
     """First moment of the gradients in ``w``, and ``second``, ``(S, ...)``."""

@@ -14,6 +14,8 @@ from hauberk.solvers.base import MinNormSolver, cosine
 
 @dataclass(kw_only=True)
 class DDNState(State):
+    """The length of the next perturbation."""
+
     length: Tensor
     """Length that the next perturbation is given, ``(S,)``."""
 

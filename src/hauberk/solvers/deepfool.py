@@ -15,6 +15,8 @@ from hauberk.solvers.base import MinNormSolver
 
 @dataclass(kw_only=True)
 class DeepFoolState(State):
+    """The sum of the steps before the overshoot."""
+
     base: Tensor = field(repr=False)
     """Clean input plus all steps so far, before the overshoot, ``(S, ...)``."""
 

@@ -15,6 +15,8 @@ from hauberk.solvers.penalty import PenaltySolver, PenaltyState
 
 @dataclass(kw_only=True)
 class EADState(PenaltyState):
+    """The point before, for the momentum of FISTA."""
+
     last: Tensor = field(repr=False)
     """The shrunken point of the step before, ``(S, ...)``."""
 

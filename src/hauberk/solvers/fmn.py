@@ -16,6 +16,8 @@ from hauberk.threats.distances import LpDistanceRegion
 
 @dataclass(kw_only=True)
 class FMNState(State):
+    """The ball of each slot and the unit of its steps."""
+
     eps: Tensor
     """Radius of the ball searched, ``(S,)``."""
     size: Tensor

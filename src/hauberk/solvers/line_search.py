@@ -14,6 +14,8 @@ from hauberk.threats.distances import DistanceRegion
 
 @dataclass(kw_only=True)
 class LineSearchState(State):
+    """The segment that is bisected, and the bracket on it."""
+
     begun: Tensor = field(repr=False)
     """The warm start, ``(S, ...)``."""
     low: Tensor

@@ -16,6 +16,8 @@ from hauberk.solvers.base import MinNormSolver, cosine
 
 @dataclass(kw_only=True)
 class PDPGDState(State):
+    """The multiplier of each slot and the natural lengths of its steps."""
+
     mu: Tensor
     """The constraint's multiplier, ``(S,)``; 1 at the solution of a linear model without a box."""
     unit: Tensor

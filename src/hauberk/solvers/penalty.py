@@ -15,6 +15,8 @@ from hauberk.solvers.base import MinNormSolver
 
 @dataclass(kw_only=True)
 class PenaltyState(State):
+    """The constant of the present round and the bracket that it is searched in."""
+
     begun: Tensor = field(repr=False)
     """Where every round starts, ``(S, ...)``."""
     c: Tensor

@@ -14,6 +14,8 @@ from hauberk.solvers.base import MinNormSolver, cosine
 
 @dataclass(kw_only=True)
 class SigmaZeroState(State):
+    """The threshold below which changes are undone."""
+
     tau: Tensor
     """Changes below this are undone, ``(S,)``, in units of the box's mean width."""
 

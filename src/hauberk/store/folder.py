@@ -114,11 +114,11 @@ def require_same(
     if was == now:  # patches change no numbers
         one["hauberk_version"] = other["hauberk_version"] = None
     if found := differences(one, other):
-        told = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:SHOWN]]
+        lines = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:SHOWN]]
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise InputError(
             f"{path} holds a run with other settings, so it cannot be resumed: "
-            f"{'; '.join(told)}{more}: use the same settings, or choose another --out"
+            f"{'; '.join(lines)}{more}: use the same settings, or choose another --out"
         )
 
 

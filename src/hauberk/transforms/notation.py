@@ -92,14 +92,14 @@ def _read(part: str) -> Transform:
     if word in _WORDS:
         argument = argument.strip().lower().replace(" ", "")
         if colon and not argument:
-            raise InputError(f"transform '{part}' ends in ':': write {GRAMMAR}")
+            raise InputError(f"transformation '{part}' ends in ':': write {GRAMMAR}")
         return _WORDS[word](argument, part)
     if not colon:
-        raise InputError(f"unknown transform '{part}': write {GRAMMAR}")
+        raise InputError(f"unknown transformation '{part}': write {GRAMMAR}")
     found = import_object(part, "transform", known=GRAMMAR)
     if isinstance(found, Transform):
         return found
-    check_function(f"transform '{part}':", found)
+    check_function(f"transformation '{part}':", found)
     assert callable(found)
     return Imported(found, part)
 
@@ -108,17 +108,19 @@ def _wrapped(word: str, inside: str, part: str) -> Transform:
     if word == "through":
         return StraightThrough(transform(inside))
     if word != "sometimes":
-        raise InputError(f"unknown transform '{part}': write {GRAMMAR}")
+        raise InputError(f"unknown transformation '{part}': write {GRAMMAR}")
     *inner, p = _split(inside, ",")
     if not inner:
-        raise InputError(f"transform '{part}' lacks a probability: write sometimes({inside},0.8)")
+        raise InputError(
+            f"transformation '{part}' lacks a probability: write sometimes({inside},0.8)"
+        )
     return Sometimes(transform(",".join(inner)), _number(p.strip(), part))
 
 
 def _plain(make: Callable[[], Transform]) -> Callable[[str, str], Transform]:
     def read(argument: str, part: str) -> Transform:
         if argument:
-            raise InputError(f"transform '{part}' takes no number: write {GRAMMAR}")
+            raise InputError(f"transformation '{part}' takes no number: write {GRAMMAR}")
         return make()
 
     return read
@@ -127,7 +129,7 @@ def _plain(make: Callable[[], Transform]) -> Callable[[str, str], Transform]:
 def _brightness(argument: str, part: str) -> Transform:
     shift, comma, clip = argument.partition(",")
     if comma and clip != "clip":
-        raise InputError(f"transform '{part}' is not understood: write {GRAMMAR}")
+        raise InputError(f"transformation '{part}' is not understood: write {GRAMMAR}")
     return Brightness(_number(shift, part), clip=bool(comma))
 
 
@@ -168,7 +170,7 @@ def _number(text: str, part: str) -> float:
     found = number(text)
     if found is None or not isfinite(found):
         raise InputError(
-            f"transform '{part}': '{text.strip()}' is no finite number: write {GRAMMAR}"
+            f"transformation '{part}': '{text.strip()}' is no finite number: write {GRAMMAR}"
         )
     return found
 

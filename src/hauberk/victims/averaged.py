@@ -169,6 +169,7 @@ def repeated(x: Tensor, times: int) -> Tensor:
 
 
 def check_draws(draws: int, sure: float) -> None:
+    """Refuse numbers of draws below 1, and margins of error that are not 0 or more."""
     if draws < 1:
         raise InputError(f"draws is {draws}: give 1 or more")
     if not sure >= 0:

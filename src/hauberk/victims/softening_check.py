@@ -44,7 +44,7 @@ def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
     if victim.stiff is None:
         return _partly(victim.model)
     return (
-        f"the model cannot be looked into ({victim.stiff}): attacks go by its own gradients only, "
+        f"the model cannot be looked into ({victim.stiff}): attacks use its own gradients only, "
         "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
     )
 
@@ -56,9 +56,9 @@ def _partly(model: nn.Module) -> str | None:
     if not sealed:
         return None
     return (
-        f"the model's part '{sealed[0]}' is TorchScript, which cannot be looked into: attacks go "
-        "there by its own gradients only, and may miss what masked gradients hide. Give the module "
-        "that it was made from, or judge the model by the suite gradient-free as well"
+        f"the model's part '{sealed[0]}' is TorchScript, which cannot be looked into: attacks "
+        "use its own gradients there only, and may miss what masked gradients hide. Give the "
+        "module that it was made from, or judge the model by the suite gradient-free as well"
     )
 
 

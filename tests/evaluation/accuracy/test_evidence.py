@@ -86,7 +86,7 @@ def test_an_attack_without_gradients_beats_gradients(broke, sign):
     for found in run.found():
         assert found.masked
         assert found.threat == T
-        assert f"square, which uses no gradients, broke {broke} of 50 points" in found.told
+        assert f"square, which uses no gradients, broke {broke} of 50 points" in found.observed
         assert str(found).startswith(f"{T}: ")
         assert json.dumps(found.plain())
 
@@ -231,7 +231,7 @@ def test_more_budget_helps(broke, sign):
     assert run.codes() == ["more budget helps"] * sign
     for found in run.found():
         assert not found.masked
-        assert f"broke {broke} of the 10 points nearest" in found.told
+        assert f"broke {broke} of the 10 points nearest" in found.observed
         assert "about 2.0 more points" in found.remedy
 
 

@@ -153,8 +153,8 @@ def test_a_tampered_point_is_refuted(ledger, model, point, reason):
     ("key", "column", "row", "value", "told"),
     [
         ("clean-00000", "label", 1, 1, "decided otherwise"),
-        ("clean-00000", "label", 1, 99, "label that the model does not know"),
-        ("clean-00000", "label", 0, -1, "label that the model does not know"),
+        ("clean-00000", "label", 1, 99, "label that is no class of the model"),
+        ("clean-00000", "label", 0, -1, "label that is no class of the model"),
         ("clean-00000", "correct", 4, True, "example 14 is decided otherwise"),
         ("clean-00000", "margin", 1, 9.0, "another margin"),
         ("clean-00000", "prediction", 1, 1, "another prediction"),
@@ -183,7 +183,7 @@ def test_a_tampered_original_is_found_with_the_data(ledger, model):
     change_tensor(ledger, "clean-00000", "originals", lambda x: x + 0.001)
     change_tensor(ledger, "attack-00000-000", "points", lambda x: x + 0.001)
     found = verify(ledger.path, model, data=data)
-    assert "example 10, and 4 more is not the data's input" in str(found)
+    assert "example 10 (one of 5) is not the data's input" in str(found)
     found = verify(ledger.path, model, data=SimpleNamespace(images=X, labels=1 - Y, ids=data.ids))
     assert "another label than in the data" in str(found)
     found = verify(ledger.path, model, data=SimpleNamespace(images=X, labels=Y, ids=data.ids + 1))

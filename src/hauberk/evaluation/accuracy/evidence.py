@@ -5,7 +5,7 @@ adversarial robustness) and Tramèr & Boneh 2019, section 4.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class Finding:
         code: what kind of sign.
         threat: the threat's notation.
         masked: whether it speaks for masked gradients (a suite escalates then).
-        told: the evidence, in words and figures.
+        observed: the evidence, in words and figures.
         remedy: what to do.
 
     Example:
@@ -35,15 +35,18 @@ class Finding:
     code: str
     threat: str
     masked: bool
-    told: str
+    observed: str
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.threat}: {self.told}. {self.remedy}"
+        return f"{self.threat}: {self.observed}. {self.remedy}"
 
     def plain(self) -> dict[str, Any]:
         """For the summary."""
-        return asdict(self)
+        return {
+            "code": self.code, "threat": self.threat, "masked": self.masked,
+            "told": self.observed, "remedy": self.remedy,
+        }  # fmt: skip
 
 
 def evidence(clean: Columns, attacks: Columns, manifest: Mapping[str, Any]) -> list[Finding]:
@@ -89,8 +92,8 @@ class _Threat:
         )  # fmt: skip
         return [found for check in checks if (found := check()) is not None]
 
-    def told(self, code: str, told: str, remedy: str, masked: bool = True) -> Finding:
-        return Finding(code, self.notation, masked, told, remedy)
+    def finding(self, code: str, observed: str, remedy: str, masked: bool = True) -> Finding:
+        return Finding(code, self.notation, masked, observed, remedy)
 
     def of(self, name: str) -> Mapping[str, Any]:
         """A stage's description."""
@@ -101,7 +104,7 @@ class _Threat:
         return [name for name in self.names if self.of(name).get("kind") in kinds]
 
     def exact(self) -> list[str]:
-        """Stages that go by the model's own gradients."""
+        """Stages that follow the model's own gradients."""
         return [name for name in self.kind("gradient") if not self.of(name).get("soften")]
 
     def whole(self, names: list[str]) -> list[str]:
@@ -110,32 +113,35 @@ class _Threat:
         return [name for name in names if not any(self.of(name).get(way) for way in partial)]
 
     def broke(self, name: str, after: list[str]) -> tuple[int, int]:
-        """How many points a stage broke that all of the others had left, and met."""
+        """How many points a stage broke that all of the others had left, and tried."""
         ids, broken = self.rows["id"], self.rows["broken"].astype(bool)
         mine = self.rows["task"] == name
-        met = mine.copy()
+        tried = mine.copy()
         for other in after:
             left = ids[(self.rows["task"] == other) & ~broken]
-            met &= np.isin(ids, left)
-        return int((met & broken).sum()), int(met.sum())
+            tried &= np.isin(ids, left)
+        return int((tried & broken).sum()), int(tried.sum())
 
     def before(self, name: str, others: list[str]) -> list[str]:
         return [o for o in others if self.names.index(o) < self.names.index(name)]
 
     def beaten(
         self, code: str, names: list[str], others: list[str], least: Callable[[int], float],
-        told: str, remedy: str,
+        observed: str, remedy: str,
     ) -> Finding | None:  # fmt: skip
         """The first stage that broke ``least`` or more of the points that others had left before.
 
         Args:
-            least: of the points that it met; ``told`` has places for ``name``, ``broke``, ``met``.
+            least: of the points that it tried.
+            observed: has places for ``name``, ``broke`` and ``tried``.
         """
         for name in names:
             if after := self.before(name, others):
-                broke, met = self.broke(name, after)
-                if broke >= least(met):
-                    return self.told(code, told.format(name=name, broke=broke, met=met), remedy)
+                broke, tried = self.broke(name, after)
+                if broke >= least(tried):
+                    return self.finding(
+                        code, observed.format(name=name, broke=broke, tried=tried), remedy
+                    )
         return None
 
     def free(self) -> Finding | None:
@@ -143,8 +149,8 @@ class _Threat:
         names = [name for name in self.kind("free") if not self.of(name).get("carry")]
         return self.beaten(
             "gradient-free beats gradients", names, self.whole(self.kind("gradient")),
-            lambda met: self.few,
-            "{name}, which uses no gradients, broke {broke} of {met} points that attacks by "
+            lambda tried: self.few,
+            "{name}, which uses no gradients, broke {broke} of {tried} points that attacks by "
             "gradients had left",
             "The gradients mislead: trust attacks without gradients here, and give them more "
             "steps (suite gradient-free)",
@@ -153,8 +159,8 @@ class _Threat:
     def transfer(self) -> Finding | None:
         return self.beaten(
             "transfer beats white-box", self.kind("transfer"), self.whole(self.kind("gradient")),
-            lambda met: self.few,
-            "{name}, crafted on another model, broke {broke} of {met} points that attacks on the "
+            lambda tried: self.few,
+            "{name}, crafted on another model, broke {broke} of {tried} points that attacks on the "
             "model itself had left",
             "The model's own gradients mislead: attack it through a surrogate, or without "
             "gradients",
@@ -168,8 +174,8 @@ class _Threat:
         return self.beaten(
             "softened gradients beat exact ones", names, self.whole(self.exact()),
             # Another loss or width alone finds some: only a large share is a sign.
-            lambda met: max(self.few, 4, 0.2 * met),
-            "{name}, with softened gradients, broke {broke} of {met} points that exact gradients "
+            lambda tried: max(self.few, 4, 0.2 * tried),
+            "{name}, with softened gradients, broke {broke} of {tried} points that exact gradients "
             "had left",
             "Units of the model saturate or are dead: quote no number from exact gradients alone",
         )  # fmt: skip
@@ -183,7 +189,7 @@ class _Threat:
         many, of = int((seen > least).sum()), int((~np.isnan(seen)).sum())
         if many < max(2, 0.1 * of):
             return None
-        return self.told(code, f"on {many} of {of} standing points {what}", remedy)
+        return self.finding(code, f"on {many} of {of} standing points {what}", remedy)
 
     def zero(self) -> Finding | None:
         # Cross-entropy saturates on confident models: that is the loss's fault.
@@ -212,7 +218,7 @@ class _Threat:
         stuck = int((best <= 0).sum())
         if stuck < max(2, 0.2 * len(each)):
             return None
-        return self.told(
+        return self.finding(
             "the loss does not rise",
             f"on {stuck} of {len(each)} standing points no attack by gradients came nearer to the "
             "decision boundary than the clean input is",
@@ -221,12 +227,12 @@ class _Threat:
 
     def unbounded(self) -> Finding | None:
         mine = np.isin(self.rows["task"], self.kind("sanity"))
-        met, won = int(mine.sum()), int((self.rows["loss"][mine] > 0).sum())
-        if met < 2 or won >= 0.75 * met:
+        tried, won = int(mine.sum()), int((self.rows["loss"][mine] > 0).sum())
+        if tried < 2 or won >= 0.75 * tried:
             return None
-        return self.told(
+        return self.finding(
             "larger threats do not help",
-            f"without any bound but the box, an attack by gradients succeeded on {won} of {met} "
+            f"without any bound but the box, an attack by gradients succeeded on {won} of {tried} "
             "points only",
             "Nothing can be robust to that: the gradients mislead, or the model hardly depends on "
             "its input",
@@ -245,7 +251,7 @@ class _Threat:
         apart = (best - worst)[known] / gained[known]
         if len(apart) < 2 or np.median(apart) < 0.5:
             return None
-        return self.told(
+        return self.finding(
             "restarts disagree",
             f"on {len(apart)} standing points the worse of the random starts gained, in the "
             f"median, {100 * (1 - np.median(apart)):.0f}% of what the better one did",
@@ -262,12 +268,12 @@ class _Threat:
             others = self.before(name, self.names)
             lost = np.isin(self.rows["task"], others) & self.rows["broken"].astype(bool)
             mine = (self.rows["task"] == name) & ~np.isin(self.rows["id"], self.rows["id"][lost])
-            broke, met = int(self.rows["broken"][mine].sum()), int(mine.sum())
+            broke, tried = int(self.rows["broken"][mine].sum()), int(mine.sum())
             if broke >= self.few:
-                return self.told(
+                return self.finding(
                     "more budget helps",
-                    f"{name}, several times as dear as the stages before, broke {broke} of the "
-                    f"{met} points nearest to the boundary",
+                    f"{name}, several times as expensive as the stages before, broke {broke} of "
+                    f"the {tried} points nearest to the boundary",
                     f"Estimate: ten times the budget on all points would cost about "
                     f"{100 * broke / max(1, self.n):.1f} more points of accuracy. Use more steps, "
                     "targets and restarts",

@@ -44,7 +44,7 @@ def read_suite(path: str | Path) -> Suite:
 
     ::
 
-        about: two runs, and a dear one for the points nearest to the boundary
+        about: two runs, and an expensive one for the points nearest to the boundary
         attacks:
           first: {attack: APGD, steps: 20, loss: margin}
           second: {attack: APGD, steps: 50, soften: 0.3}
@@ -59,22 +59,22 @@ def read_suite(path: str | Path) -> Suite:
 
     path = Path(path)
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise InputError(f"suite {path} cannot be read: {why}") from error
-    if not isinstance(told, dict) or not isinstance(told.get("attacks"), dict):
+    if not isinstance(found, dict) or not isinstance(found.get("attacks"), dict):
         raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
-    if unknown := sorted({str(word) for word in told} - {"name", "version", "about", "attacks"}):
+    if unknown := sorted({str(word) for word in found} - {"name", "version", "about", "attacks"}):
         raise InputError(
             f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
             "attacks"
         )
     own = {"name": path.stem, "version": 0, "about": f"read from {path}"}
-    own |= {word: value for word, value in told.items() if word != "attacks"}
+    own |= {word: value for word, value in found.items() if word != "attacks"}
     head = build(_Head, own, f"suite {path}")
     attacks = {str(name): read_row(f"suite {path}, {name}", row)
-               for name, row in told["attacks"].items()}  # fmt: skip
+               for name, row in found["attacks"].items()}  # fmt: skip
     if not attacks:
         raise InputError(f"suite {path} names no attack: add one under 'attacks:'")
     return Suite(**vars(head), attacks=attacks)

@@ -12,7 +12,7 @@ from hauberk.threats.base import Threat
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One row of a suite: an attack, and whom it is for.
+    """One row of a suite: an attack, and the points and threats that it is for.
 
     Args:
         attack: what is run, under every threat, on the points that still stand.
@@ -66,23 +66,23 @@ class Stage:
         return self.portion * self.attack.attempts(classes) * self.attack.passes
 
     def about(self) -> str:
-        """The attack's settings that are not its defaults, and whom the stage is for."""
+        """The attack's settings that are not its defaults, and what the stage is for."""
         attack = self.attack
         set_ = [
             f"{f.name}={getattr(attack, f.name)}"
             for f in fields(attack)
             if f.name == "steps" or getattr(attack, f.name) != f.default
         ]
-        told = [f"{type(attack).__name__}({', '.join(set_)})"]
+        parts = [f"{type(attack).__name__}({', '.join(set_)})"]
         if self.threats:
-            told.append(f"for {', '.join(self.threats)}")
+            parts.append(f"for {', '.join(self.threats)}")
         if self.carry:
-            told.append("from points that broke under another threat")
+            parts.append("from points that broke under another threat")
         if self.portion < 1:
-            told.append(f"nearest {100 * self.portion:g}% first, until none of a portion breaks")
+            parts.append(f"nearest {100 * self.portion:g}% first, until none of a portion breaks")
         if self.when != "always":
-            told.append(f"if gradients seem {self.when}")
-        return "; ".join(told)
+            parts.append(f"if gradients seem {self.when}")
+        return "; ".join(parts)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records: the attack's settings, and what makes the stage special."""
@@ -158,10 +158,10 @@ def suite_from(manifest: Mapping[str, Any], objects: Mapping[str, Any]) -> Suite
     """The suite that a manifest describes; attacks of the user's own may stand in ``objects``."""
     stages: dict[str, Method | Stage] = {}
     words = [f.name for f in fields(Stage) if f.name != "attack"]
-    for name, told in manifest["attacks"].items():
-        own = {word: told[word] for word in words if word in told}
+    for name, row in manifest["attacks"].items():
+        own = {word: row[word] for word in words if word in row}
         if "threats" in own:
             own["threats"] = tuple(own["threats"])
-        described = {word: value for word, value in told.items() if word not in own}
+        described = {word: value for word, value in row.items() if word not in own}
         stages[name] = Stage(attack=objects.get(name) or attack_from(described), **own)
     return Suite(str(manifest["suite"]), int(manifest["suite_version"]), "recorded", stages)

@@ -101,7 +101,7 @@ def _escalated(attacks: Columns, manifest: Mapping[str, Any]) -> bool:
     if manifest.get("all_attacks"):
         return False  # they were asked for
     stages = manifest.get("attacks") or {}
-    masked = [name for name, told in stages.items() if told.get("when") == "masked"]
+    masked = [name for name, stage in stages.items() if stage.get("when") == "masked"]
     return bool(np.isin(attacks["task"], masked).any()) if "task" in attacks else False
 
 
@@ -133,10 +133,10 @@ def _grids(
     column = places(ids, rows)
     if (column < 0).any():
         raise InputError(f"example {rows[column < 0][0]} was attacked but is in no clean part")
-    met = np.zeros(len(rows), dtype=bool)
+    scheduled = np.zeros(len(rows), dtype=bool)
     for k, (threat, attack) in enumerate(schedule):
         mine = (attacks["threat"] == threat) & (attacks["task"] == attack)
-        met |= mine
+        scheduled |= mine
         where = column[mine]
         counts = np.bincount(where, minlength=len(ids))
         if (counts > 1).any():
@@ -145,10 +145,10 @@ def _grids(
             )
         attacked[k, where] = attacks["attacked"][mine]
         broken[k, where] = attacks["broken"][mine]
-    if not met.all():
-        row = int(np.flatnonzero(~met)[0])
-        told = f"{attacks['task'][row]} under {attacks['threat'][row]}"
-        raise InputError(f"the ledger holds rows of {told}, which the schedule does not name")
+    if not scheduled.all():
+        row = int(np.flatnonzero(~scheduled)[0])
+        which = f"{attacks['task'][row]} under {attacks['threat'][row]}"
+        raise InputError(f"the ledger holds rows of {which}, which the schedule does not name")
     for wrong, why in (
         (broken & ~attacked, "broken by an attack that was not run on it"),
         (attacked & ~correct, "attacked although the model was wrong on the clean input"),
@@ -169,7 +169,7 @@ def _mask(attacks: Columns, name: str) -> Mask:
 
 
 def _near_boundary(attacks: Columns, threats: list[str]) -> list[dict[str, Any]]:
-    """Attacked points whose decision hangs on rounding, each example and threat once."""
+    """Attacked points whose decision depends on rounding, each example and threat once."""
     if "margin" not in attacks:
         return []
     near = _mask(attacks, "attacked") & (np.abs(attacks["margin"]) < ROUNDING)

@@ -113,7 +113,7 @@ class Checks:
                 key, ids.flatten().numpy(), y.flatten().numpy(), x.flatten(0, ids.dim() - 1)
             )
         known = ((y >= 0) & (y < self.setting.classes)).view(len(y), -1).all(1).numpy()
-        self.report(key, names, ~known, "has a label that the model does not know")
+        self.report(key, names, ~known, "has a label that is no class of the model")
         examples = _Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
         self.decisions(key, part, tensors, examples)
         return examples
@@ -244,10 +244,10 @@ class Checks:
             return file.exists()
         own = {name: value for name, value in stored.items() if name in found}
         for name, there, here in differences(own, found):
-            told = f"{file} says that {name} is {short(there)}, the parts give {short(here)}"
+            line = f"{file} says that {name} is {short(there)}, the parts give {short(here)}"
             if name == "manifest_sha256":
-                told = f"{self.ledger.path / 'manifest.json'} was changed after {file} was written"
-            self.problems.append(told)
+                line = f"{self.ledger.path / 'manifest.json'} was changed after {file} was written"
+            self.problems.append(line)
         return bool(stored.get("finished", True))
 
     def outside(self, x: Tensor) -> Array:
@@ -259,16 +259,16 @@ class Checks:
     def report(self, key: str, ids: Array, found: Array, what: str) -> None:
         """One line on all examples of a part that something is wrong with."""
         if found.any():
-            several = f", and {int(found.sum()) - 1} more" if found.sum() > 1 else ""
-            self.problems.append(f"part {key}: example {ids[found][0]}{several} {what}")
+            among = f" (one of {int(found.sum())})" if found.sum() > 1 else ""
+            self.problems.append(f"part {key}: example {ids[found][0]}{among} {what}")
 
 
 def _other_prediction(recorded: Array, clean: CleanVerdict) -> Array:
-    """Whose recorded prediction is not, within rounding, the largest logit."""
+    """Examples whose recorded prediction is not, within rounding, the largest logit."""
     assert clean.logits is not None
-    told = torch.from_numpy(recorded).to(clean.logits.device)
-    known = (told >= 0) & (told < clean.logits.shape[1])
-    chosen = clean.logits.gather(1, (told * known)[:, None])[:, 0]
+    given = torch.from_numpy(recorded).to(clean.logits.device)
+    known = (given >= 0) & (given < clean.logits.shape[1])
+    chosen = clean.logits.gather(1, (given * known)[:, None])[:, 0]
     other: Array = (~known | (chosen < clean.logits.amax(1) - ROUNDING)).cpu().numpy()
     return other
 

@@ -99,7 +99,7 @@ def judge(
 def measure(
     threat: Threat, x0: Tensor, x: Tensor, box: Box, witness: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Who is allowed, and how far away, ``(B,)`` each, in parts of bounded memory."""
+    """Which points lie in the threat, and how far away, ``(B,)`` each; in bounded memory."""
     each = x0[:1].numel() * threat.copies
     parts = max(1, min(len(x), -(-len(x) * each // NUMBERS)))
     own: Sequence[Tensor | None] = [None] * parts

@@ -110,8 +110,8 @@ def prepare(
         prefix = f"{name}: " if len(wrapped) > 1 else ""
         warned += [prefix + text for text in looked.warnings]
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"the models differ in their number of classes ({told}): choose others")
+        found = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"the models differ in their number of classes ({found}): choose others")
     classes = next(iter(counts.values()))
     return Setting(
         victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady

@@ -82,7 +82,7 @@ def cost(parts: Sequence[Columns], clean: int = 0, judge: int = 0) -> dict[str, 
     """Passes and seconds of some parts.
 
     Args:
-        clean: forwards of the clean decisions; judge: those of the judge, which are told apart.
+        clean: forwards of the clean decisions; judge: those of the judge, which are kept apart.
     """
     sums = {k: sum(int(np.sum(p.get(k, 0))) for p in parts) for k in ("forwards", "backwards")}
     seconds = [float(np.sum(p["seconds"])) for p in parts if "seconds" in p]

@@ -167,7 +167,7 @@ class Task(ABC):
         """Look for points, portion by portion."""
 
     def kept(self, verdict: Verdict) -> Tensor:
-        """Whose points are written down, ``(M,)`` bool: of those that broke, or of all."""
+        """Rows whose points are written down, ``(M,)`` bool: of those that broke, or of all."""
         return verdict.broken | self.keeps_all
 
     def flaws(self, part: Columns) -> list[tuple[npt.NDArray[Any], str]]:

@@ -106,7 +106,7 @@ def _lacking(what: str, name: str) -> InputError:
 
 
 def tried(domain: Domain, x: Tensor, draws: int, classes: int | None) -> tuple[Domain, int]:
-    """The domain, told whether it varies and with so many ``draws`` if it does; and its classes.
+    """The domain, marked as varying or not, with so many ``draws`` if so; and its classes.
 
     Args:
         x: one or two inputs, ``(N, ...)``.

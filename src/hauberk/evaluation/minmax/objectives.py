@@ -86,7 +86,7 @@ class RecordedObjective(Combined):
         raise InputError("the objective stands in the manifest as text only: give it to run it")
 
 
-def objective_from(told: Mapping[str, Any]) -> Combined:
+def objective_from(facts: Mapping[str, Any]) -> Combined:
     """The objective that a manifest describes, or a :class:`RecordedObjective`.
 
     Example:
@@ -94,5 +94,5 @@ def objective_from(told: Mapping[str, Any]) -> Combined:
         1.0
     """
     kinds: dict[str, type[Combined]] = {k.__name__: k for k in (Average, Fixed, MinMax)}
-    kind = kinds.get(str(told.get("objective")))
-    return rebuilt(kind, told, described) or RecordedObjective(described=told)
+    kind = kinds.get(str(facts.get("objective")))
+    return rebuilt(kind, facts, described) or RecordedObjective(described=facts)

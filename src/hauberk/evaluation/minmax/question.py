@@ -132,8 +132,8 @@ class OnePerturbation(Question[MinMaxResult]):
         return cls(
             threat, attack, transforms, domains, manifest["group"], manifest["by_class"],
             objectives={
-                name: objects.get(name) or objective_from(told)
-                for name, told in manifest["objectives"].items()
+                name: objects.get(name) or objective_from(facts)
+                for name, facts in manifest["objectives"].items()
             },
             draws=manifest["draws_of_transforms"], judge_draws=manifest["judge_draws"],
             stop=manifest["stop"], names=tuple(manifest["parts"]),

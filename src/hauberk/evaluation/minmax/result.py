@@ -167,8 +167,8 @@ class MinMaxResult(Mapping[str, Side], RunResult):
         most = most / most.sum(1, keepdim=True)
 
         def shares(rows: Tensor) -> dict[str, float]:
-            told = most[rows].sum(0) / max(1, len(rows))
-            return dict(zip(side.names, told.tolist(), strict=True))
+            shares = most[rows].sum(0) / max(1, len(rows))
+            return dict(zip(side.names, shares.tolist(), strict=True))
 
         if not by_class:
             return shares(torch.arange(len(most)))

@@ -211,7 +211,7 @@ def _read(
             continue
         found = _metric(item)
         if part_of(str(found)) in map(part_of, metrics) or str(found) == "union":
-            raise InputError(f"two metrics go by the name {found}: name each once")
+            raise InputError(f"two metrics have the name {found}: name each once")
         metrics[str(found)] = found
     single = (str(next(iter(metrics))) if metrics else "union") if one else None
     for ball in balls:
@@ -245,10 +245,10 @@ def _ball(part: Threat) -> Ball:
 
 
 def _sizes(eps: Sizes, names: Sequence[str]) -> dict[str, list[float]]:
-    told = eps if isinstance(eps, Mapping) else dict.fromkeys(names, eps) if len(eps) else {}
-    if unknown := [name for name in told if name not in names]:
+    named = eps if isinstance(eps, Mapping) else dict.fromkeys(names, eps) if len(eps) else {}
+    if unknown := [name for name in named if name not in names]:
         raise InputError(f"eps names the metric {unknown[0]}: the run has {', '.join(names)}")
-    sizes = {name: [float(size) for size in told[name]] for name in names if told.get(name)}
+    sizes = {name: [float(size) for size in named[name]] for name in names if named.get(name)}
     if any(not 0 <= size < inf for row in sizes.values() for size in row):
         raise InputError("an eps is negative or not finite: give sizes of 0 or more")
     return sizes

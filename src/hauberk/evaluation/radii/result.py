@@ -111,14 +111,14 @@ class Radii(RunResult):
             InputError: for a share outside [0, 1].
         """
         rising = self.distance.sort().values
-        told = {}
+        found = {}
         for share in q:
             if not 0 <= share <= 1:
                 raise InputError(f"no quantile {share}: give shares in [0, 1]")
             # 0.05 of 20 examples is one of them, whatever the product rounds to.
             place = max(0, ceil(share * len(rising) - 1e-9) - 1)
-            told[share] = float(rising[place])
-        return told
+            found[share] = float(rising[place])
+        return found
 
     @overload
     def accuracy(self, eps: float) -> float: ...

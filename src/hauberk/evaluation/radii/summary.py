@@ -43,9 +43,9 @@ def read(
     summary: dict[str, Any] | None = None,
 ) -> dict[str, Radii]:
     """Radii by metric from a run's parts, and the union's if there are balls."""
-    clean, told = store.rows("clean-"), summary or {}
-    found = {name: replace(_radii(store, clean, name), summary=told) for name in metrics}
-    return found | ({"union": replace(united(found, balls), summary=told)} if balls else {})
+    clean, summary = store.rows("clean-"), summary or {}
+    found = {name: replace(_radii(store, clean, name), summary=summary) for name in metrics}
+    return found | ({"union": replace(united(found, balls), summary=summary)} if balls else {})
 
 
 def _radii(store: Store, clean: Columns, metric: str) -> Radii:
@@ -149,7 +149,7 @@ def summarise(
 def _one(radii: Radii, eps: Sequence[float]) -> dict[str, Any]:
     quantiles = radii.quantiles()
     sizes, accuracy = radii.curve(torch.linspace(0, radii.largest, POINTS, dtype=torch.float64))
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "median": quantiles[0.5],
         "mean": radii.mean,
         "mean_is_bound": radii.mean_is_bound,
@@ -164,9 +164,9 @@ def _one(radii: Radii, eps: Sequence[float]) -> dict[str, Any]:
         "area_up_to": radii.largest,
     }
     if radii.nearest:
-        told["nearest"] = dict(Counter(name for name in radii.nearest if name).most_common())
+        summary["nearest"] = dict(Counter(name for name in radii.nearest if name).most_common())
     if eps:
-        told["accuracies"] = {str(size): radii.accuracy(size) for size in eps}
-        told["average_accuracy"] = radii.average_accuracy(eps)
-        told["average_robust_accuracy"] = radii.average_robust_accuracy(eps)
-    return told
+        summary["accuracies"] = {str(size): radii.accuracy(size) for size in eps}
+        summary["average_accuracy"] = radii.average_accuracy(eps)
+        summary["average_robust_accuracy"] = radii.average_robust_accuracy(eps)
+    return summary

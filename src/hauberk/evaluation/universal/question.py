@@ -137,8 +137,8 @@ class ForAll(Question[Universal]):
                 rows = []
                 for step in range(start, end):
                     rows.append(_step(stream, setting, step, batches[step]))
-                    told = f"step {step + 1}, loss {rows[-1]['loss']:.3g}"
-                    reporter.finish(float(len(batches[step])), told)
+                    line = f"step {step + 1}, loss {rows[-1]['loss']:.3g}"
+                    reporter.finish(float(len(batches[step])), line)
                 columns = {name: [row[name] for row in rows] for name in rows[0]}
                 store.write(key, columns, stream.tensors())
 

@@ -99,7 +99,7 @@ class Universal(RunResult):
 
 @dataclass(frozen=True)
 class Tested:
-    """Accuracy on clean and perturbed inputs, the share whose class changed, and who is wrong."""
+    """Accuracy on clean and perturbed inputs, share whose class changed, and which are wrong."""
 
     clean: float
     accuracy: float

@@ -58,7 +58,7 @@ class MAX(MultiThreat):
 
 
 def worst(outcomes: Sequence[Outcome]) -> tuple[Tensor, Tensor]:
-    """The points of largest loss among several outcomes, ``(B, ...)``, and whose they are, (B,)."""
+    """The points of largest loss among several outcomes, ``(B, ...)``, and of which, (B,)."""
     which = torch.stack([outcome.loss for outcome in outcomes]).argmax(0)
     points = torch.stack([outcome.points for outcome in outcomes])
     return points[which, torch.arange(len(which), device=which.device)], which
