@@ -326,7 +326,7 @@ BAD = [
     ([*RUN, "--attack", "momentum", "--rule", "gradient"], "PGD for other rules"),
     ([*RUN, "--rule", "wild"], "choose steepest or gradient"),
     ([*RUN, "--loss", "wild"], "unknown loss"),
-    ([*RUN, "--random-start", "perhaps"], "random_start"),
+    ([*RUN, "--random-start", "perhaps"], "--random-start is perhaps: give true or false"),
     ([*RUN, "--steps", "0"], "--steps is 0"),
     ([*RUN, "--step-size", "-1"], "--step-size is -1"),
     ([*RUN, "--gamma", "-1"], "--gamma is -1"),

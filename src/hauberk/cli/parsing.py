@@ -145,7 +145,7 @@ def _value(option: Declared, found: Any) -> Any:
         ValueError: for text that is no number, where one is wanted.
     """
     hint = _without_none(option.type)
-    if option.type is bool and not isinstance(found, bool):
+    if option.type is bool and not isinstance(found, bool | None):
         raise ValueError(f"{_word(option.name)} is {found}: give true or false")
     if get_origin(hint) is list:
         return [found] if isinstance(found, str) else [str(each) for each in found or ()]
