@@ -6,7 +6,7 @@ folder with that file holds a run.
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -81,6 +81,10 @@ class Folder:
             ) from error
         return folder
 
+    def words(self, name: str, was: Any, now: Any) -> str | None:
+        """What differs, in words, for keys whose values say nothing to a reader; else None."""
+        return in_words(name, was, now)
+
     def close(self) -> None:
         """Let other processes in."""
         if self._release is not None:
@@ -94,7 +98,7 @@ class Folder:
             return
         _require_free(self.path, file, resume)  # again: another process may have been faster
         self.settings = read_json(self.path / file)
-        require_same(self.path, self.settings, wanted, volatile)
+        require_same(self.path, self.settings, wanted, volatile, self.words)
         for place in (self.path, self.path / "parts"):
             for entry in place.glob(f".*{TEMPORARY}"):
                 with suppress(OSError):
@@ -102,9 +106,16 @@ class Folder:
 
 
 def require_same(
-    path: Path, there: Mapping[str, Any], here: Mapping[str, Any], volatile: frozenset[str]
+    path: Path,
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    volatile: frozenset[str],
+    words: Callable[[str, Any, Any], str | None],
 ) -> None:
     """Refuse to resume a run with other settings, in one line that names what differs.
+
+    Args:
+        words: says of a key and its two values what differs, if the values say nothing.
 
     Raises:
         InputError: unless all settings but the volatile ones are equal.
@@ -114,12 +125,40 @@ def require_same(
     if was == now:  # patches change no numbers
         one["hauberk_version"] = other["hauberk_version"] = None
     if found := differences(one, other):
-        lines = [f"{name} is {short(b)} here but {short(a)} there" for name, a, b in found[:SHOWN]]
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        every = dict.fromkeys(
+            words(name, a, b) or f"{name} is {short(b)} here but {short(a)} there"
+            for name, a, b in found
+        )
+        lines = list(every)[:SHOWN]
+        more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
         raise InputError(
             f"{path} holds a run with other settings, so it cannot be resumed: "
             f"{'; '.join(lines)}{more}: use the same settings, or choose another --out"
         )
+
+
+def in_words(name: str, was: Any, now: Any) -> str | None:
+    """What differs, in words, where a key of a manifest is a fingerprint; None for other keys.
+
+    Example:
+        >>> in_words("models.a.weights", "12", "34")
+        "the weights of model 'a' differ"
+    """
+    room, _, rest = name.partition(".")
+    if room not in ("models", "objects"):
+        return None
+    if not rest:
+        return f"what identifies its {room} is not recorded"
+    if room == "objects":
+        here, there = (str(v or "").rpartition(" ")[0] for v in (now, was))
+        return f"{here or there} in {rest} {'is another one' if now and was else 'is new or gone'}"
+    model, _, part = rest.rpartition(".")
+    if part == "weights":
+        return f"the weights of model '{model}' differ"
+    if part == "architecture":
+        return f"the architecture or code of model '{model}' differs"
+    there = "is not one of the run's" if was is None else "is missing"
+    return f"model '{rest}' {there}"
 
 
 def _require_free(path: Path, file: str, resume: bool) -> None:

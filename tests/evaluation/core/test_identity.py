@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hauberk as hb
-from hauberk.evaluation.core.identity import fingerprint, fingerprints
+from hauberk.evaluation.core.identity import fingerprint, fingerprints, snapshot
 from hauberk.victims.ensembles import Vote
 
 
@@ -43,8 +43,9 @@ class Setting:
 def test_models_in_settings_get_the_name_of_their_place():
     a, b = net(0), net(1)
     found = fingerprints({"model": a}, {"attack": Setting([a, b, own_loss])})
-    assert list(found) == ["model", "attack.inner.1", "attack.inner.2"]
-    assert found["attack.inner.1"] == fingerprint(b)
+    assert list(found["models"]) == ["model", "attack.inner.1"]
+    assert list(found["objects"]) == ["attack", "attack.inner.2"]
+    assert found["models"]["attack.inner.1"] == fingerprint(b)
 
 
 class Shifted(nn.Module):
@@ -58,10 +59,15 @@ class Shifted(nn.Module):
 
 
 def test_numbers_are_settings_and_counters_are_not():
-    one, other, used = Shifted(0.5), Shifted(0.25), Shifted(0.5)
-    used(torch.zeros(1))
+    one, other = Shifted(0.5), Shifted(0.25)
     assert fingerprint(one)["architecture"] != fingerprint(other)["architecture"]
-    assert fingerprint(one) == fingerprint(used)
+    before = snapshot({"m": one})
+    one(torch.zeros(1))
+    found = fingerprints({"m": one}, before=before)
+    assert found["models"]["m"]["varies"] == [" calls"]
+    one(torch.zeros(1))
+    assert fingerprints({"m": one}, recorded=found) == found
+    assert fingerprints({"m": other}, recorded=found) != found
 
 
 def test_comments_and_layout_change_nothing(tmp_path):
@@ -80,8 +86,6 @@ def test_comments_and_layout_change_nothing(tmp_path):
 
 
 def test_tensors_and_threats_are_told_apart():
-    one, other = torch.zeros(2), torch.ones(2)
-    assert fingerprint(one)["weights"] != fingerprint(other)["weights"]
-    held = fingerprints({}, {"a": hb.Linf(0.1), "b": hb.Linf(0.2), "c": hb.Linf(0.1)})
-    assert held["a"] != held["b"]
-    assert held["a"] == held["c"]
+    held = fingerprints({}, {"a": hb.Linf(0.1), "b": hb.Linf(0.2), "x": torch.zeros(2)})["objects"]
+    same = fingerprints({}, {"a": hb.Linf(0.1), "b": hb.Linf(0.3), "x": torch.ones(2)})["objects"]
+    assert [held[k] == same[k] for k in held] == [True, False, False]

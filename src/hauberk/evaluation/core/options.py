@@ -66,6 +66,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         Box.of(self.box)  # refuses what is none
+        if isinstance(self.seed, int) and not -(2**63) <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}: give a number below 2 to the 63rd")
         if self.resume and self.out is None:
             raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):

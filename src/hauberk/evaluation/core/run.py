@@ -1,6 +1,7 @@
 """The one run: blocks of examples, the tasks of a question, and a ledger of what was found."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -8,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.evaluation.core.identity import fingerprints
+from hauberk.errors import InputError
+from hauberk.evaluation.core.identity import fingerprints, snapshot
 from hauberk.evaluation.core.judge import Judge
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.prepare import Model, Setting, prepare
@@ -16,7 +18,8 @@ from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.same import require_same_decisions
 from hauberk.evaluation.core.task import Block, Task, do, first
-from hauberk.store.ledger import Ledger, MemoryLedger, Store
+from hauberk.store.files import read_json
+from hauberk.store.ledger import MANIFEST, Ledger, MemoryLedger, Store
 
 R = TypeVar("R")
 
@@ -36,6 +39,7 @@ def run(
     Raises:
         InputError: for bad input, before anything is written; for another run in ``options.out``.
     """
+    before = snapshot(models)
     setting = prepare(models, images, labels, options)
     question, setting = question.bind(setting)
     tasks = list(question.tasks(setting))
@@ -46,7 +50,13 @@ def run(
         "kind": question.kind,
         **question.facts(),
         "block": size,
-        "models": fingerprints(setting.victims, question.parts()),
+        **fingerprints(
+            setting.victims,
+            question.parts(),
+            before=before,
+            recorded=_recorded(options),
+            x=setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2],
+        ),
         **setting.facts(),
         **(options.manifest or {}),
     }
@@ -66,6 +76,17 @@ def run(
     summary = question.summarise(store)
     store.write_summary(summary)
     return question.result(store, summary)
+
+
+def _recorded(options: RunOptions) -> dict[str, Any] | None:
+    """The manifest of the run that is resumed, if there is one that can be read."""
+    if not options.resume or options.out is None:
+        return None
+    file = Path(options.out) / MANIFEST
+    try:
+        return read_json(file) if file.is_file() else None
+    except (InputError, OSError):
+        return None
 
 
 def take(task: Task, block: Block, judge: Judge, report: Any) -> None:

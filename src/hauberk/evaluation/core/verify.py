@@ -112,6 +112,8 @@ def verify(
             raise ValueError(f"its kind is {manifest['kind']!r}")
         question = kind.of(manifest, objects or {})
         box, size = box_of(manifest), int(manifest["block"])
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
@@ -163,8 +165,13 @@ def other_models(recorded: Mapping[str, Any], victims: Mapping[str, Victim]) -> 
     """A line on each model that has another fingerprint than the recorded one of its name."""
     found = []
     for name, victim in victims.items():
-        there, here = recorded.get(name) or {}, fingerprint(victim)
-        if other := [what for what in here if there.get(what, here[what]) != here[what]]:
+        there = recorded.get(name) or {}
+        here = fingerprint(victim, there.get("varies") or ())
+        if other := [
+            what
+            for what in ("architecture", "weights")
+            if there.get(what, here[what]) != here[what]
+        ]:
             found.append(
                 f"the {' and '.join(other)} of model {name} differ from the run's: give the model "
                 "that was run"

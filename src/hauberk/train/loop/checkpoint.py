@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from hauberk.errors import InputError
 from hauberk.models.saved import FILE, relative
 from hauberk.spec.imports import one_line
-from hauberk.store.files import put
+from hauberk.store.files import put, read_json
 from hauberk.store.folder import Folder
 
 STATE = "checkpoint.pt"
+CONFIG = "config.json"
 
 
 class TrainingFolder(Folder):
@@ -43,7 +44,18 @@ class TrainingFolder(Folder):
             InputError: if it holds another run or other files, the settings differ from those
                 there, it cannot be written, or another process writes to it.
         """
-        return cls.take(out, config, "config.json", resume=resume)
+        return cls.take(out, config, CONFIG, resume=resume)
+
+    def words(self, name: str, was: Any, now: Any) -> str | None:
+        """What differs of the model, in the words of a training."""
+        if name == "models.model.weights":
+            return (
+                "the weights of the model are neither those that the training began with nor any "
+                "that it saved (fit trains in place: build the model again as it was at the start)"
+            )
+        if name == "models.model.architecture":
+            return "the architecture or code of the model differs"
+        return super().words(name, was, now)
 
     def begin(self, model: nn.Module, spec: str | None) -> None:
         """Write down how to load the weights that will come."""
@@ -101,6 +113,44 @@ class TrainingFolder(Folder):
                 f"cannot write {self.path / name} ({error.strerror or error}); the checkpoint "
                 "written before is kept: free some space or see to the cause, then resume"
             ) from error
+
+
+def begun(out: Path, config: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
+    """The configuration of a model as the training in a folder began with it.
+
+    A model that holds weights which the training saved (fit trains in place) counts as the one that
+    it began with: resuming restores its state anyway.
+    """
+    try:
+        there = read_json(out / CONFIG)["models"]["model"]["weights"]
+        here = config["models"]["model"]
+        if there == here["weights"] or not _saved(out, model):
+            return config
+    except (InputError, OSError, KeyError, TypeError):  # nothing there, or nothing to compare
+        return config
+    return {**config, "models": {**config["models"], "model": {**here, "weights": there}}}
+
+
+def _saved(out: Path, model: nn.Module) -> bool:
+    """Whether the weights of a model are those of a file in the folder."""
+    from safetensors.torch import load_file
+
+    held = getattr(model, "_orig_mod", model).state_dict()
+    for name in ("best.safetensors", "last.safetensors", STATE):
+        try:
+            found = (
+                torch.load(out / name, map_location="cpu", weights_only=True)["model"]
+                if name == STATE
+                else load_file(out / name)
+            )
+        except Exception:  # noqa: BLE001  # missing, or corrupt, which is said elsewhere
+            continue
+        names = {k.removeprefix("_orig_mod."): v for k, v in found.items()}
+        if names.keys() == held.keys() and all(
+            torch.equal(value, held[name].cpu()) for name, value in names.items()
+        ):
+            return True
+    return False
 
 
 def loading(model: nn.Module, spec: str | None) -> dict[str, Any]:

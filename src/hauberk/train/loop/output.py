@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hauberk.evaluation.core.progress import Progress
 from hauberk.models.saved import FILE
 from hauberk.store.files import plain, to_json
-from hauberk.train.loop.checkpoint import TrainingFolder
+from hauberk.train.loop.checkpoint import TrainingFolder, begun
 from hauberk.train.loop.logs import Board
 from hauberk.train.settings import Execution
 
@@ -36,14 +36,20 @@ class Output:
         self.folder: TrainingFolder | None = None
         self.board: Board | None = None
 
-    def open(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    def open(self, config: Mapping[str, Any], model: nn.Module) -> dict[str, Any] | None:
         """Take the folder; the state saved last, if there is one.
+
+        Args:
+            config: What decides the numbers, with fingerprints of the model as it is given.
+            model: The model itself, which may hold weights that this training saved.
 
         Raises:
             InputError: if the folder cannot be used.
         """
         if self.path is None or not self.first:
             return None
+        if self.options.resume:
+            config = begun(self.path, config, model)
         self.folder = TrainingFolder.at(self.path, config, self.options.resume)
         return self.folder.load()
 

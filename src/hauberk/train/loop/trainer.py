@@ -8,6 +8,7 @@ from torch import nn
 
 from hauberk.__about__ import __version__
 from hauberk.errors import InputError, TrainingError
+from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Threat
 from hauberk.train.loop.arguments import shown
@@ -64,6 +65,10 @@ class Trainer:
             "validation": held.describe(),
             "model": {k: list(v.shape) for k, v in model.state_dict().items()},
         }
+        if options.out is not None:  # of the weights before the first step
+            self.config |= fingerprints(
+                {"model": model}, {"strategy": strategy, "optimiser": options.optimiser}
+            )
         self._place_model(train, held)
         self.loader = Loader(
             train.x, train.y, options.minibatch, options.augmentation, self.box,
@@ -138,7 +143,7 @@ class Trainer:
         """Take the folder, and continue from its checkpoint if there is one."""
         found: Any = None
         try:
-            found = self.output.open(self.config)
+            found = self.output.open(self.config, self.model)
         except InputError as error:
             found = error
         found = self.processes.from_first(found)
