@@ -1,4 +1,4 @@
-"""The house: who may import whom, how large things are, one name for one thing.
+"""The house: what may import what, how large things are, one name for one thing.
 
 What counts are imports of any kind: at the head of a module, inside functions, and for types alone.
 """
@@ -168,6 +168,17 @@ def test_functions_take_few_parameters():
         if count > PARAMETERS and function.name not in PUBLIC_CALLS:
             wrong[f"{name}.{function.name}"] = count
     assert not wrong
+
+
+def test_public_functions_and_classes_say_what_they_are():
+    silent = [
+        f"{name}.{node.name}"
+        for name, tree in modules().items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if "overload" not in map(ast.unparse, node.decorator_list) and not ast.get_docstring(node)
+    ]
+    assert not silent
 
 
 def test_one_class_a_name():

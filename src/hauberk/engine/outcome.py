@@ -22,10 +22,10 @@ class Outcome:
             disagree. NaN where no attempt ended without a hit.
         zero, huge: shares of the gradients inspected (every eighth step's) that were exactly zero,
             or beyond all bounds, ``(B,)`` float; NaN where none was. None for a solver that does
-            not tell.
+            not report them.
         each: what every attempt ended with, ``(B, attempts)``: its loss; -inf where it never ran.
-            Targets change fastest, restarts slower. None for a solver that does not tell.
-        report: what a method tells of each attempt that counted, ``(B,)`` under each name; PWCF:
+            Targets change fastest, restarts slower. None for a solver that does not report it.
+        report: what a method reports of each attempt that counted, ``(B,)`` under each name; PWCF:
             ``infeasibility`` and ``stationarity``.
         weights: final domain weights of an objective over several domains, ``(B, K)``; None for
             others. ``path`` (B, T, K): those after each evaluation, NaN after an example's last.

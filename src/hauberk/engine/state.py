@@ -108,7 +108,7 @@ class Answer(Rows):
 
 @dataclass(kw_only=True)
 class Response(Answer):
-    """What the engine tells a stepper after an evaluation of its query.
+    """What the engine gives a stepper after an evaluation of its query.
 
     For candidates, ``loss`` and ``fooled`` are ``(S, K)``.
 

@@ -31,7 +31,7 @@ def solver_for(
 
     Args:
         solver: a name of :data:`SOLVERS`, or a solver.
-        budget: passes per example, forwards and backwards together; only names heed it.
+        budget: passes per example, forwards and backwards together, for a solver given by name.
         soften: width of softened gradients; None leaves it to the solver.
 
     Raises:

@@ -37,7 +37,7 @@ def transform(notation: str) -> Transform:
             what the callable does.
 
     Raises:
-        InputError: if the text is no transform; the message lists the grammar.
+        InputError: if the text is no transformation; the message lists the grammar.
 
     Example:
         >>> from hauberk.transforms import transform
@@ -193,5 +193,7 @@ def _split(text: str, mark: str) -> Iterable[str]:
         else:
             pieces[-1] += sign
     if depth:
-        raise InputError(f"the parentheses of transform '{text}' do not match: write {GRAMMAR}")
+        raise InputError(
+            f"the parentheses of transformation '{text}' do not match: write {GRAMMAR}"
+        )
     return pieces

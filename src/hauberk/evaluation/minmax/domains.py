@@ -64,7 +64,7 @@ def _further(domains: list[Domain], named: Mapping[str, Victim]) -> list[Domain]
     made: list[Domain] = []
     for domain in domains:
         if not isinstance(domain, Domain):
-            raise InputError(f"{domain!r} is no Domain: pass models and transforms as such")
+            raise InputError(f"{domain!r} is no Domain: pass models and transformations as such")
         text = domain.name or type(domain).__name__
         if domain.model is not None:
             made.append(domain.but(model=Victim.of(domain.model), name=domain.name or str(domain)))

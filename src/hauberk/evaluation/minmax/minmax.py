@@ -1,4 +1,4 @@
-"""Attack several domains at once by one perturbation, and say what the domain weights tell."""
+"""Attack several domains at once by one perturbation, and report the weights of the domains."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Unpack

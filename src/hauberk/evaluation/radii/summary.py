@@ -23,7 +23,7 @@ from hauberk.threats.metric import Metric
 Sizes = Mapping[str, Sequence[float]]
 
 POINTS = 101
-"""Sizes at which ``summary.json`` tells the accuracy; the ledger holds every radius."""
+"""Sizes at which ``summary.json`` gives the accuracy; the ledger holds every radius."""
 
 
 def part_of(metric: str) -> str:
