@@ -102,3 +102,12 @@ def test_described_settings_are_plain():
     assert plain["optimiser"].endswith("slow")
     assert plain["schedule"] == ["steps", ((4.0, 0.1),)]
     assert plain["box"] == "[0, 1]"
+
+
+def test_options_and_keywords_have_words_of_their_own():
+    for entry in command_line_fields().values():
+        assert "Python" not in described(entry)
+        assert "command line" not in described(entry, python=True)
+    schedule = command_line_fields()["schedule"]
+    assert "0:0,6:1e-3,15:0" in described(schedule)
+    assert '("steps", [(20_000, 0.3), ...])' in described(schedule, python=True)
