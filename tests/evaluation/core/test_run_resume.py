@@ -287,3 +287,76 @@ def test_a_loss_function_survives_another_process(tmp_path):
     suite = {"pgd": PGD(steps=2, loss=own_loss)}
     begun(evaluate, tmp_path / "r", net(), x, y, suite=suite)
     assert " at 0x" not in (tmp_path / "r" / "manifest.json").read_text()
+
+
+def scaled_distance(k):
+    return lambda a, b: k * (a - b).flatten(1).norm(dim=1)
+
+
+def scaled_loss(k):
+    return lambda logits, y: k * logits.gather(1, y[:, None])[:, 0]
+
+
+def clamped(k):
+    return lambda x: x.clamp(0, k)
+
+
+@pytest.mark.parametrize(
+    ("run", "make", "message"),
+    [
+        (evaluate, lambda k: {"threats": hb.Measured(scaled_distance(k), 0.3, name="m")},
+         "the threat 'm:0.3' in threats.0 is another one"),
+        (evaluate, lambda k: {"suite": PGD(steps=2, loss=scaled_loss(k))}, "the function .*loss"),
+        (evaluate, lambda k: {"threats": hb.FiniteSet([lambda x: x * 0.9, clamped(k)])},
+         "the threat 'finite"),
+        (minmax, lambda k: {"transforms": [clamped(k)]}, "the function .*transform"),
+    ],
+)  # fmt: skip
+def test_closures_in_the_settings_are_told_apart(run, make, message, tmp_path):
+    model, (x, y) = net(), data()
+    begun(run, tmp_path / "r", model, x, y, **make(1.0))
+    with pytest.raises(hb.InputError, match=message) as told:
+        run(model, x, y, out=tmp_path / "r", resume=True, **make(2.0))
+    assert "\n" not in str(told.value)
+    run(model, x, y, out=tmp_path / "r", resume=True, **make(1.0))
+
+
+class Cached(nn.Module):
+    """Counts its calls, keeps its last input, and makes a table when it is first needed."""
+
+    def __init__(self, levels=255):
+        super().__init__()
+        self.net, self.config, self.calls = net(), {"levels": levels}, 0
+        self.last = self.table = None
+
+    def forward(self, x):
+        self.calls, self.last = self.calls + 1, x
+        self.table = torch.ones(3) if self.table is None else self.table
+        return self.net(x * (self.config["levels"] / 255)) * self.table
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_what_changes_in_running_hinders_no_resuming(kind, warm, tmp_path):
+    """Neither the model that was run, nor a new one, in place of either."""
+    x, y = data()
+    model = Cached()
+    if warm:
+        model(x)
+    begun(kind, tmp_path / "r", model, x, y)
+    with pytest.raises(hb.InputError, match="architecture or code"):
+        kind(Cached(254), x, y, out=tmp_path / "r", resume=True)
+    begun(kind, tmp_path / "r", Cached(), x, y, resume=True)
+    kind(model, x, y, out=tmp_path / "r", resume=True)
+
+
+def test_source_models_that_count_can_be_resumed_with(tmp_path):
+    model, (x, y), source = net(), data(), Cached()
+    suite = {"suite": Transfer(sources={"s": source}, attack=FGSM())}
+    begun(evaluate, tmp_path / "r", model, x, y, **suite)
+    evaluate(model, x, y, out=tmp_path / "r", resume=True, **suite)
+
+
+def test_seeds_beyond_int64_are_refused(kind):
+    x, y = data()
+    with pytest.raises(hb.InputError, match="seed is 9223372036854775808"):
+        kind(net(), x, y, seed=2**63)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import hauberk as hb
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.core.identity import fingerprint
@@ -287,3 +288,15 @@ def test_a_box_per_feature_is_read(tmp_path, model):
     assert len(found.refuted) == 1
     assert "leaves the box" in found.refuted[0].reason
     assert "manifest.json was changed" in str(found)
+
+
+def test_what_must_be_given_as_an_object_is_said_plainly(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+    x = torch.rand(4, 1, 2, 2)
+    hb.minmax(
+        model, x, model(x).argmax(1), "linf:0.1", attack=hb.attacks.PGD(loss="cw", steps=1),
+        transforms=[lambda x: x.clamp(0, 1)], out=tmp_path / "r",
+    )  # fmt: skip
+    with pytest.raises(InputError, match="objects=") as refused:
+        verify(tmp_path / "r", model)
+    assert "restore it from a copy" not in str(refused.value)

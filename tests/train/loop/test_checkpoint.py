@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -211,4 +212,70 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, whole):
         run(net(), tmp_path)
     monkeypatch.undo()
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 5
+    compare(run(net(), tmp_path, resume=True), whole)
+
+
+def maker(rate):
+    return lambda parameters: torch.optim.SGD(parameters, lr=rate)
+
+
+class Toned(Dropped):
+    def __init__(self, tone=1.0):
+        super().__init__()
+        self.tone = [tone]
+
+    def forward(self, x):
+        return super().forward(x) * self.tone[0]
+
+
+def other_weights():
+    torch.manual_seed(1)
+    return Dropped()
+
+
+def toned(tone):
+    torch.manual_seed(0)
+    return Toned(tone)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("one", "other", "options", "message"),
+    [
+        (net, other_weights, {}, "the weights of the model are neither"),
+        (lambda: toned(1.0), lambda: toned(2.0), {}, "the architecture or code of the model"),
+        (net, net, {"optimiser": maker(0.2)}, "the function .* in optimiser is another one"),
+    ],
+)
+def test_another_model_or_optimiser_is_refused(tmp_path, finished, one, other, options, message):
+    def stop(event):
+        if not finished:
+            raise Broken
+
+    with suppress(Broken):
+        run(one(), tmp_path, epochs=1, optimiser=maker(0.1), learning_rate=0.1, progress=stop)
+    given = {"epochs": 1, "optimiser": maker(0.1), "learning_rate": 0.1, "resume": True} | options
+    with pytest.raises(InputError, match=message) as refused:
+        run(other(), tmp_path, **given)
+    assert "\n" not in str(refused.value)
+    run(one(), tmp_path, **{**given, "optimiser": maker(0.1)})
+
+
+def test_a_model_that_holds_saved_weights_is_resumed_with(tmp_path, whole):
+    """Training is in place: the model that was trained is that of the training."""
+    model = net()
+    run(model, tmp_path)
+    compare(run(model, tmp_path, resume=True), whole)
+
+
+def test_a_partly_trained_model_is_refused_in_clear_words(tmp_path, whole):
+    def stop(event):
+        if event.done > 0.1:
+            raise Broken
+
+    model = net()
+    with pytest.raises(Broken):
+        run(model, tmp_path, progress=stop)
+    with pytest.raises(InputError, match="build the model again as it was at the start"):
+        run(model, tmp_path, resume=True)
     compare(run(net(), tmp_path, resume=True), whole)

@@ -2,8 +2,8 @@
 
 A function is its code, its defaults, what its closure holds, and whatever it uses by a global name;
 a class is its methods and constants; an object is its class and its attributes. Code of Python, of
-torch, numpy and hauberk is its name. Nothing depends on where an object lies in memory, nor on the
-order of a set.
+torch, numpy and hauberk is its name; that of other installed packages is its name and version.
+Nothing depends on where an object lies in memory, nor on the order of a set.
 """
 
 import enum
@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
+from pathlib import Path
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -37,12 +38,16 @@ LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "hauberk", "
 NOTES = frozenset({"_passes", "_double", "dtypes"})
 """Attributes of hauberk's own objects that change while they work: counters and copies."""
 
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages, whose code is known by name and version."""
+
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), range, slice)
 UNSEEN = frozenset(
     {"__doc__", "__module__", "__dict__", "__weakref__", "__annotations__", "__qualname__"}
     | {"__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl"}
     | {"__dataclass_fields__", "__dataclass_params__", "__parameters__", "__orig_bases__"}
+    | {"__slotnames__"}  # copying an object adds it to the class
 )
 _MODULE = frozenset(vars(nn.Module())) | {"_is_torch_compile", "_compiled_call_impl"}
 
@@ -102,8 +107,27 @@ def weights(model: nn.Module) -> str:
 
 def is_own(thing: Any) -> bool:
     """Whether a class, function or module is the user's own: of no library whose name suffices."""
+    root = _root(thing)
+    if root in LIBRARIES:
+        return False
+    module = sys.modules.get(root)
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return not any(INSTALLED & set(Path(place).parts) for place in places if place)
+
+
+def _root(thing: Any) -> str:
     name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
-    return str(name or "").partition(".")[0] not in LIBRARIES
+    return str(name or "").partition(".")[0]
+
+
+def _origin(thing: Any) -> str:
+    """Module and version of what is not own, whose code is not looked at."""
+    if is_own(thing):
+        # The script that is run today is imported tomorrow: own code is known by what it does.
+        return ""
+    root = _root(thing)
+    version = "" if root in LIBRARIES else getattr(sys.modules.get(root), "__version__", "")
+    return f"{thing.__module__} {version}"
 
 
 def _held(part: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -244,9 +268,10 @@ class _Walk:
         if root in LIBRARIES - {"torch", "hauberk"} and kind is not SimpleNamespace:
             if inner := getattr(value, "__wrapped__", None):
                 self.take(inner)
-            text = repr(value)
-            self.note("" if re.search(r" at 0x|<.*object", text) else text)
+            self.note(_printed(value))
             return
+        if not held or isinstance(value, int | float | complex | str | bytes):
+            self.note(_printed(value))  # such as a dtype or a device
         notes = NOTES if any(b.__module__.startswith("hauberk.") for b in kind.__mro__) else ()
         for name, inner in sorted(held.items()):
             if name not in notes and not _is_cached(kind, name):
@@ -254,8 +279,7 @@ class _Walk:
                 self.take(inner)
 
     def function(self, value: FunctionType) -> None:
-        # The script that is run today is imported tomorrow: own code is known by what it does.
-        self.note("function", "" if is_own(value) else value.__module__, value.__qualname__)
+        self.note("function", _origin(value), value.__qualname__)
         for held in (value.__defaults__, value.__kwdefaults__):
             self.take(held)
         for cell in value.__closure__ or ():
@@ -280,7 +304,7 @@ class _Walk:
             self.take(held)
 
     def kind(self, value: type) -> None:
-        self.note("class", "" if is_own(value) else value.__module__, value.__qualname__)
+        self.note("class", _origin(value), value.__qualname__)
         if not is_own(value):
             return
         for base in value.__bases__:
@@ -299,6 +323,15 @@ class _Walk:
                 continue  # slots
             else:
                 self.take(held)
+
+
+def _printed(value: Any) -> str:
+    """What an object prints, unless that is where it lies in memory."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # whatever a class of the user's raises
+        return ""
+    return "" if re.search(r" at 0x|<.*object", text) else text
 
 
 def _used(function: FunctionType) -> Iterator[tuple[str, Any]]:
