@@ -144,7 +144,8 @@ def _what(value: Any) -> str:
 def _run(model: Any, x: Tensor) -> None:
     """One pass that leaves the generators of torch as they were, whatever it raises."""
     victim = Victim.of(model)
-    with torch.random.fork_rng(), torch.no_grad(), victim.held():
+    cards = [victim.device] if victim.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards), torch.no_grad(), victim.held():
         try:
             victim.model(x.to(victim.device, victim.dtype).clone())
         except Exception:  # noqa: BLE001  # not every model takes such inputs
