@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -268,7 +269,7 @@ def test_a_model_that_holds_saved_weights_is_resumed_with(tmp_path, whole):
     compare(run(model, tmp_path, resume=True), whole)
 
 
-def test_a_partly_trained_model_is_refused_in_clear_words(tmp_path, whole):
+def test_an_interrupted_model_is_resumed_with_but_not_when_changed(tmp_path, whole):
     def stop(event):
         if event.done > 0.1:
             raise Broken
@@ -276,6 +277,21 @@ def test_a_partly_trained_model_is_refused_in_clear_words(tmp_path, whole):
     model = net()
     with pytest.raises(Broken):
         run(model, tmp_path, progress=stop)
-    with pytest.raises(InputError, match="build the model again as it was at the start"):
+    changed = deepcopy(model)
+    with pytest.raises(InputError, match=r"as it was at the start .* or load"):
+        run(changed, tmp_path, resume=True)
+    compare(run(model, tmp_path, resume=True), whole)
+
+
+def test_other_weights_in_an_interrupted_model_are_refused(tmp_path):
+    def stop(event):
+        if event.done > 0.1:
+            raise Broken
+
+    model = net()
+    with pytest.raises(Broken):
+        run(model, tmp_path, progress=stop)
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    with pytest.raises(InputError, match="the weights of the model are neither"):
         run(model, tmp_path, resume=True)
-    compare(run(net(), tmp_path, resume=True), whole)

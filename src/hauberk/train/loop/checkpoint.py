@@ -14,11 +14,13 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.digest import weights
 from hauberk.models.saved import FILE, relative
 from hauberk.spec.imports import one_line
 from hauberk.store.files import put, read_json
@@ -26,6 +28,9 @@ from hauberk.store.folder import Folder
 
 STATE = "checkpoint.pt"
 CONFIG = "config.json"
+
+LEFT: WeakKeyDictionary[nn.Module, tuple[Path, str]] = WeakKeyDictionary()
+"""Models that this process has trained, each with the folder and the weights it was left with."""
 
 
 class TrainingFolder(Folder):
@@ -51,7 +56,8 @@ class TrainingFolder(Folder):
         if name == "models.model.weights":
             return (
                 "the weights of the model are neither those that the training began with nor any "
-                "that it saved (fit trains in place: build the model again as it was at the start)"
+                "that it saved: build the model as it was at the start (the same seed or weights), "
+                f"or load {self.path / 'last.safetensors'} into it first"
             )
         if name == "models.model.architecture":
             return "the architecture or code of the model differs"
@@ -118,17 +124,23 @@ class TrainingFolder(Folder):
 def begun(out: Path, config: Mapping[str, Any], model: nn.Module) -> Mapping[str, Any]:
     """The configuration of a model as the training in a folder began with it.
 
-    A model that holds weights which the training saved (fit trains in place) counts as the one that
-    it began with: resuming restores its state anyway.
+    A model that holds weights which the training saved, or left it with when it was interrupted
+    (fit trains in place), counts as the one that it began with: resuming restores its state anyway.
     """
     try:
         there = read_json(out / CONFIG)["models"]["model"]["weights"]
         here = config["models"]["model"]
-        if there == here["weights"] or not _saved(out, model):
+        left = LEFT.get(model) == (out.resolve(), here["weights"])
+        if there == here["weights"] or not (left or _saved(out, model)):
             return config
     except (InputError, OSError, KeyError, TypeError):  # nothing there, or nothing to compare
         return config
     return {**config, "models": {**config["models"], "model": {**here, "weights": there}}}
+
+
+def leave(out: Path, model: nn.Module) -> None:
+    """Remember the weights that a training in a folder leaves a model with."""
+    LEFT[model] = out.resolve(), weights(getattr(model, "_orig_mod", model))
 
 
 def _saved(out: Path, model: nn.Module) -> bool:

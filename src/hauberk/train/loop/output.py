@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hauberk.evaluation.core.progress import Progress
 from hauberk.models.saved import FILE
 from hauberk.store.files import plain, to_json
-from hauberk.train.loop.checkpoint import TrainingFolder, begun
+from hauberk.train.loop.checkpoint import TrainingFolder, begun, leave
 from hauberk.train.loop.logs import Board
 from hauberk.train.settings import Execution
 
@@ -98,9 +98,10 @@ class Output:
             self.folder.write("summary.json", to_json(plain(summary)))
         return {} if self.path is None else {k: self.path / file for k, file in FILES.items()}
 
-    def close(self) -> None:
-        """Close the logs and free the folder."""
+    def close(self, model: nn.Module) -> None:
+        """Close the logs and free the folder, which ``model`` was trained in."""
         if self.board is not None:
             self.board.close()
         if self.folder is not None:
+            leave(self.folder.path, model)
             self.folder.close()

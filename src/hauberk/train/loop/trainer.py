@@ -156,7 +156,7 @@ class Trainer:
 
     def close(self) -> None:
         """Free the folder, whatever ended the training."""
-        self.output.close()
+        self.output.close(self.model)
 
     def run(self) -> Trained:
         """Train to the end."""
