@@ -14,7 +14,7 @@ from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
 from hauberk.engine.results import Results
 from hauberk.engine.slots import Slots
-from hauberk.engine.state import Answer, BestSoFar, Clock, keep_
+from hauberk.engine.state import Answer, BestSoFar, Clock, keep_, pick
 from hauberk.engine.stepper import Stepper, record, record_candidates, respond
 from hauberk.engine.trace import Trace
 from hauberk.errors import InputError
@@ -49,7 +49,8 @@ class _Run:
         self.stepper, self.victim, self.job = stepper, victim, job
         self.threat, self.box, self.stop = job.threat, job.box, job.stop
         self.objective: Objective = stepper.objective
-        self.x, self.y = x, _ = job.x, job.y
+        x = job.x
+        self.x, self.y = x, job.y
         self.ids = job.example_ids.to(x.device)
         self.look_every = 1 if x.device.type == "cpu" else 8
         self.asked = (0, 0)
@@ -206,8 +207,7 @@ class _Run:
                 fooled = fooled & state.candidates_feasible
             which = fooled.to(torch.uint8).argmax(1)
             loss = response.loss.gather(1, which.unsqueeze(1)).squeeze(1)
-            every = torch.arange(len(fooled), device=fooled.device)
-            self.hit(slots, fooled.any(1), candidates[every, which], loss)
+            self.hit(slots, fooled.any(1), pick(candidates, which), loss)
             news = True
         if self.stepper.counts_candidates:
             record_candidates(state, response)

@@ -108,7 +108,8 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
         x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
         clean = judge.clean(x, y, ids)
         key = CLEAN.format(number)
-        if not store.has(key):
+        recorded = store.has(key)
+        if not recorded:
             columns = {
                 "id": first(ids).numpy(),
                 "label": first(y).cpu().numpy(),
@@ -119,7 +120,7 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
             columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
             store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
         part = store.part(key)
-        if setting.steady:
+        if recorded and setting.steady:  # what was just written needs no second reading
             margins = store.tensors(key).get("margins")
             require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
         yield Block(setting, store, number, rows, clean, part)
