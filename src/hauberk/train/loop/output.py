@@ -1,6 +1,7 @@
 """What a training writes and reports while it runs, in its first process."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,5 +104,6 @@ class Output:
         if self.board is not None:
             self.board.close()
         if self.folder is not None:
-            leave(self.folder.path, model)
             self.folder.close()
+            with suppress(RuntimeError):  # on a failed device; what ended the training matters more
+                leave(self.folder.path, model)
