@@ -60,8 +60,9 @@ options:
              npz:FILE (arrays images and labels), folder:DIR, or package.module:name
   --threat   linf:EPS, l2:EPS, l1:EPS, l0:COUNT, lP:EPS; EPS a number or a fraction (8/255);
              rt:DEGREES,PIXELS for rotations and shifts; affine(A,B) for part of A, then of B
-  --suite    fast (a first look), standard (to quote), gradient-free, autoattack, maini2020,
-             tramer2019, or a .yaml file; --list-suites shows what they hold and cost
+  --suite    fast (a first look), standard (to quote), gradient-free, autoattack, those of papers
+             (maini2020, tramer2019, ...), or a .yaml file; --list-suites shows what they hold and
+             cost
   --metric   linf, l2, l1, l0 or lP: what a radius is measured in; with --threat (balls) also the
              radius of their union, in units of their sizes
   --solver   best (to quote), or one method: fmn, ddn, fab, bisection, ...

@@ -1,15 +1,19 @@
-"""The suites that come with the package."""
+"""The suites that come with the package; those named after papers setting by setting."""
 
 import json
+from dataclasses import fields, replace
 
 import pytest
 import torch
+from helpers.models import Linear
+from helpers.oracles import queries
 from torch import nn
 
 import hauberk as hb
 from hauberk.evaluation import SUITES
 from hauberk.evaluation.accuracy.question import Accuracy
 from hauberk.evaluation.core.prepare import Setting
+from hauberk.maths.norms import norm
 from hauberk.threats import Box, threat
 from hauberk.victims.victim import Victim
 
@@ -44,3 +48,142 @@ def test_standard_and_fast_are_for_sets_and_mixtures():
     texts = ["rt:30,3", "swaps:3", "l1.5:1", "l0:3", "affine(linf:0.1,l1:1)"]
     for name in ("standard", "fast"):
         assert SUITES[name].schedule(tuple(threat(t) for t in texts))
+
+
+TEN = {"restarts": 10}
+FOOLBOX = {  # what Maini et al. 2020 take from Foolbox; its settings are not printed
+    "fgsm": (("linf",), "FGSM", {"steps": 1, "random_start": False}),
+    "pgd-foolbox": (("linf",), "PGD", {"steps": 40, "step_share": 0.01 / 0.3, **TEN}),
+    "mim": (("linf",), "MomentumIterative", {"steps": 10, "random_start": True, **TEN}),
+    "pgd-l2-foolbox": (("l2",), "PGD", {"steps": 50, "step_share": 0.025, **TEN}),
+    "gaussian": (("l2",), "Noise", {"steps": 100, "noise": "gaussian", **TEN}),
+    "boundary": (("l2",), "Boundary", {"steps": 500, "trials": 25, "restarts": 1}),
+    "deepfool": (("l2",), "AsAttack", {"solver": "DeepFool", "steps": 50, "restarts": 1}),
+    "ddn": (("l2",), "AsAttack", {"solver": "DDN", "steps": 100, "restarts": 1}),
+    "cw": (("l2",), "AsAttack", {"solver": "CW", "steps": 1000, "searches": 9, "restarts": 1}),
+    "pointwise-l2": (("l2",), "Pointwise", {"steps": 100, **TEN}),
+    "salt-and-pepper": (("l1",), "Noise", {"steps": 100, "noise": "salt_and_pepper", **TEN}),
+    "pointwise": (("l1", "l0"), "Pointwise", {"steps": 100, **TEN}),
+}
+
+
+def own(steps, alpha, eps):
+    """The three attacks of appendix C.1 of Maini et al. 2020, from the printed numbers."""
+    linf, l2, l1 = (a / e for a, e in zip(alpha, eps, strict=True))
+    drawn = {"step_l1": l1, "k": (5, 20), "zero_start": True, **TEN}
+    return {
+        "pgd": (("linf",), "PGD", {"steps": steps[0], "step_share": linf, **TEN}),
+        "pgd-l2": (("l2",), "PGD", {"steps": steps[1], "step_share": l2, **TEN}),
+        "pgd-l1": (("l1",), "MultiSteepestDescent", {"steps": steps[2], **drawn}),
+    }
+
+
+def tramer(restarts):
+    """The attacks of Tramèr & Boneh 2019, section 4."""
+    sparse = {"share": (1 - 0.995, 1 - 0.8), "random_start": True}
+    return {
+        "pgd": (("linf", "l2"), "PGD", {"steps": 100, "restarts": restarts}),
+        "sparse-l1": (
+            ("l1",), "SparseL1Descent", {"steps": 100, "restarts": restarts, **sparse},
+        ),
+        "cw": FOOLBOX["cw"],
+        "ead": (("l1",), "AsAttack", {"solver": "EAD", "steps": 1000, "searches": 9}),
+        "boundary": FOOLBOX["boundary"],
+        "pointwise": (("l1",), "Pointwise", {"steps": 100, **TEN}),
+        "grid": (("enumerable",), "Grid", {"counts": (31, 5, 5), "restarts": 1}),
+        "mixture": (("affine",), "PGD", {"steps": 100, **TEN}),
+    }  # fmt: skip
+
+
+ONCE = {  # tables 5 and 6 of Maini et al. 2020: no restarts, and the l1 attack from 0
+    "pgd": (("linf",), "PGD", {"steps": 40, "step_share": 0.01 / 0.3, "restarts": 1}),
+    "pgd-l2": (("l2",), "PGD", {"steps": 50, "step_share": 0.025, "restarts": 1}),
+    "sparse-l1": (("l1",), "SparseL1Descent", {"steps": 100, "random_start": False}),
+    "cw": FOOLBOX["cw"],
+    "ead": (("l1",), "AsAttack", {"solver": "EAD", "steps": 1000, "searches": 9, "restarts": 1}),
+    "boundary": FOOLBOX["boundary"],
+    "pointwise": (("l1",), "Pointwise", {"steps": 100, "restarts": 1}),
+}
+
+PRINTED = {
+    "maini2020": (3, FOOLBOX | own((100, 200, 100), (0.01, 0.1, 0.8), (0.3, 2, 10))),
+    "maini2020-cifar10": (1, FOOLBOX | own((100, 500, 100), (0.003, 0.05, 1), (0.03, 0.5, 12))),
+    "maini2020-once": (1, ONCE),
+    "tramer2019": (2, tramer(40)),
+    "tramer2019-cifar10": (1, tramer(20)),
+}
+"""Version and stages of each suite named after a paper, as the paper prints them."""
+
+CLOSE = {"step_share", "step_l1", "share"}
+"""Settings that are quotients of printed numbers."""
+
+
+def settings(attack):
+    """The settings of an attack, those of its solver among them."""
+    told = {f.name: getattr(attack, f.name) for f in fields(attack)}
+    if (solver := told.get("solver")) is not None:
+        told |= {f.name: getattr(solver, f.name) for f in fields(solver)}
+        told["solver"] = type(solver).__name__
+    return told
+
+
+def unsaid(attack):
+    """The settings that are not the defaults of the attack's class or of its solver's."""
+    objects = [attack, *([attack.solver] if hasattr(attack, "solver") else [])]
+    return {f.name for o in objects for f in fields(o) if getattr(o, f.name) != f.default}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_suites_of_papers_have_the_settings_of_the_papers(name):
+    version, rows = PRINTED[name]
+    suite = SUITES[name]
+    assert suite.version == version
+    assert set(suite.stages) == set(rows)
+    for key, stage in suite.stages.items():
+        threats, kind, printed = rows[key]
+        assert stage == hb.evaluation.Stage(attack=stage.attack, threats=threats), key
+        assert type(stage.attack).__name__ == kind, key
+        found = settings(stage.attack)
+        for word, value in printed.items():
+            expected = pytest.approx(value, rel=1e-12) if word in CLOSE else value
+            assert found[word] == expected, f"{key}: {word}"
+        assert unsaid(stage.attack) <= set(printed) | {"solver"}, key
+
+
+GRADIENT = ("pgd", "fgsm", "pgd-foolbox", "mim", "pgd-l2", "pgd-l2-foolbox", "pgd-l1", "sparse-l1")
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_gradient_attacks_of_papers_climb_cross_entropy(name):
+    stages = SUITES[name].stages
+    assert {stages[key].attack.loss for key in GRADIENT if key in stages} == {"ce"}
+
+
+STEPS = {  # by suite and attack: the threat of the paper, and the length of a step there
+    ("maini2020", "pgd"): (hb.Linf(0.3), 0.01),
+    ("maini2020", "pgd-l2"): (hb.L2(2.0), 0.1),
+    ("maini2020", "pgd-l1"): (hb.L1(10.0), 0.8),
+    ("maini2020-cifar10", "pgd"): (hb.Linf(0.03), 0.003),
+    ("maini2020-cifar10", "pgd-l2"): (hb.L2(0.5), 0.05),
+    ("maini2020-cifar10", "pgd-l1"): (hb.L1(12.0), 1.0),
+}
+
+
+@pytest.mark.parametrize(("name", "key"), STEPS)
+def test_steps_of_maini_2020_have_the_printed_lengths(name, key):
+    threat, length = STEPS[name, key]
+    model, x = Linear(784), torch.full((6, 784), 0.5)
+    attack = replace(SUITES[name].stages[key].attack, steps=5, restarts=1)
+    if hasattr(attack, "random_start"):
+        attack = replace(attack, random_start=False)
+    y, wide = model(x).argmax(1), (-9.0, 9.0)  # no step ends at the edge of the box
+    asked = torch.stack(queries(attack, threat, model, x, y, box=wide)).double()
+    moves = asked.diff(dim=0)
+    torch.testing.assert_close(asked[0], x.double())
+    far = norm(moves.flatten(0, 1), threat.p)
+    torch.testing.assert_close(far, torch.full_like(far, length), rtol=1e-4, atol=0)
+    if threat.kind == "l1":  # k is drawn anew at every step: no attempt keeps its first
+        count = (moves.abs() > 1e-6).sum(2)
+        assert count.min() >= 5
+        assert count.max() <= 20
+        assert (count != count[0]).any(0).all()

@@ -11,6 +11,7 @@ from hauberk.attacks import (
     Grid,
     HopSkipJump,
     MomentumIterative,
+    MultiSteepestDescent,
     Noise,
     Pointwise,
     RandomSearch,
@@ -42,6 +43,47 @@ def masked(attack: Method, **options: Any) -> Stage:
 def nearest(solver: Solver, *threats: str) -> Stage:
     """A stage that asks whether a radius solver's point lies in the ball."""
     return only(AsAttack(solver=solver), *threats)
+
+
+def _maini(linf: PGD, l2: PGD, l1: MultiSteepestDescent) -> dict[str, Stage]:
+    """The fifteen attacks of Maini et al. 2020, given those of appendix C.1.
+
+    Steps are relative to the radius; the l1 attack draws its number of coordinates anew at every
+    step, and its first restart starts from the clean input. The settings of the others, which the
+    paper takes from Foolbox, are not printed.
+    """
+    return {
+        "pgd": only(linf, "linf"),
+        "fgsm": only(FGSM(), "linf"),
+        "pgd-foolbox": only(PGD(steps=40, step_share=1 / 30, restarts=10), "linf"),
+        "mim": only(MomentumIterative(random_start=True, restarts=10), "linf"),
+        "pgd-l2": only(l2, "l2"),
+        "pgd-l2-foolbox": only(PGD(steps=50, step_share=0.025, restarts=10), "l2"),
+        "gaussian": only(Noise(noise="gaussian", restarts=10), "l2"),
+        "boundary": only(Boundary(steps=500), "l2"),
+        "deepfool": nearest(DeepFool(), "l2"),
+        "ddn": nearest(DDN(steps=100), "l2"),
+        "cw": nearest(CW(), "l2"),
+        "pointwise-l2": only(Pointwise(steps=100, restarts=10), "l2"),
+        "pgd-l1": only(l1, "l1"),
+        "salt-and-pepper": only(Noise(noise="salt_and_pepper", restarts=10), "l1"),
+        "pointwise": only(Pointwise(steps=100, restarts=10), "l1", "l0"),
+    }
+
+
+def _tramer(restarts: int) -> dict[str, Stage]:
+    """The attacks of Tramèr & Boneh 2019; the restarts are those of projected gradient ascent."""
+    sparse = SparseL1Descent(steps=100, restarts=restarts, random_start=True)
+    return {
+        "pgd": only(PGD(steps=100, restarts=restarts), "linf", "l2"),
+        "sparse-l1": only(sparse, "l1"),
+        "cw": nearest(CW(), "l2"),
+        "ead": nearest(EAD(), "l1"),
+        "boundary": only(Boundary(steps=500), "l2"),
+        "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
+        "grid": only(Grid(), "enumerable"),
+        "mixture": only(PGD(steps=100, restarts=10), "affine"),
+    }
 
 
 SUITES = {
@@ -121,42 +163,49 @@ SUITES = {
         ),
         Suite(
             name="maini2020",
-            version=2,
-            about="Maini et al. 2020, section 2.5, 10 restarts",
+            version=3,
+            about="Maini et al. 2020, section 5.1, MNIST settings, 10 restarts",
+            attacks=_maini(
+                PGD(steps=100, step_share=1 / 30, restarts=10),
+                PGD(steps=200, step_share=0.05, restarts=10),
+                MultiSteepestDescent(steps=100, step_l1=0.08, k=(5, 20), restarts=10),
+            ),
+        ),
+        Suite(
+            name="maini2020-cifar10",
+            version=1,
+            about="Maini et al. 2020, section 5.1, CIFAR-10 settings, 10 restarts",
+            attacks=_maini(
+                PGD(steps=100, step_share=0.1, restarts=10),
+                PGD(steps=500, step_share=0.1, restarts=10),
+                MultiSteepestDescent(steps=100, step_l1=1 / 12, k=(5, 20), restarts=10),
+            ),
+        ),
+        Suite(
+            name="maini2020-once",
+            version=1,
+            about="Maini et al. 2020, tables 5 and 6: the attacks of Tramèr & Boneh, each once",
             attacks={
-                "pgd": only(PGD(steps=100, restarts=10), "linf"),
-                "fgsm": only(FGSM(), "linf"),
-                "pgd-foolbox": only(PGD(steps=40, step_share=1 / 30, restarts=10), "linf"),
-                "mim": only(MomentumIterative(random_start=True, restarts=10), "linf"),
-                "pgd-l2": only(PGD(steps=200, step_share=0.05, restarts=10), "l2"),
-                "pgd-l2-foolbox": only(PGD(steps=50, step_share=0.025, restarts=10), "l2"),
-                "gaussian": only(Noise(noise="gaussian", restarts=10), "l2"),
-                "boundary": only(Boundary(steps=500), "l2"),
-                "deepfool": nearest(DeepFool(), "l2"),
-                "ddn": nearest(DDN(steps=100), "l2"),
+                "pgd": only(PGD(steps=40, step_share=1 / 30), "linf"),
+                "pgd-l2": only(PGD(steps=50, step_share=0.025), "l2"),
+                "sparse-l1": only(SparseL1Descent(steps=100), "l1"),
                 "cw": nearest(CW(), "l2"),
-                "pointwise-l2": only(Pointwise(steps=100, restarts=10), "l2"),
-                "pgd-l1": only(
-                    PGD(steps=100, step_share=0.08, share=(0.0064, 0.0255), restarts=10), "l1"
-                ),
-                "salt-and-pepper": only(Noise(noise="salt_and_pepper", restarts=10), "l1"),
-                "pointwise": only(Pointwise(steps=100, restarts=10), "l1", "l0"),
+                "ead": nearest(EAD(), "l1"),
+                "boundary": only(Boundary(steps=500), "l2"),
+                "pointwise": only(Pointwise(steps=100), "l1"),
             },
         ),
         Suite(
             name="tramer2019",
             version=2,
-            about="Tramèr & Boneh 2019, section 4.5, 40 restarts",
-            attacks={
-                "pgd": only(PGD(steps=100, restarts=40), "linf", "l2"),
-                "sparse-l1": only(SparseL1Descent(steps=100, restarts=40, random_start=True), "l1"),
-                "cw": nearest(CW(), "l2"),
-                "ead": nearest(EAD(), "l1"),
-                "boundary": only(Boundary(steps=500), "l2"),
-                "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
-                "grid": only(Grid(), "enumerable"),
-                "mixture": only(PGD(steps=100, restarts=10), "affine"),
-            },
+            about="Tramèr & Boneh 2019, section 4, 40 restarts (MNIST)",
+            attacks=_tramer(restarts=40),
+        ),
+        Suite(
+            name="tramer2019-cifar10",
+            version=1,
+            about="Tramèr & Boneh 2019, section 4, 20 restarts (CIFAR-10)",
+            attacks=_tramer(restarts=20),
         ),
     )
 }
