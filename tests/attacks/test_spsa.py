@@ -8,7 +8,7 @@ from helpers.oracles import queries
 from torch import nn
 
 from hauberk import InputError
-from hauberk.attacks import PGD
+from hauberk.attacks import PGD, spsa
 from hauberk.attacks.spsa import SPSA
 from hauberk.threats import L2, Linf
 
@@ -117,6 +117,37 @@ def test_spsa_rounds_samples_up_to_whole_chunks(samples, chunk, rows, chunks):
     assert SPSA().passes == 100 * 16 * 129
 
 
+def test_spsa_has_the_settings_of_ding_2020():
+    """Appendix D: 100 iterations, perturbations and rate 0.01, 2048 samples; Adam's decay."""
+    attack = SPSA()
+    assert (attack.steps, attack.delta, attack.lr, attack.samples) == (100, 0.01, 0.01, 2048)
+    assert (attack.loss, attack.threshold, attack.restarts) == ("margin", None, 1)
+    assert (spsa.DECAY, spsa.DECAY_SQUARED) == (0.9, 0.999)
+
+
+@pytest.mark.parametrize("threshold", [-0.01, 0.0, 0.3])
+@pytest.mark.parametrize("stop", [True, False])
+def test_spsa_stops_at_the_threshold_and_not_before(threshold, stop):
+    model, x = Linear(scale=0.3), data(6) * 0.02 + 0.49  # all margins begin small
+    y = model(x).argmax(1)
+    settings = {"steps": 30, "samples": 8, "chunk": 4}
+    # Two chunks an iteration: candidates and iterate, twice; the new iterate comes with the second.
+    asked = queries(SPSA(**settings), Linf(0.4), model, x, y)
+    losses = torch.stack([model.margin(u, y) for u in asked[1::2]])
+    reached = losses >= threshold
+    assert reached.any(0).all()
+    assert not reached[0].any()
+    out = SPSA(**settings, threshold=threshold)(model, x, y, Linf(0.4), stop=stop)
+    turns = reached.int().argmax(0) + 1
+    assert out.forwards.tolist() == (5 * turns).tolist()
+    assert (model.margin(out.points, y) >= threshold - 1e-6).all()
+    assert out.fooled.tolist() == (model(out.points).argmax(1) != y).tolist()
+    # Never so large: to the end, though the model is fooled before.
+    last = SPSA(**settings, threshold=1e9)(model, x, y, Linf(0.4), stop=stop)
+    assert last.forwards.tolist() == [30 * 2 * 5] * 6
+    assert last.fooled.all()
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -124,6 +155,7 @@ def test_spsa_rounds_samples_up_to_whole_chunks(samples, chunk, rows, chunks):
         (lambda: SPSA(chunk=1), "chunk is 1"),
         (lambda: SPSA(delta=0), "delta is 0"),
         (lambda: SPSA(lr=float("nan")), "lr is nan"),
+        (lambda: SPSA(threshold=float("nan")), "threshold is nan"),
     ],
 )
 def test_bad_hyper_parameters(make, says):

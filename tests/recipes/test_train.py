@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from hauberk import models
-from hauberk.attacks import PGD
+from hauberk.attacks import PGD, MultiSteepestDescent
 from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
 from hauberk.cli.train import TrainCommand
@@ -132,38 +132,95 @@ def rates(settings, examples):
     return lambda step: settings.rates.at(step, -(-examples // settings.minibatch))
 
 
-def test_msd_on_mnist_is_that_of_maini_2020(read):
-    options, strategy, settings = read("maini2020/mnist-union-msd")
-    assert options.model == "hauberk.models:MadryCNN"
-    assert strategy.threats == (Linf(0.3), L2(2), L1(10))
-    msd = strategy.attack_on(strategy.threat)
-    sizes = (msd.step_linf * 0.3, msd.step_l2 * 2, msd.step_l1 * 10)
-    assert sizes == pytest.approx((0.01, 0.1, 0.8))
-    assert (msd.steps, msd.k, settings.epochs, settings.optimiser) == (100, (5, 20), 15, "adam")
-    rate = rates(settings, 60_000)
-    assert [rate(step - 1) for step in (300, 3600, 6300, 9000)] == pytest.approx(
-        [1e-3 / 12, 1e-3, 5e-4, 0]
-    )
+MNIST_PGD = {"linf": (0.3, 0.01, 50), "l2": (2, 0.1, 100), "l1": (10, 0.8, 50)}
+CIFAR_PGD = {"linf": (0.03, 0.003, 40), "l2": (0.5, 0.05, 50), "l1": (12, 1.0, 50)}
+"""Maini et al. 2020, appendix C.1: radius, step and iterations of the attacks in training."""
+
+MAINI = {
+    # By recipe: threat -> (radius, step, iterations); epochs; restarts in l1.
+    "mnist-linf-single": ({"linf": MNIST_PGD["linf"]}, 20, 1),
+    "mnist-l2-single": ({"l2": MNIST_PGD["l2"]}, 20, 1),
+    "mnist-l1-single": ({"l1": (10, 1.0, 50)}, 20, 2),
+    "mnist-union-msd": (
+        {"linf": (0.3, 0.01, 100), "l2": (2, 0.1, 100), "l1": (10, 0.8, 100)}, 15, 1,
+    ),
+    "mnist-l2-l1-msd": ({"l2": (2, 0.1, 100), "l1": (10, 0.8, 100)}, 15, 1),
+    "mnist-linf-l1-msd": ({"linf": (0.3, 0.01, 100), "l1": (10, 0.8, 100)}, 15, 1),
+    "mnist-linf-l2-msd": ({"linf": (0.3, 0.01, 100), "l2": (2, 0.1, 100)}, 15, 1),
+    "mnist-union-max": ({"linf": (0.3, 0.01, 50), "l2": (2, 0.1, 100), "l1": (12, 1.0, 100)}, 4, 4),
+    "mnist-union-avg": ({"linf": (0.3, 0.01, 50), "l2": (2, 0.2, 100), "l1": (12, 1.0, 50)}, 15, 2),
+    "cifar10-linf-single": ({"linf": CIFAR_PGD["linf"]}, 50, 1),
+    "cifar10-l2-single": ({"l2": CIFAR_PGD["l2"]}, 50, 1),
+    "cifar10-l1-single": ({"l1": CIFAR_PGD["l1"]}, 50, 1),
+    "cifar10-union-msd": (
+        {"linf": (0.03, 0.003, 50), "l2": (0.5, 0.02, 50), "l1": (12, 1.0, 50)}, 50, 1,
+    ),
+    "cifar10-linf-l1-msd": (  # table 6: steps in units of the radius as before
+        {"linf": (4 / 255, 4 / 2550, 50), "l1": (2000 / 255, 2000 / 255 / 12, 50)}, 50, 1,
+    ),
+    "cifar10-union-max": (
+        {"linf": (0.03, 0.005, 40), "l2": (0.3, 0.05, 50), "l1": (12, 1.0, 50)}, 45, 1,
+    ),
+    "cifar10-union-avg": (
+        {"linf": (0.03, 0.003, 40), "l2": (0.3, 0.05, 50), "l1": (12, 1.0, 50)}, 50, 1,
+    ),
+}  # fmt: skip
+"""Appendix C.2 and, of what it does not say, C.1."""
 
 
-def test_max_on_mnist_is_that_of_maini_2020(read):
-    _, strategy, settings = read("maini2020/mnist-union-max")
-    assert strategy.threats == (Linf(0.3), L2(2), L1(12))
-    linf, l2, l1 = map(strategy.attack_on, strategy.threats)
-    assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (50, 100, 100, 4)
-    assert (linf.step_size, l2.step_size, l1.step_l1 * 12) == pytest.approx((0.01, 0.1, 1.0))
+def test_every_recipe_of_maini_2020_is_listed():
+    assert {f"maini2020/{name}" for name in MAINI} == {r for r in RECIPES if "maini2020" in r}
 
 
-def test_avg_on_cifar_is_that_of_maini_2020(read):
-    _, strategy, settings = read("maini2020/cifar10-union-avg")
-    assert strategy.threats == (Linf(0.03), L2(0.3), L1(12))
-    linf, l2, l1 = map(strategy.attack_on, strategy.threats)
-    assert (linf.steps, l2.steps, l1.steps, settings.epochs) == (40, 50, 50, 50)
-    assert (linf.step_size, l2.step_size, l1.step_l1 * 12) == pytest.approx((0.003, 0.05, 1.0))
-    assert (settings.momentum, settings.weight_decay) == (0.9, 5e-4)
-    rate = rates(settings, 128 * 100)
-    ends = [rate(100 * epoch - 1) for epoch in (10, 20, 30, 40, 50)]
-    assert ends == pytest.approx([0.05, 0.1, 0.0525, 0.005, 0])
+@pytest.mark.parametrize("name", MAINI)
+def test_attacks_of_recipes_are_those_of_maini_2020(read, name):
+    rows, epochs, restarts = MAINI[name]
+    _, strategy, settings = read(f"maini2020/{name}")
+    assert settings.epochs == epochs
+    assert [part.kind for part in strategy.threats] == list(rows)
+    for part in strategy.threats:
+        eps, alpha, steps = rows[part.kind]
+        attack = strategy.attack_on(strategy.threat if name.endswith("msd") else part)
+        assert part.eps == pytest.approx(eps)
+        assert (attack.steps, attack.loss, attack.soften) == (steps, "ce", 0)
+        if part.kind == "l1" or name.endswith("msd"):
+            assert isinstance(attack, MultiSteepestDescent)
+            step = getattr(attack, f"step_{part.kind}") * eps
+            assert (attack.k, attack.ranking, attack.zero_start) == ((5, 20), "loss", True)
+        else:
+            assert type(attack) is PGD
+            step = attack.step_size
+            assert (attack.random_start, attack.momentum, attack.rule) == (False, 0, "steepest")
+        assert step == pytest.approx(alpha)
+        assert attack.restarts == (restarts if part.kind == "l1" else 1)
+    assert (strategy.clean, strategy.grow) == (0, 0)
+    if name.endswith("avg"):
+        assert strategy.reduce == "sum"
+
+
+@pytest.mark.parametrize("name", MAINI)
+def test_trainings_of_recipes_are_those_of_maini_2020(read, name):
+    options, _, settings = read(f"maini2020/{name}")
+    assert settings.select == "last"
+    assert not settings.validation
+    assert (options.limit, options.offset, settings.ema, settings.clip) == (None, 0, None, None)
+    if name.startswith("mnist"):
+        assert (options.model, options.data) == ("hauberk.models:MadryCNN", "mnist:train")
+        assert (settings.optimiser, settings.minibatch) == ("adam", 100)
+        assert (settings.weight_decay, list(settings.augment or [])) == (0, [])
+        # To 1e-3 in 6 epochs and to 0 in 9; for one threat stretched from 15 epochs to 20.
+        top, end = (8, 20) if name.endswith("single") else (6, 15)
+        corners = [(top / 2, 5e-4), (top, 1e-3), ((top + end) / 2, 5e-4), (end, 0)]
+    else:
+        network = "ModelG" if name == "cifar10-linf-l1-msd" else "PreActResNet18"
+        assert (options.model, options.data) == (f"hauberk.models:{network}", "cifar10:train")
+        assert (settings.optimiser, settings.minibatch, settings.nesterov) == ("sgd", 128, False)
+        assert (settings.momentum, settings.weight_decay) == (0.9, 5e-4)
+        assert settings.augment == ["pad-crop:4", "flip"]
+        corners = [(10, 0.05), (20, 0.1), (30, 0.0525), (40, 0.005), (45, 0.0025), (50, 0)]
+    rate = rates(settings, 100 * settings.minibatch)
+    for epoch, value in corners:
+        assert rate(round(100 * epoch) - 1) == pytest.approx(value, abs=1e-12)
 
 
 def test_mma_on_mnist_is_that_of_ding_2020(read):

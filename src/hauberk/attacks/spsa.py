@@ -1,19 +1,21 @@
 """SPSA: ascent on gradients estimated from losses alone."""
 
-from dataclasses import dataclass, field
-from math import inf
+from dataclasses import dataclass, field, replace
+from math import inf, isnan
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack, which_lie_in
-from hauberk.engine.method import Kind
+from hauberk.engine.method import Job, Kind
+from hauberk.engine.outcome import Outcome
 from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Threat
+from hauberk.victims.victim import Victim
 
 DECAY, DECAY_SQUARED, ADAM_EPS = 0.9, 0.999, 1e-8
 
@@ -52,6 +54,9 @@ class SPSA(Attack[SPSAState]):
         chunk: most points per example that are evaluated at once; there are two chunks at least.
         delta: size of the perturbation, in units of the input.
         lr: Adam's rate: about the length of a step in every feature, in units of the input.
+        threshold: an attempt goes on, whether or not the model is fooled, until the loss at its
+            iterate is so large; if left out, until the first point that fools. The stopping
+            threshold of -5.0 of Ding et al. 2020, appendix D, whose loss is minimised, is 5.0.
 
     Example:
         >>> import torch
@@ -70,6 +75,7 @@ class SPSA(Attack[SPSAState]):
     chunk: int = 128
     delta: float = 0.01
     lr: float = 0.01
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,6 +85,11 @@ class SPSA(Attack[SPSAState]):
         for name in ("delta", "lr"):
             if not 0 < getattr(self, name) < inf:
                 raise InputError(f"{name} is {getattr(self, name)}: give a number above 0")
+        if self.threshold is not None and isnan(self.threshold):
+            raise InputError("threshold is nan: give a loss to stop at, or leave it out")
+
+    def run(self, victim: Victim, job: Job) -> Outcome:
+        return super().run(victim, job if self.threshold is None else replace(job, stop=False))
 
     @property
     def chunks(self) -> int:
@@ -103,7 +114,11 @@ class SPSA(Attack[SPSAState]):
 
     def finished(self, state: SPSAState, response: Response) -> np.ndarray | None:
         clock, last = response.clock, self.steps * self.chunks - 1
-        return clock.count >= last if clock.most >= last else None
+        over: np.ndarray | None = clock.count >= last if clock.most >= last else None
+        if self.threshold is None:
+            return over
+        reached: np.ndarray = (response.loss >= self.threshold).cpu().numpy()
+        return reached if over is None else reached | over
 
     def init(self, problem: Problem) -> SPSAState:
         u = problem.start()
