@@ -1,10 +1,11 @@
 """Train the budget recipes, evaluate them, and write the table of docs/results/training.md.
 
     python recipes/train/compare.py --data-dir DIR [--seeds 3] [--jobs 1] [--limit 1000]
+        [--only ampgd max ...]
 
 Every strategy costs the same number of passes. Runs are kept under runs/train/ and resumed, so
 the script can be stopped at any moment and started again. ``--jobs`` runs go side by side, each
-on one thread.
+on one thread. ``--only`` some strategies: the rows of the others stay as the page has them.
 """
 
 import argparse
@@ -105,13 +106,14 @@ def row(name: str, found: list[tuple[Summary, Summary]]) -> list[str]:
     ]
 
 
-def table(seeds: int) -> str:
-    """The table in Markdown, of the runs that are done."""
+def table(seeds: int, kept: dict[str, list[str]]) -> str:
+    """The table in Markdown, of the runs that are done; ``kept``: rows of the others, by name."""
     head = ["strategy", "seeds", "clean", *THREATS, "union", "average", "Mpasses", "seconds"]
     rows, best = [], {}
     for recipe in (*STRATEGIES, *SINGLE):
         found = [f for seed in range(seeds) if (f := Job(recipe, seed).found()) is not None]
         if not found:
+            rows += [kept[NAMES[recipe]]] if NAMES[recipe] in kept else []
             continue
         rows.append(row(NAMES[recipe], found))
         if recipe in SINGLE:
@@ -121,6 +123,8 @@ def table(seeds: int) -> str:
         own = [f"{100 * best[recipe]:.1f}" for recipe in SINGLE]
         least, mean = min(best.values()), statistics.mean(best.values())
         rows.append(["OPT", "", "", *own, f"**{100 * least:.1f}**", f"{100 * mean:.1f}", "", ""])
+    elif "OPT" in kept:
+        rows.append(kept["OPT"])
     return markdown(head, rows)
 
 
@@ -146,16 +150,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     parser.add_argument("--limit", type=int, default=1000, help="test images to evaluate on")
+    parser.add_argument("--only", nargs="+", choices=(*STRATEGIES, *SINGLE), help="these rows")
     parser.add_argument("--to", default="docs/results/training.md")
     given = parser.parse_args()
     with ThreadPoolExecutor(given.jobs) as pool:
-        running = [pool.submit(j.run, given.data_dir, given.limit) for j in jobs(given.seeds)]
+        wanted = [j for j in jobs(given.seeds) if j.recipe in (given.only or NAMES)]
+        running = [pool.submit(j.run, given.data_dir, given.limit) for j in wanted]
         for done in as_completed(running):
             if (error := done.exception()) is not None:
                 pool.shutdown(cancel_futures=True)
                 raise error
-    fill(Path(given.to), "budget", table(given.seeds))
-    fill(Path(given.to), "weights", weights())
+    page = Path(given.to)
+    fill(page, "budget", table(given.seeds, rows_of(page, "budget")))
+    if (Job("ampgd", 0).out / "history.csv").exists():
+        fill(page, "weights", weights())
+
+
+def rows_of(path: Path, name: str) -> dict[str, list[str]]:
+    """The rows of a table between two comments of a Markdown file, by their first cells."""
+    text = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->")[2]
+    lines = text.partition(f"<!-- end of {name} -->")[0].strip().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: row for row in cells}
 
 
 def fill(path: Path, name: str, text: str) -> None:

@@ -81,6 +81,10 @@ class Combined(Objective):
     def weigh(self, state: Weighing, losses: Tensor) -> tuple[Tensor, Tensor]:
         """From the domains' losses ``(S, K)``: the objective's value ``(S,)`` and new weights."""
 
+    def pull(self, state: Weighing, w: Tensor) -> Tensor:
+        """The weights that the gradient takes: ``w`` (S, K), as weighed from ``state``."""
+        return w
+
     @cached_property
     def parts(self) -> tuple[Domain, ...]:
         """The domains, members aside."""
@@ -150,7 +154,7 @@ class Combined(Objective):
         losses = torch.stack([block.view(n, slots, members).mean(0) for block, n in blocks], 1)
         with torch.no_grad():
             value, w = self.weigh(weights, losses.flatten(1))
-            shares = w.view(slots, -1, members).transpose(0, 1).flatten(1)
+            shares = self.pull(weights, w).reshape(slots, -1, members).transpose(0, 1).flatten(1)
             each = zip(shares, counts, strict=True)
             head, slope = terms.back(torch.cat([(share / n).repeat(n) for share, n in each]))
         wrong = wrong.view(len(self.parts), slots, members)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import inf
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -79,6 +80,7 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
         steps=5,
         beta=beta,
         gamma=gamma,
+        order="alternate",
         step_shares=shares,
         share_moved=1.0,
         random_start=False,
@@ -97,6 +99,166 @@ def test_weights_and_loss_are_those_of_the_alternating_steps(beta, gamma):
     assert torch.equal(tables["w"][others], first[others])
     for k, threat in enumerate(threats):
         assert float(found.logs[f"weight {threat}"]) == pytest.approx(float(w[:, k].mean()))
+
+
+class Printed:
+    """Wang et al. 2021, supplement C, written out in numpy: a network of tanh units, three balls.
+
+    The balls are linf, l2 and l1 around ``x``, cut by a box; projections are found by bisection.
+    """
+
+    def __init__(self, net, x, y, sizes, box):
+        hidden, out = net[1], net[3]
+        self.w1, self.b1 = (t.detach().numpy() for t in (hidden.weight, hidden.bias))
+        self.w2, self.b2 = (t.detach().numpy() for t in (out.weight, out.bias))
+        self.x, self.y, self.sizes, self.box = x.numpy(), y.numpy(), sizes, box
+
+    def loss(self, points):
+        """Cross-entropy ``(n,)`` and its gradient ``(n, d)``."""
+        units = np.tanh(points @ self.w1.T + self.b1)
+        logits = units @ self.w2.T + self.b2
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        own = np.arange(len(points)), self.y
+        loss, slope = -np.log(p[own]), p.copy()
+        slope[own] -= 1
+        return loss, ((slope @ self.w2) * (1 - units**2)) @ self.w1
+
+    def inside(self, k, points):
+        """The nearest points of the k-th ball and the box, row by row."""
+        low, high = self.box[0] - self.x, self.box[1] - self.x
+        delta = points - self.x
+        if k == 0:
+            return self.x + np.clip(np.clip(delta, low, high), -self.sizes[0], self.sizes[0])
+
+        def at(price):
+            if k == 1:
+                return np.clip(delta / (1 + price), low, high)
+            return np.clip(np.sign(delta) * np.maximum(np.abs(delta) - price, 0), low, high)
+
+        def size(d):
+            return np.abs(d).sum(1) if k == 2 else np.sqrt((d**2).sum(1))
+
+        small, large = np.zeros((len(delta), 1)), np.full((len(delta), 1), 1e4)
+        for _ in range(200):
+            middle = (small + large) / 2
+            out = (size(at(middle)) > self.sizes[k])[:, None]
+            small, large = np.where(out, middle, small), np.where(out, large, middle)
+        over = (size(at(0.0)) > self.sizes[k])[:, None]
+        return self.x + np.where(over, at(large), at(0.0))
+
+    @staticmethod
+    def simplex(w):
+        low, high = w.min(1, keepdims=True) - 1, w.max(1, keepdims=True)
+        for _ in range(200):
+            middle = (low + high) / 2
+            more = np.maximum(w - middle, 0).sum(1, keepdims=True) > 1
+            low, high = np.where(more, middle, low), np.where(more, high, middle)
+        return np.maximum(w - high, 0)
+
+    def run(self, w, order, rule, steps, beta, gamma, shares):
+        """The last weights (n, K), points (K, n, d) and the loss that is trained on."""
+        n, kinds = len(self.x), range(len(self.sizes))
+        points = [self.x.copy() for _ in kinds]
+
+        def ascended(w, losses):
+            return self.simplex(w + beta * (losses - gamma * (w - 1 / len(self.sizes))))
+
+        for _ in range(steps):
+            found = [self.loss(p) for p in points]
+            losses = np.stack([loss for loss, _ in found], 1)
+            moved = []
+            for k, (_, grad) in enumerate(found):
+                if rule == "gradient":
+                    step = beta * w[:, k : k + 1] * grad
+                elif k == 0:
+                    step = shares[k] * self.sizes[k] * np.sign(grad)
+                else:
+                    length = np.sqrt((grad**2).sum(1, keepdims=True))
+                    step = shares[k] * self.sizes[k] * grad / length
+                moved.append(self.inside(k, points[k] + step))
+            if order == "together":
+                w = ascended(w, losses)
+            points = moved
+            if order == "alternate":
+                w = ascended(w, np.stack([self.loss(p)[0] for p in points], 1))
+        losses = np.stack([self.loss(p)[0] for p in points], 1)
+        return w, np.stack(points), (w * losses).sum(1).sum() / n
+
+
+@pytest.mark.parametrize(("beta", "gamma"), [(0.3, 1.0), (0.5, 0.0), (0.1, 4.0)])
+@pytest.mark.parametrize("rule", ["steepest", "gradient"])
+@pytest.mark.parametrize("order", ["together", "alternate"])
+def test_both_orders_are_the_printed_steps(order, rule, beta, gamma):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(2.5)
+    rng = torch.Generator().manual_seed(5)
+    x = torch.rand(9, 6, generator=rng, dtype=torch.float64)
+    y = torch.randint(3, (9,), generator=rng)
+    # Raw steps of beta are short: small balls, so that projections take part.
+    sizes = (0.06, 0.3, 0.5) if rule == "gradient" else (0.2, 0.4)
+    threats = [hb.Linf(sizes[0]), hb.L2(sizes[1]), *map(hb.L1, sizes[2:])]
+    shares = None if rule == "gradient" else (0.4, 0.3)
+    strategy = AMPGD(
+        Union(*threats), steps=7, beta=beta, gamma=gamma, order=order, rule=rule,
+        step_shares=shares, random_start=False,
+    )  # fmt: skip
+    w0 = project_simplex(torch.rand(9, len(sizes), generator=rng, dtype=torch.float64))
+    printed = Printed(model, x, y, sizes, (0.0, 1.0))
+    w, points, loss = printed.run(w0.numpy(), order, rule, 7, beta, gamma, shares)
+    # Fewer slots than examples: rows come in parts, and later than others.
+    run = batch(model, x, y, box=Box(), size=4)
+    found = run.attack(strategy.attack(w0), Each(strategy.threat))
+    np.testing.assert_allclose(found.weights, w, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.points.transpose(0, 1), points, rtol=0, atol=1e-8)
+    tables = {"w": w0.clone()}
+    assert strategy.loss(run, tables).value.item() == pytest.approx(loss, abs=1e-8)
+    np.testing.assert_allclose(tables["w"], w, rtol=0, atol=1e-8)
+    # The orders differ by far more than that, or the comparison would say nothing.
+    other = {"together": "alternate", "alternate": "together"}[order]
+    assert np.abs(printed.run(w0.numpy(), other, rule, 7, beta, gamma, shares)[0] - w).max() > 1e-4
+
+
+class Bowl(nn.Module):
+    """Loss that is largest at 0.5: steps that overshoot end below their best."""
+
+    def forward(self, x):
+        z = 4 - 40 * (x.flatten(1) - 0.5).square().sum(1, keepdim=True)
+        return torch.cat([-z, z], 1)
+
+
+@pytest.mark.parametrize("order", ["together", "alternate"])
+def test_weights_and_perturbations_that_are_trained_on_are_one_iterate(order):
+    x, y = torch.full((1, 1), 0.42, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    threats = [hb.Linf(0.3), hb.L2(0.2)]
+    strategy = AMPGD(
+        Union(*threats), steps=3, beta=0.4, gamma=0.5, order=order, step_shares=(0.5, 0.3),
+        random_start=False,
+    )  # fmt: skip
+    run = batch(Bowl(), x, y, box=Box())
+    found = run.attack(strategy.attack(x.new_full((1, 2), 0.5)), Each(strategy.threat))
+    # linf by 0.15: 0.42 0.57 0.42 0.57; l2 by 0.06: 0.42 0.48 0.54 0.48. Largest mean: step 1 or 3.
+    np.testing.assert_allclose(found.points.flatten(), [0.57, 0.48], atol=1e-9)
+    assert found.path.shape[1] == 4
+    assert torch.equal(found.path[:, -1], found.weights)
+    last = F.cross_entropy(Bowl()(found.points.view(2, 1)), y.repeat(2), reduction="none")
+    tables = {"w": x.new_full((1, 2), 0.5)}
+    value = strategy.loss(run, tables).value
+    assert torch.equal(tables["w"], found.weights)
+    torch.testing.assert_close(value, (found.weights * last).sum())
+
+
+def test_an_order_or_a_rule_that_is_none_is_refused():
+    with pytest.raises(hb.InputError, match="together or alternate"):
+        AMPGD(hb.Linf(0.1), order="first")
+    with pytest.raises(hb.InputError, match="steepest or gradient"):
+        AMPGD(hb.Linf(0.1), rule="newton")
+    for wrong in ({"beta": 0.0}, {"beta": inf}, {"step_shares": (0.1,)}):
+        with pytest.raises(hb.InputError, match="finite beta above 0"):
+            AMPGD(hb.Linf(0.1), rule="gradient", **wrong)
 
 
 def test_weights_go_to_the_strongest_threat():
@@ -274,3 +436,4 @@ def test_the_configuration_tells_all_of_it():
     assert described["strategy"] == "AMPGD"
     assert described["threat"] == "linf:0.1 | l2:1"
     assert (described["steps"], described["beta"], described["gamma"]) == (3, 1 / 50, 1.0)
+    assert (described["order"], described["rule"]) == ("together", "steepest")
