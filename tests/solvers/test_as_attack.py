@@ -53,3 +53,33 @@ def test_threats_that_its_solver_cannot_measure_are_refused(solver, threat, says
     x = inputs(2, (1, 4, 4))
     with pytest.raises(InputError, match=says):
         AsAttack(solver=solver)(Linear(16), x, torch.tensor([0, 1]), threat)
+
+
+def test_near_is_a_share_of_the_ball_within_which_fab_starts():
+    x, y = inputs(4, (6,), dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    seen = []
+
+    class Watch(Linear):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    model = Watch(6, dtype=torch.float64)
+    for eps in (0.2, 0.8):
+        seen.clear()
+        attack = AsAttack(solver=FAB(steps=1, targets=0, restarts=2), near=0.5)
+        attack(model, x, y, Linf(eps), box=BOX)
+        starts = seen[0].view(2, 4, 6) - x
+        far = starts.abs().amax(2)
+        assert bool((far <= 0.5 * eps + 1e-9).all()), far
+        assert bool((far > 0.25 * eps).all()), far  # of six features, the farthest
+        assert not torch.equal(starts[0], starts[1])
+    seen.clear()
+    AsAttack(solver=FAB(steps=1, targets=0))(model, x, y, Linf(0.2), box=BOX)
+    torch.testing.assert_close(seen[0][:4], x)
+
+
+@pytest.mark.parametrize("wrong", [{"near": -0.5}, {"near": inf}, {"near": 0.5, "solver": DDN()}])
+def test_near_is_for_fab(wrong):
+    with pytest.raises(InputError, match="share of the radius"):
+        AsAttack(**wrong)

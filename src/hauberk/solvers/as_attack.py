@@ -26,9 +26,11 @@ class AsAttack(Method):
 
     Args:
         solver: what looks for the nearest point.
+        near: share of the ball's radius within which FAB starts at random; 0 leaves its own starts.
 
     Raises:
-        InputError: for threats that are no lp balls, or a norm that the solver does not serve.
+        InputError: for threats that are no lp balls, a norm that the solver does not serve, and
+            ``near`` below 0 or with another solver.
 
     Example:
         >>> from hauberk.threats import L2
@@ -40,6 +42,11 @@ class AsAttack(Method):
     """
 
     solver: Solver = field(default_factory=FAB)
+    near: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.near and (not isinstance(self.solver, FAB) or not 0 < self.near < inf):
+            raise InputError(f"near is {self.near}: give a share of the radius, 0 or more, for FAB")
 
     @property
     def passes(self) -> int:
@@ -52,7 +59,10 @@ class AsAttack(Method):
         self.solver.check(self._unbounded(job))
 
     def run(self, victim: Victim, job: Job) -> Outcome:
-        found = self.solver.run(victim, self._unbounded(job))
+        solver, unbounded = self.solver, self._unbounded(job)
+        if self.near and isinstance(solver, FAB) and isinstance(job.threat, Ball):
+            solver = replace(solver, near=self.near * job.threat.eps)
+        found = solver.run(victim, unbounded)
         region = job.threat.at(job.x.detach().to(found.points.device), job.box)
         points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)

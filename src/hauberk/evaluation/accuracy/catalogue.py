@@ -162,6 +162,24 @@ SUITES = {
             },
         ),
         Suite(
+            name="autoattack-plus",
+            version=1,
+            about="AutoAttack+, the larger set of Croce & Hein 2020: AA+ of Wang et al. 2021",
+            attacks={
+                "apgd-ce": only(APGD(steps=100, loss="ce", restarts=5), "linf", "l2", "l1"),
+                "apgd-dlr": only(APGD(steps=100, loss="dlr", restarts=5), "linf", "l2", "l1"),
+                # The first of FAB's five starts is the clean input.
+                "fab": nearest(FAB(steps=100, targets=0), "linf", "l2", "l1"),
+                "fab-restarts": only(
+                    AsAttack(solver=FAB(steps=100, targets=0, restarts=4), near=0.5),
+                    "linf", "l2", "l1",
+                ),
+                "square": only(Square(steps=5000), "linf", "l2", "l1"),
+                "apgd-t": only(APGD(steps=100, loss="dlr", targets=9), "linf", "l2", "l1"),
+                "fab-t": nearest(FAB(steps=100, targets=9), "linf", "l2", "l1"),
+            },
+        ),
+        Suite(
             name="maini2020",
             version=3,
             about="Maini et al. 2020, section 5.1, MNIST settings, 10 restarts",
