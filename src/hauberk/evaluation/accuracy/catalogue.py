@@ -172,7 +172,9 @@ SUITES = {
                 "fab": nearest(FAB(steps=100, targets=0), "linf", "l2", "l1"),
                 "fab-restarts": only(
                     AsAttack(solver=FAB(steps=100, targets=0, restarts=4), near=0.5),
-                    "linf", "l2", "l1",
+                    "linf",
+                    "l2",
+                    "l1",
                 ),
                 "square": only(Square(steps=5000), "linf", "l2", "l1"),
                 "apgd-t": only(APGD(steps=100, loss="dlr", targets=9), "linf", "l2", "l1"),
