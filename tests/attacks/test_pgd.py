@@ -1,5 +1,6 @@
 """Projected gradient ascent, FGSM and sparse descent: their steps and starts."""
 
+import numpy as np
 import torch
 from helpers.data import inputs
 from helpers.models import Linear, above
@@ -106,3 +107,14 @@ def test_sparse_descent_draws_a_share_for_every_attempt():
     torch.testing.assert_close(length, torch.ones(30), rtol=1e-4, atol=0)
     one = asked_by(PGD(steps=2, random_start=False), L1(1.0), model, x, y)
     assert ((one[1] != one[0]).sum(1) == 1).all()
+
+
+def test_sparse_descent_moves_what_is_at_or_above_numpys_percentile():
+    """79 of 784 at q = 0.9: their 90th percentile lies between the 78th and the 79th largest."""
+    model = Linear(features=784)
+    x, y = torch.full((3, 784), 0.5), torch.zeros(3, dtype=torch.int64)
+    asked = asked_by(SparseL1Descent(steps=1, share=0.1), L1(1.0), model, x, y)
+    g = (model.weight[:, 1] - model.weight[:, 0]).detach().abs().numpy()
+    above_it = g >= np.percentile(g, 90)
+    assert above_it.sum() == 79
+    assert ((asked[1] != asked[0]).numpy() == above_it).all()

@@ -18,6 +18,7 @@ from hauberk.maths.rng import Draws
 from hauberk.threats import L0, L1, L2, Box, Linf, RotationTranslation, threat
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.region import Enumerable
+from hauberk.threats.warp import warp
 from hauberk.victims.victim import Victim
 
 
@@ -206,3 +207,17 @@ def test_evaluate_and_verify(tmp_path):
     found = hauberk.verify(out, model)
     assert found.ok, str(found)
     assert found.points > 0
+
+
+def test_the_default_grid_is_that_of_engstrom_2019():
+    """31 angles and 5 by 5 shifts, evenly from end to end, listed by hand; all are evaluated."""
+    x, y = images(n=1), torch.tensor([0])
+    angles, shifts = [-30 + 2 * i for i in range(31)], [-3, -1.5, 0, 1.5, 3]
+    places = torch.tensor([[a, dx, dy] for a in angles for dx in shifts for dy in shifts])
+    wanted = warp(x.double().expand(775, -1, -1, -1), places.double())
+    model = Recorder(smooth())
+    out = Grid()(model, x, y, RotationTranslation(), stop=False)
+    assert out.forwards.tolist() == [775 + 25]  # and one more to the best of each 31
+    seen = torch.cat(model.asked).double()
+    apart = torch.cdist(wanted.flatten(1), seen.flatten(1)).amin(1)
+    assert (apart < 1e-5).all()

@@ -2,6 +2,7 @@
 
 from math import inf
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hauberk.maths.norms import norm
 from hauberk.maths.steps import (
     kth_largest,
     movable,
+    share_from,
     steepest_l1,
     steepest_l2,
     steepest_linf,
@@ -165,3 +167,14 @@ def test_step_along():
     assert found[0].eq(1).all()
     assert found[1].eq(-2).all()
     assert not u.any()
+
+
+@pytest.mark.parametrize("features", [1, 2, 5, 11, 784, 3072])
+def test_the_share_from_a_percentile_is_numpys(features):
+    """As many as there are sizes at or above ``np.percentile``, which interpolates."""
+    sizes = np.random.default_rng(0).random(features)
+    low = [0.0, 0.005, 0.05, 0.1, 0.15, 0.2, 0.5, 0.99, 1.0]
+    wanted = [int((sizes >= np.percentile(sizes, 100 * (1 - s))).sum()) for s in low]
+    for dtype in (torch.float32, torch.float64):
+        share = share_from(torch.tensor(low, dtype=dtype), features)
+        assert (share * features).round().tolist() == wanted

@@ -5,6 +5,7 @@ from hauberk.attacks.base import Attack
 from hauberk.attacks.boundary import Boundary
 from hauberk.attacks.hopskipjump import HopSkipJump
 from hauberk.attacks.lpa import LPA, FastLPA
+from hauberk.attacks.mixture import MixturePGD
 from hauberk.attacks.momentum import MomentumIterative
 from hauberk.attacks.msd import MultiSteepestDescent
 from hauberk.attacks.noise import Noise
@@ -29,6 +30,7 @@ __all__ = [
     "FastLPA",
     "Grid",
     "HopSkipJump",
+    "MixturePGD",
     "MomentumIterative",
     "MultiSteepestDescent",
     "Noise",

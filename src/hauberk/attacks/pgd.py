@@ -9,7 +9,7 @@ from torch import Tensor
 from hauberk.attacks.base import Attack
 from hauberk.engine.state import Response, State
 from hauberk.errors import InputError
-from hauberk.maths.steps import per_example, step_along
+from hauberk.maths.steps import per_example, share_from, step_along
 from hauberk.objectives.problem import Problem
 from hauberk.threats.base import Region
 
@@ -136,8 +136,9 @@ class SparseL1Descent(PGD):
     """Sparse l1 descent (Tramèr & Boneh 2019, Algorithm 1).
 
     Each step moves the coordinates whose gradient is at or above a percentile q of all, by equal
-    amounts, ignoring those that the box stops; ``share`` is 1 - q. The paper draws q from
-    [0.8, 0.995] for every attack and names no step size: it is ``2.5 * eps / steps`` here.
+    amounts, ignoring those that the box stops; ``share`` is 1 - q, and the percentile is that of
+    numpy. The paper draws q from [0.8, 0.995] for every attack and names no step size: it is
+    ``2.5 * eps / steps`` here.
 
     Example:
         >>> import torch
@@ -152,3 +153,9 @@ class SparseL1Descent(PGD):
     steps: int = 100
     random_start: bool = False
     share: float | tuple[float, float] | None = (0.005, 0.2)
+
+    def init(self, problem: Problem) -> PGDState:
+        state = super().init(problem)
+        if state.share is not None:
+            state.share = share_from(state.share, state.u[0].numel() if len(state.u) else 1)
+        return state

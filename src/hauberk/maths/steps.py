@@ -89,6 +89,24 @@ def steepest_l1(grad: Tensor, k: int | Tensor = 1) -> Tensor:
     return kept.div_(count).mul_(flat.sign()).view_as(grad)
 
 
+def share_from(low: Tensor, features: int) -> Tensor:
+    """The share of features at or above a percentile, where one has a percentile's complement.
+
+    Of ``d`` sizes, those at or above their q-th percentile (interpolated between neighbours, as by
+    numpy) are ``floor((1 - q) (d - 1)) + 1``.
+
+    Args:
+        low: ``1 - q``, ``(B,)``, in [0, 1].
+        features: d, at least 1.
+
+    Example:
+        >>> share_from(torch.tensor([0.1]), 784) * 784  # 78.4 features make 79
+        tensor([79.])
+    """
+    count = (low.double() * (features - 1) + 1e-6).floor() + 1
+    return (count / features).to(low.dtype)
+
+
 def kth_largest(rows: Tensor, k: int | Tensor) -> Tensor:
     """The k-th largest entry of each row, ``(B, 1)``; k an int or ``(B,)``, clamped to [1, d]."""
     b, d = rows.shape

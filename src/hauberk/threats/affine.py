@@ -17,7 +17,7 @@ from hauberk.threats.base import Threat, Trait, listed
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpRegion
 from hauberk.threats.finite import ROUNDING, FiniteRegion, FiniteSet
-from hauberk.threats.region import Region
+from hauberk.threats.region import Mixed, Region
 
 SPARSER = 1.5
 """In a mixture, an l1 step moves at most the share already changed over this (as l1-APGD does)."""
@@ -34,7 +34,8 @@ class Affine(Threat):
     ``a`` and all of 1 - beta times ``b``.
 
     In an evaluation, name ``a`` and ``b`` beside it, ``Union(a, b, Affine(a, b))``: attacks made
-    for one of them alone, a grid say, may be stronger there.
+    for one of them alone, a grid say, may be stronger there. Attacks move both parts at every step;
+    :class:`hauberk.attacks.MixturePGD` moves them in turn, as published.
 
     Args:
         a: a ball, a finite set or a warp.
@@ -139,7 +140,7 @@ class Affine(Threat):
 
 
 @dataclass
-class AffineRegion(Region):
+class AffineRegion(Mixed):
     """A mixture around each input, at one beta per row.
 
     ``u`` (S, m + d) holds the variable of the first threat, then the input that both steps lead to.
@@ -165,6 +166,14 @@ class AffineRegion(Region):
     @property
     def sparse(self) -> bool:
         return self.p == 1 or self.whole.sparse
+
+    @property
+    def both_move(self) -> bool:
+        return isinstance(self.whole, LpRegion)
+
+    @property
+    def features(self) -> int:
+        return prod(self.clean.shape[1:])
 
     def at_variant(self, number: Tensor) -> "AffineRegion":
         beta = torch.tensor(self.betas, dtype=torch.float64, device=number.device)[number]
@@ -238,10 +247,24 @@ class AffineRegion(Region):
     def ascent(
         self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
     ) -> Tensor:
-        (first, x), (grad_first, grad_x) = self._split(u), self._split(grad)
+        first, x = self._split(u)
         before = self._middle(first)
-        shares = self._shares(x, before, share)
-        size = (self._unit_first.to(x) * step, self._unit_second.to(x) * step)
+        return self._moved(u, grad, before, (step, step), self._shares(x, before, share))
+
+    def ascent_of(
+        self, second: Tensor, u: Tensor, grad: Tensor, step: Tensor | float,
+        share: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        turn = second.to(u.dtype)
+        before = self._middle(self._split(u)[0])
+        return self._moved(u, grad, before, (step * (1 - turn), step * turn), (share, share))
+
+    def _moved(
+        self, u: Tensor, grad: Tensor, before: Tensor, steps: tuple[Tensor | float, Tensor | float],
+        shares: tuple[Tensor | None, Tensor | None],
+    ) -> Tensor:  # fmt: skip
+        (first, x), (grad_first, grad_x) = self._split(u), self._split(grad)
+        size = (self._unit_first.to(x) * steps[0], self._unit_second.to(x) * steps[1])
         moved = self.first.ascent(first, grad_first, size[0], shares[0])
         after = self._middle(self.first.project_(moved.clone()))
         x = self._second(before).ascent(x, grad_x, size[1], shares[1])
@@ -294,7 +317,7 @@ class AffineRegion(Region):
         """
         sample = self.whole.witness(self.whole.start())
         w = 0 if sample is None else prod(sample.shape[1:])
-        d = prod(self.clean.shape[1:])
+        d = self.features
         witness = witness.to(self.clean.device, torch.float64)
         if witness.shape != (len(x), 1 + w + d):
             witness = witness.new_full((len(x), 1 + w + d), torch.nan)  # of another threat

@@ -278,6 +278,40 @@ class Enumerable(Region):
         """The ``u`` (S, K, ...) of points ``index`` (S, K) int64, each in 0..count - 1."""
 
 
+class Mixed(Region):
+    """A region whose points are reached in two steps, of which one can be moved alone."""
+
+    wanted = "a mixture of two threats (affine)"
+
+    beta: Tensor
+    """Share of the first step, ``(S,)`` float64 in [0, 1]; the second has the rest."""
+
+    @property
+    @abstractmethod
+    def both_move(self) -> bool:
+        """Whether the first step moves the input itself, as the second does."""
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """Of one input."""
+
+    @abstractmethod
+    def ascent_of(
+        self, second: Tensor, u: Tensor, grad: Tensor, step: Tensor | float,
+        share: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """``u`` with one of the two steps moved along its steepest ascent, the other kept.
+
+        Args:
+            second: whether the second is moved, else the first, ``(S,)`` bool.
+            u: where to start.
+            grad: gradient of the loss there.
+            step: length, as a share of the budget of the step that is moved.
+            share: of coordinates, for sparse geometries, taken as it is.
+        """
+
+
 @dataclass
 class CompoundRegion(Region):
     """A region made of those of several threats, in relative units, so that the radius is 1."""
