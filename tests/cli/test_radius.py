@@ -160,3 +160,20 @@ def test_help_names_the_commands(capsys):
     for word in ("radius ", "patterns ", "--metric", "--solver", "hauberk radius --model"):
         assert word in ABOUT
     assert max(map(len, ABOUT.splitlines())) <= 100
+
+
+def test_slm_margins_are_a_word_away(place, capsys, trained):
+    words = ["--metric", "l2", "--boundary", "soft_margin", "--out", "runs/s"]
+    assert main([*RADIUS, *words]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "SLM-margins" in shown
+    data = load_data("digits:test", limit=12)
+    same = hb.radius(
+        trained, data.images, data.labels, "l2", ids=data.ids, solver="fab", budget=120,
+        boundary="soft_margin",
+    )  # fmt: skip
+    rows = rows_of(place / "runs/s/radii.csv")
+    assert np.allclose([float(row["distance"]) for row in rows], same.distance.numpy(), rtol=1e-6)
+    assert main(["verify", "runs/s", *MODEL, *DATA]) == 0
+    assert main([*RADIUS, "--metric", "l2", "--boundary", "ce", "--out", "runs/t"]) == 2
+    assert "choose decision or soft_margin" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_csv
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hauberk.evaluation.radii.question import LeastDistances
     from hauberk.evaluation.radii.result import RadiiSet
     from hauberk.threats import Threat
+    from hauberk.victims.victim import Boundary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,9 @@ class RadiusCommand(OneModelCommand):
     budget: int = option(2000, "passes per example and metric")
     solver: str = option("best", "a name; best by default")
     soften: float | None = option(None, "width of softened gradients; the solver's own")
+    boundary: str = option(
+        "decision", "decision, or soft_margin for SLM-margins, which are lower bounds"
+    )
     eps: list[str] = option([], "size to tell the accuracy at: 0.1, 8/255 or l2:0.5; repeat")
 
     def question(self) -> "LeastDistances":
@@ -46,8 +50,9 @@ class RadiusCommand(OneModelCommand):
                 "radius of their union, e.g. --threat linf:0.3 --threat l2:2"
             )
         asked = LeastDistances.asked(
-            metrics, solver=self.solver, budget=self.budget, soften=self.soften
-        )
+            metrics, solver=self.solver, budget=self.budget, soften=self.soften,
+            boundary=cast("Boundary", self.boundary),
+        )  # fmt: skip
         return replace(asked, eps=sizes(self.eps, [*asked.metrics, *["union"] * bool(self.threat)]))
 
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:

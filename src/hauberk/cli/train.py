@@ -216,7 +216,9 @@ def costs(
     spent = (ends[1] - ends[0] - record["seconds_validation"]) / max(1, passes_of(record))
     processes = options.devices * options.nodes
     many = _part(data, 0, 64)
-    small = replace(alone, epochs=1, minibatch=max(2, processes), validation=0)
+    small = replace(
+        alone, epochs=1, minibatch=max(2, processes), validation=0, select="last"
+    )  # fmt: skip
     passes = passes_of(fit(model, many, full, **vars(small)).history[0]) / len(many)
     # From the passes: the model at hand is wrong on most, and what is wrong is not attacked.
     parts = [part for threat in strategy.threats for part in threat.parts]

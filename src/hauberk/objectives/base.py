@@ -73,7 +73,8 @@ class Objective:
         logits = victim.logits(x, self.soften)
         terms = self.terms(logits, *((y,) if target is None else (y, target)))
         found = Evaluation(terms.loss, terms.loss, *terms.back())
-        if self.loss == "margin" and not self.targeted and victim.plain:
+        simple = victim.plain and victim.boundary == "decision"
+        if self.loss == "margin" and not self.targeted and simple:
             found.fooled = (found.loss < 0).logical_not_()  # NaN is fooled too
         else:
             found.fooled = victim.wrong(logits.detach(), y)

@@ -16,7 +16,7 @@ from hauberk.objectives.problem import Problem
 from hauberk.solvers.base import MinNormSolver
 from hauberk.threats.base import Region
 from hauberk.threats.distances import LpDistanceRegion
-from hauberk.victims.victim import Victim
+from hauberk.victims.victim import Boundary, Victim, require_boundary
 
 
 @dataclass(kw_only=True)
@@ -40,7 +40,17 @@ class ANPGD(MinNormSolver[ANPGDState]):
     ``bisections`` halvings of the bracket of lengths, and projected on the box. The outer end of
     the last bracket, which fools, is what counts; a nearer point that PGD found does, too.
 
+    As printed, it is ``ANPGD(boundary="soft_margin", nearer=False)``: lengths are bisected for the
+    zero of the soft margin, which is reached before the decision changes. Its points need not fool
+    the model; their distance estimates the SLM-margin, a lower bound of the margin (Remark 2.2).
+    Max-margin training and selection by margin use that one. By default the decision is bisected,
+    so that every point found is an adversarial one.
+
     Args:
+        boundary: ``decision``, or ``soft_margin`` as printed; ``fooled`` of the outcome then says
+            whether the soft margin is 0 or more.
+        nearer: whether a nearer point that PGD passed counts, besides those along its last
+            direction.
         steps: of PGD, with step length ``2.5 eps / steps``.
         eps: radius of the ball, or radii ``(B,)``, one for each example of the batch; the distance
             of a warm start takes its place, and PGD begins there. None: 1.5 times the distance to
@@ -68,9 +78,12 @@ class ANPGD(MinNormSolver[ANPGDState]):
     eps_max: float | None = None
     random_start: bool = True
     share: float = 0.01
+    boundary: Boundary = "decision"
+    nearer: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_boundary(self.boundary)
         if self.bisections < 0:
             raise InputError(f"bisections is {self.bisections}: give 0 or more")
         each = isinstance(self.eps, Tensor)
@@ -97,7 +110,15 @@ class ANPGD(MinNormSolver[ANPGDState]):
             raise InputError(
                 f"{len(self.eps)} radii eps for {len(job)} examples: give one for each"
             )
-        return super().run(victim, job)
+        with victim.bounded(self.boundary):
+            return super().run(victim, job)
+
+    def value(self, problem: Problem, state: ANPGDState, response: Response) -> Tensor | None:
+        found = super().value(problem, state, response)
+        if found is None or self.nearer or response.clock.least >= self.steps:
+            return found
+        scaled = torch.from_numpy(response.clock.count >= self.steps).to(found.device)
+        return torch.where(scaled, found, -inf)
 
     def init(self, problem: Problem) -> ANPGDState:
         region = self.region(problem)

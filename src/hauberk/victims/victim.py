@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase as _Norm
 
 from hauberk.errors import InputError
-from hauberk.maths.losses import wrong
+from hauberk.maths.losses import margin, soft_margin, wrong
 from hauberk.victims.softening import Softened, unhooked
+
+Boundary = Literal["decision", "soft_margin"]
+"""Where right ends: at the decision (logit margin 0), or where all other classes together weigh as
+much as the label (soft logit margin 0), which comes first: Ding et al. 2020, Remark 2.2."""
 
 
 class Victim:
@@ -26,11 +30,13 @@ class Victim:
         top_label: largest label of the run; a model with too few classes for it is refused.
         draws: passes behind one set of logits (a stochastic model is averaged).
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
+        boundary: what :meth:`wrong` goes by; see :meth:`bounded`.
         mode: ``eval``, or ``train`` for attacks that shall see train mode; running statistics are
             left alone then.
     """
 
     mode = "eval"
+    boundary: Boundary = "decision"
     plain = True
     draws = 1
 
@@ -78,6 +84,28 @@ class Victim:
                 norm.track_running_stats, norm.momentum = tracks, momentum
             for p in frozen:
                 p.requires_grad_(True)
+
+    @contextmanager
+    def bounded(self, boundary: Boundary) -> Iterator[Self]:
+        """Within the block :meth:`wrong` and :meth:`margin` go by this boundary; re-entrant.
+
+        ``decision`` keeps the boundary that is in force.
+
+        Raises:
+            InputError: for an unknown one; for the soft margin of votes or of averaged draws.
+        """
+        require_boundary(boundary)
+        if boundary == "soft_margin" and not self.plain:
+            raise InputError(
+                "the soft margin is one model's: of votes and of averaged draws take the decision"
+            )
+        before = self.boundary
+        try:
+            if boundary != "decision":
+                self.boundary = boundary
+            yield self
+        finally:
+            self.boundary = before
 
     def batch_size(self, example: Tensor) -> int:
         """Examples that go through the model at once; halved whenever memory runs out."""
@@ -155,8 +183,17 @@ class Victim:
         return torch.zeros_like(u)
 
     def wrong(self, logits: Tensor, y: Tensor) -> Tensor:
-        """True where the victim's decision is not ``y``, ``(B,)``; ties and NaN are wrong."""
+        """True where the victim's decision is not ``y``, ``(B,)``; ties and NaN are wrong.
+
+        By the soft margin: where it is 0 or more, in float64 (:meth:`bounded`).
+        """
+        if self.boundary == "soft_margin":
+            return (self.margin(logits, y) < 0).logical_not_()
         return wrong(logits, y)
+
+    def margin(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Logit margin, or soft logit margin, ``(B,)`` float64: below 0 where not wrong."""
+        return (soft_margin if self.boundary == "soft_margin" else margin)(logits.double(), y)
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits without gradients, in chunks, ``(B, C)``."""
@@ -182,6 +219,17 @@ class Victim:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return self._chunk
+
+
+def require_boundary(boundary: str) -> None:
+    """Refuse a boundary that there is not.
+
+    Raises:
+        InputError: naming those that there are.
+    """
+    if boundary not in get_args(Boundary):
+        known = " or ".join(get_args(Boundary))
+        raise InputError(f"unknown boundary '{boundary}': choose {known}")
 
 
 def _out_of_memory(error: Exception) -> bool:

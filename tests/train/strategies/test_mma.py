@@ -264,6 +264,6 @@ def test_a_row_shown_beside_a_lone_one_counts_for_nothing():
         model=model, victim=Victim(model), x=x, y=y, ids=torch.arange(5), step=0, epoch=0,
         progress=0.0, seed=0, box=hb.threats.Box(),
     )  # fmt: skip
-    made = OMMA(hb.L2(1e-6), steps=3)
+    made = OMMA(hb.L2(1e-6), steps=3, boundary="decision")  # SLM-margins of 0 would count
     loss = made.loss(batch, made.begin(5, torch.device("cpu")))
     torch.testing.assert_close(loss.value, F.cross_entropy(model(x[4:]), y[4:]) / 5)

@@ -195,14 +195,18 @@ def test_cross_entropy_and_soft_margin_share_a_direction(classes):
         torch.testing.assert_close(one, tuple(share * g for g in two), **WHOLE)
 
 
-# Theorem 3.1: an input of one number, so that every perturbation can be tried
+# Theorem 3.1 for the logit margin, Corollary 3.1 for the soft one and more classes: an input of one
+# number, so that every perturbation can be tried
 
 GRID = torch.arange(-2000, 2001).double() / 500
+LOSSES = pytest.mark.parametrize(
+    ("loss", "classes"), [(margin, 2), (margin, 4), (soft_margin, 2), (soft_margin, 4)]
+)
 
 
-def losses(model):
-    """The logit margin of label 0 at every perturbation of the input 0."""
-    return margin(model(GRID[:, None]), torch.zeros(len(GRID), dtype=torch.int64))
+def losses(model, loss=margin):
+    """The loss of label 0 at every perturbation of the input 0."""
+    return loss(model(GRID[:, None]), torch.zeros(len(GRID), dtype=torch.int64))
 
 
 def least(values, level):
@@ -215,15 +219,15 @@ def largest(values, eps):
     return float(values[GRID.abs() <= eps].max())
 
 
-def updates(eps_of, seeds=range(30)):
+def updates(eps_of, loss, classes, seeds=range(60)):
     """Before and after a gradient step that lowers the largest loss within eps: losses, and eps."""
     for seed in seeds:
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, 2)).double()
+        model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, classes)).double()
         with torch.no_grad():
             model[0].weight.mul_(3)
             model[2].weight.mul_(3)
-        before = losses(model)
+        before = losses(model, loss)
         d = least(before.detach(), 0.0)
         if before[len(GRID) // 2] >= 0 or d == inf:
             continue  # wrong already, or never fooled
@@ -235,7 +239,7 @@ def updates(eps_of, seeds=range(30)):
             with torch.no_grad():
                 for p, g in zip(model.parameters(), grads, strict=True):
                     p.sub_(rate * g)
-            after = losses(model).detach()
+            after = losses(model, loss).detach()
             if largest(after, eps) < old:
                 yield before.detach(), after, eps, old
                 break
@@ -244,16 +248,18 @@ def updates(eps_of, seeds=range(30)):
                     p.add_(rate * g)
 
 
-def test_training_at_the_margin_itself_never_lowers_the_margin():
-    cases = list(updates(lambda d: d))
+@LOSSES
+def test_training_at_the_margin_itself_never_lowers_the_margin(loss, classes):
+    cases = list(updates(lambda d: d, loss, classes))
     assert len(cases) >= 5
     for before, after, eps, _ in cases:
         assert least(before, 0.0) == pytest.approx(eps)
         assert least(after, 0.0) > eps
 
 
-def test_training_below_the_margin_raises_a_lower_bound_of_it():
-    cases = list(updates(lambda d: d / 2))
+@LOSSES
+def test_training_below_the_margin_raises_a_lower_bound_of_it(loss, classes):
+    cases = list(updates(lambda d: d / 2, loss, classes))
     assert len(cases) >= 5
     for before, after, eps, old in cases:
         assert old <= 0
@@ -264,14 +270,32 @@ def test_training_below_the_margin_raises_a_lower_bound_of_it():
         assert least(after, 0.0) > eps
 
 
-def test_training_above_the_margin_raises_an_upper_bound_of_it():
-    cases = list(updates(lambda d: 2 * d))
+@LOSSES
+def test_training_above_the_margin_raises_an_upper_bound_of_it(loss, classes):
+    cases = list(updates(lambda d: 2 * d, loss, classes))
     assert len(cases) >= 5
     for before, after, eps, old in cases:
         assert old >= 0
         assert least(before, old) <= eps < least(after, old)
         for values in (before, after):
             assert least(values, 0.0) <= least(values, old)
+
+
+@pytest.mark.parametrize("classes", [2, 4, 9])
+def test_the_margin_by_the_soft_loss_is_the_smaller_one(classes):
+    """Remark 2.2, at every perturbation of the input, and equal for two classes."""
+    nearer, both = 0, 0
+    for seed in range(60):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, classes)).double()
+        with torch.no_grad():
+            model[2].weight.mul_(4)
+            hard, soft = (least(losses(model, loss), 0.0) for loss in (margin, soft_margin))
+        assert soft <= hard
+        both += 0 < soft < inf
+        nearer += soft < hard
+    assert both >= 5
+    assert (nearer > 5) == (classes > 2)
 
 
 def test_training_above_the_margin_may_lower_the_margin():

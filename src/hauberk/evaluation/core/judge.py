@@ -23,7 +23,7 @@ from hauberk.maths.seeding import seeded
 from hauberk.maths.steps import per_example
 from hauberk.objectives.domains import Domain
 from hauberk.threats.base import Box, Threat
-from hauberk.victims.victim import Victim
+from hauberk.victims.victim import Boundary, Victim
 
 NUMBERS = 2**21
 """Most float64 numbers of a tensor made in passing: 16 MB, of which a distance takes a few."""
@@ -90,7 +90,7 @@ def judge(
         broken=wrong & allowed,
         wrong=wrong,
         allowed=allowed,
-        margin=-margin(logits.double(), y),
+        margin=-victim.margin(logits, y),
         distance=distance,
         prediction=logits.argmax(1),
     )
@@ -191,7 +191,7 @@ class PointJudge(Judge):
             raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
         return CleanVerdict(
             correct=~wrong.cpu(),
-            margin=-margin(logits.double(), y).cpu(),
+            margin=-self.victim.margin(logits, y).cpu(),
             scale=largest(logits),
             columns={"prediction": logits.argmax(1).cpu().numpy()},
             logits=logits,
@@ -214,7 +214,24 @@ class RadiusJudge(PointJudge):
 
     A solver's point may lie so near to the boundary that the judge, who computes in other batches,
     sees it on the other side. Where nothing is broken the distance is inf.
+
+    Args:
+        boundary: where the model counts as wrong: at its decision, or at the soft margin
+            (:meth:`hauberk.victims.victim.Victim.bounded`), in float64 of its logits.
     """
+
+    boundary: Boundary = "decision"
+
+    def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> CleanVerdict:
+        with self.victim.bounded(self.boundary):
+            return super().clean(x, y, ids)
+
+    def look(
+        self, threat: Threat, x0: Tensor, points: Tensor, y: Tensor, ids: Tensor,
+        witness: Tensor | None = None,
+    ) -> Verdict:  # fmt: skip
+        with self.victim.bounded(self.boundary):
+            return super().look(threat, x0, points, y, ids, witness)
 
     def __call__(
         self, threat: Threat, x0: Tensor, found: Outcome, y: Tensor, ids: Tensor

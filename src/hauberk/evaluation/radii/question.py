@@ -19,7 +19,7 @@ from hauberk.evaluation.core.recorded import RecordedThreat, threat_from
 from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.evaluation.radii.summary import part_of, read, summarise
-from hauberk.solvers.base import Solver
+from hauberk.solvers.base import MinNormSolver, Solver
 from hauberk.solvers.registry import solver_for
 from hauberk.store.files import Columns
 from hauberk.store.ledger import Store
@@ -29,6 +29,7 @@ from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric as read_metric
 from hauberk.threats.notation import threat as read_threat
+from hauberk.victims.victim import Boundary, require_boundary
 
 One = str | Threat
 Sizes = Sequence[float] | Mapping[str, Sequence[float]]
@@ -46,6 +47,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
         budget: passes per example and metric, for solvers by name.
         soften: width of softened gradients; None leaves it to the solver.
         eps: sizes at which the summary has the accuracy, by metric.
+        boundary: where the model counts as wrong, for solvers and judge.
         solvers: one for each metric, once the number of classes is known; as descriptions where
             the question was rebuilt from a manifest.
 
@@ -64,36 +66,52 @@ class LeastDistances(Question[Radii | RadiiSet]):
     budget: int | None = 2000
     soften: float | None = None
     eps: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    boundary: Boundary = "decision"
     solvers: Mapping[str, Solver | Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def asked(
         cls, metric: One | Sequence[One], *, solver: str | Solver = "best", budget: int = 2000,
-        soften: float | None = None, eps: Sizes = (),
+        soften: float | None = None, eps: Sizes = (), boundary: Boundary = "decision",
     ) -> Self:  # fmt: skip
         """The question in the words of :func:`hauberk.radius`.
 
         Raises:
             InputError: for what is no metric, nothing at all, or the same twice; for a solver that
-                does not serve a metric, or a budget that is too small for it.
+                does not serve a metric, or a budget that is too small; for an unknown boundary.
         """
+        require_boundary(boundary)
+        if boundary == "decision" and getattr(solver, "boundary", boundary) != boundary:
+            raise InputError(
+                "the solver looks for the soft margin's boundary, where the model need not be "
+                "wrong: give radius boundary='soft_margin' too, or the solver boundary='decision'"
+            )
         metrics, balls, single = _read(metric)
         names = [*metrics, *(["union"] if balls else [])]
         if not isinstance(budget, int) or budget < 1:
             raise InputError(
                 f"budget is {budget}: give passes per example, an integer of 1 or more"
             )
-        question = cls(metrics, balls, single, solver, budget, soften, _sizes(eps, names))
+        question = cls(metrics, balls, single, solver, budget, soften, _sizes(eps, names), boundary)
         question.bound(2)  # what does not depend on the model is refused now
         return question
 
     def bound(self, classes: int) -> Self:
         """The question with its solvers, for a model of so many classes."""
         solvers = {
-            name: solver_for(self.solver, metric, self.budget or 2000, classes, self.soften)
+            name: self.suited(
+                solver_for(self.solver, metric, self.budget or 2000, classes, self.soften)
+            )
             for name, metric in self.metrics.items()
         }
         return replace(self, solvers=solvers)
+
+    def suited(self, solver: Solver) -> Solver:
+        """A solver by name that climbs the margin climbs the soft one where that is asked for."""
+        soft = self.boundary == "soft_margin" and isinstance(self.solver, str)
+        if soft and isinstance(solver, MinNormSolver) and solver.loss == "margin":
+            return solver if solver.targets else replace(solver, loss="soft_margin")
+        return solver
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
         return self.bound(setting.classes), setting
@@ -112,6 +130,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
             "solvers": described,
             "budget": self.budget if named else None,
             "soften": self.soften,
+            **({} if self.boundary == "decision" else {"boundary": self.boundary}),
         }
 
     @classmethod
@@ -121,6 +140,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return cls(
             metrics, balls, manifest["single"], objects.get("solver") or manifest["solver"],
             manifest["budget"], manifest["soften"], solvers=manifest["solvers"],
+            boundary=manifest.get("boundary", "decision"),
         )  # fmt: skip
 
     def again(self, summary: Mapping[str, Any]) -> Self:
@@ -131,12 +151,12 @@ class LeastDistances(Question[Radii | RadiiSet]):
 
     def tasks(self, setting: Setting) -> Sequence["LeastDistance"]:
         return [
-            LeastDistance(part_of(name) + "{}", name, metric, self.solvers.get(name))
+            LeastDistance(part_of(name) + "{}", name, metric, self.solvers.get(name), self.boundary)
             for name, metric in self.metrics.items()
         ]
 
     def judge(self, setting: Setting) -> Judge:
-        return RadiusJudge(setting.victim, setting.box)
+        return RadiusJudge(setting.victim, setting.box, self.boundary)
 
     def passes(self, classes: int) -> int:
         """Most passes per example that the search costs, for a model of so many classes."""
@@ -161,9 +181,11 @@ class LeastDistance(Task):
 
     Args:
         solver: what searches.
+        boundary: up to where.
     """
 
     solver: Any = None
+    boundary: Boundary = "decision"
 
     def method(self) -> Method | None:
         return self.solver if isinstance(self.solver, Method) else None
@@ -175,7 +197,10 @@ class LeastDistance(Task):
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         if len(index):
             job = block.job(self.threat, index, report)
-            yield index, self.solver.run(block.setting.victim, job)
+            victim = block.setting.victim
+            with victim.bounded(self.boundary):
+                found = self.solver.run(victim, job)
+            yield index, found
 
     def columns(self, found: Sequence[Portion]) -> Columns:
         names: list[str] = []

@@ -11,19 +11,20 @@ from hauberk.evaluation.core.run import run as ask
 from hauberk.evaluation.radii.question import LeastDistances, One, Sizes
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.solvers.base import Solver
+from hauberk.victims.victim import Boundary
 
 
 @overload
 def radius(  # type: ignore[overload-overlap]
     model: Model, images: Tensor, labels: Tensor, metric: One, *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
-    **run: Unpack[RunFields],
+    boundary: Boundary = ..., **run: Unpack[RunFields],
 ) -> Radii: ...  # fmt: skip
 @overload
 def radius(
     model: Model, images: Tensor, labels: Tensor, metric: Sequence[One], *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
-    **run: Unpack[RunFields],
+    boundary: Boundary = ..., **run: Unpack[RunFields],
 ) -> RadiiSet: ...  # fmt: skip
 @with_run_options
 def radius(
@@ -36,6 +37,7 @@ def radius(
     solver: str | Solver = "best",
     soften: float | None = None,
     eps: Sizes = (),
+    boundary: Boundary = "decision",
     **run: Unpack[RunFields],
 ) -> Radii | RadiiSet:
     """The least distance at which the model decides wrongly, example by example (problem 2).
@@ -57,6 +59,10 @@ def radius(
             steps.
         soften: width of softened gradients; None leaves it to the solver.
         eps: sizes at which the summary has the accuracy, for all metrics or by name.
+        boundary: ``decision``, or ``soft_margin`` for SLM-margins (Ding et al. 2020, Remark 2.2):
+            the least distance at which the other classes together weigh as much as the label, a
+            lower bound of the margin. The judge computes that, too; examples with no more than half
+            of the probability count as wrong already, and a point found need not fool the model.
         run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
@@ -70,5 +76,7 @@ def radius(
         >>> bool(found.found.all())
         True
     """
-    question = LeastDistances.asked(metric, solver=solver, budget=budget, soften=soften, eps=eps)
+    question = LeastDistances.asked(
+        metric, solver=solver, budget=budget, soften=soften, eps=eps, boundary=boundary
+    )
     return ask(question, {"model": model}, images, labels, RunOptions(**run))

@@ -140,6 +140,7 @@ def summarise(
         "per_example": {k: top["cost"][k] / top["n"] for k in ("forwards", "backwards")},
         "solver": manifest.get("solver"),
         "budget": manifest.get("budget"),
+        **({"boundary": manifest["boundary"]} if "boundary" in manifest else {}),
         "union": manifest.get("union") or None,
         "rejected": sum(r.rejected for name, r in radii.items() if name != "union"),
         "eps": {name: list(sizes) for name, sizes in eps.items()},

@@ -71,6 +71,11 @@ def _about(summary: Summary) -> list[str]:
         f"{origin(summary)}",
         f"cost: {cost(summary)}",
     ]
+    if summary.get("boundary") == "soft_margin":
+        notes.append(
+            "SLM-margins, lower bounds of the margins: correct means that the label outweighs all "
+            "other classes together"
+        )
     for name, m in metrics.items():
         by = ", ".join(f"{solver} {count}" for solver, count in m["solvers"].items())
         notes.append(f"found by ({name}): {by or NONE}")

@@ -17,6 +17,7 @@ from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
 from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables
+from hauberk.victims.victim import Boundary
 
 SMALL = 0.05
 """Margins below it are counted in the logs (Ding et al. 2020, Figure 4)."""
@@ -45,6 +46,9 @@ class MMA(Strategy):
             place of the others'.
         steps: Of PGD: 10 as published for CIFAR-10; for MNIST 40.
         bisections: Of AN-PGD.
+        boundary: What AN-PGD bisects: the soft margin as printed (Algorithm 1, appendix C), whose
+            zero comes before the decision's; the margins are then SLM-margins (Remark 2.2), and the
+            points need not fool the model yet. ``decision`` for the margins themselves.
         eps_init: Margins assumed in the first epoch; None: d_max / 4, about as published.
         eps_min: Least margin that is written into the table, since PGD in a ball of radius 0 cannot
             move (the paper names it and gives no value); None: d_max / 100.
@@ -70,6 +74,7 @@ class MMA(Strategy):
     objective: Literal["sum", "minimum"] = "sum"
     steps: int = 10
     bisections: int = 10
+    boundary: Boundary = "soft_margin"
     eps_init: float | None = None
     eps_min: float | None = None
     eps_max: float = 1.05
@@ -182,7 +187,7 @@ class MMA(Strategy):
             return self.solver
         return ANPGD(
             steps=self.steps, bisections=self.bisections, eps=self.hinge, eps_max=self.farthest,
-            random_start=self.random_start, share=self.share,
+            random_start=self.random_start, share=self.share, boundary=self.boundary, nearer=False,
         )  # fmt: skip
 
 

@@ -1,1 +1,0 @@
-"""The question of transfer runs: which points, crafted on one model, break which others?"""
