@@ -34,6 +34,11 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
     from hauberk.evaluation.minmax.result import MinMaxResult as MinMaxResult
     from hauberk.evaluation.radii.radius import radius as radius
     from hauberk.evaluation.radii.result import Radii as Radii, RadiiSet as RadiiSet
+    from hauberk.evaluation.transfer import (
+        TransferReport as TransferReport,
+        TransferReports as TransferReports,
+        transfer as transfer,
+    )
     from hauberk.evaluation.universal.result import Universal as Universal
     from hauberk.evaluation.universal.universal import universal as universal
     from hauberk.objectives.minmax import (
@@ -76,6 +81,7 @@ HOMES = {
     "evaluation.minmax.result": "MinMaxResult",
     "evaluation.radii.radius": "radius",
     "evaluation.radii.result": "Radii RadiiSet",
+    "evaluation.transfer": "TransferReport TransferReports transfer",
     "evaluation.universal.result": "Universal",
     "evaluation.universal.universal": "universal",
     "objectives.minmax": "Average Domain Fixed MinMax",

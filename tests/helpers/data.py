@@ -37,3 +37,17 @@ def digits(n=None, split="train"):
 def draws(n, seed=0):
     """Random numbers for the examples 0 to n - 1."""
     return Draws.of(seed, torch.arange(n))
+
+
+def scenes(n=6, channels=3, side=32, seed=0):
+    """Like photographs, shapes and shades of 8-bit levels: ``(n, channels, side, side)``."""
+    generator = torch.Generator().manual_seed(seed)
+    rough = torch.rand(n, channels, 5, 5, generator=generator)
+    x = torch.nn.functional.interpolate(rough, (side, side), mode="bicubic", align_corners=True)
+    edges = torch.rand(n, channels, side, side, generator=generator) * 0.06
+    for image in x:
+        top, left = torch.randint(0, side // 2, (2,), generator=generator).tolist()
+        image[:, top : top + side // 3, left : left + side // 2] += torch.rand(
+            channels, 1, 1, generator=generator
+        )
+    return ((0.7 * x + edges).clamp(0, 1) * 255).round() / 255

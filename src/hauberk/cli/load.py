@@ -70,6 +70,27 @@ def named_models(options: ModelsOptions) -> list[NamedModel]:
     return [named_model(*pair) for pair in zip(models, files or [None] * len(models), strict=True)]
 
 
+def names_of(named: Sequence[NamedModel]) -> list[str]:
+    """A name for each model: its weights' or, where these are called best or last, its folder's.
+
+    Args:
+        named: the models.
+
+    Example:
+        >>> names_of([NamedModel("a:net", "runs/msd/best.safetensors"), NamedModel("a:net", None)])
+        ['msd', 'net']
+    """
+    found: list[str] = []
+    for spec, weights in named:
+        path = Path(weights) if weights else None
+        name = spec.rpartition(":")[2] if path is None else path.stem
+        if path is not None and name in ("best", "last") and path.resolve().parent.name:
+            name = path.resolve().parent.name
+        again = sum(other == name or other.startswith(f"{name} (") for other in found)
+        found.append(f"{name} ({again + 1})" if again else name)
+    return found
+
+
 def load_named(named: NamedModel, options: DeviceOptions) -> "nn.Module":
     """The model, on its device.
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "radius": "find the least perturbation of every example that fools the model",
     "patterns": "draw what the perturbations of several solvers look like",
     "minmax": "fool several models or transformations by one perturbation; find the hardest",
+    "transfer": "craft points on each of several models and try them on all",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
     "demo": "train and compare two small models on embedded data (a minute or two)",
@@ -45,6 +46,10 @@ perturbation for every 10 images:
   hauberk minmax --model nets.py:a --weights a.npz --model nets.py:b --weights b.npz \\
       --data npz:test.npz --limit 200 --threat linf:8/255 --transform ori --transform rot:30 \\
       --out runs/both
+
+Points of each model tried on all (hidden gradients show), over several sizes:
+  hauberk transfer --model runs/a --model runs/b --data npz:test.npz --limit 200 \\
+      --threat linf:4/255 --threat linf:8/255 --out runs/transfer
 
 Training, by the strategy of your choice (--dry-run tells the cost, --devices 4 takes so many GPUs):
   hauberk train --model my_package.nets:make_net --data npz:train.npz --validation 1000 \\

@@ -45,6 +45,10 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         """What the run is of, in words, and what it costs."""
 
+    def facts(self) -> dict[str, Any]:
+        """What the manifest records beside the options that all runs have."""
+        return {}
+
     def files(self, folder: Path, found: Any) -> Iterable[Path]:
         """Write tables and pictures into the run's folder; their paths."""
         return ()
@@ -62,7 +66,7 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
         named, question = self.named(), self.question()
         data = load_data(self)
         models = self.models()
-        options = replace(options, ids=data.ids, manifest=recorded(named, self))
+        options = replace(options, ids=data.ids, manifest=recorded(named, self) | self.facts())
         if self.dry_run:
             return print_costs(*self.costs(tried(question, models, data, options)))
         with shown() as progress:

@@ -1,6 +1,8 @@
 """``hauberk verify``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hauberk.cli.load import load_data, load_models
 from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, option
@@ -16,6 +18,22 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
         from hauberk.evaluation import verify
 
         models, data = load_models(self, self), load_data(self) if self.data else None
+        models = with_recorded_votes(self.folder, models)
         found = verify(self.folder, models, data=data, batch_size=self.batch_size)
         print(found)
         return 0 if found.ok else 1
+
+
+def with_recorded_votes(folder: str, models: Any) -> Any:
+    """The models, and the majority votes of them that a run of ``hauberk transfer`` had."""
+    from hauberk.cli.transfer import with_votes
+    from hauberk.store.ledger import Ledger
+
+    manifest = Ledger.open(folder).manifest
+    votes = manifest.get("votes")
+    if not votes:
+        return models
+    names = [name for name in manifest["model_draws"] if name not in votes]
+    if isinstance(models, list) and len(models) == len(names):
+        models = dict(zip(names, models, strict=True))
+    return with_votes(models, votes) if isinstance(models, Mapping) else models

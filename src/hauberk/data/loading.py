@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from hauberk.data.corruptions import corruptions_in
 from hauberk.data.dataset import Dataset, to_images, to_labels
 from hauberk.data.source import RawData, Request
 from hauberk.data.sources import SOURCES
@@ -26,6 +27,7 @@ def load_data(
             - `mnist:train|test`, `fashion:train|test`: IDX files in `data_dir`, gzipped or not.
             - `cifar10:train|test`: `cifar10-test.npz` and `cifar10-train-batch*.npz`, or the
               binary version's `*_batch*.bin`, in `data_dir`.
+            - `cifar10c:KIND:SEVERITY`: CIFAR-10-C's `KIND.npy` and `labels.npy` in `data_dir`.
             - `npz:FILE`: arrays `images` and `labels`; uint8 (N, H, W), (N, H, W, C) or
               (N, C, H, W), where a last dimension of 1, 3 or 4 is the channels; floats are taken
               as they are.
@@ -34,13 +36,17 @@ def load_data(
             - `pkg.module:attr` or `path/to/file.py:attr`: a pair (images, labels), a torch data
               set of (image, label) items, or a callable without arguments that returns one. Runs
               that code.
+
+            Behind any of them `+KIND:SEVERITY` corrupts the images, as `cifar10:test+fog:3` does:
+            :class:`hauberk.data.corruptions.Corruption`, with seed 0 and each image's position.
         data_dir: where the files are; a FILE or DIR that is not found from the current directory
             is looked for here.
         limit: at most so many examples.
         offset: position of the first one.
 
     Raises:
-        InputError: if anything is missing, corrupt, empty or inconsistent.
+        InputError: if anything is missing, corrupt, empty or inconsistent, or if the images cannot
+            be corrupted so.
 
     Example:
         >>> from hauberk.data import load_data
@@ -52,17 +58,21 @@ def load_data(
         raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
     if offset < 0:
         raise InputError(f"offset={offset}: give 0 or more")
-    raw = _open(Request(spec, data_dir))
+    source, corruptions = corruptions_in(spec)
+    raw = _open(Request(source, data_dir))
     if raw.size == 0:
         raise InputError(f"{spec}: the data set is empty")
     if offset >= raw.size:
         raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
     stop = raw.size if limit is None else min(raw.size, offset + limit)
-    images, labels = raw.read(offset, stop)
+    read, labels = raw.read(offset, stop)
+    images, ids = to_images(read, source), torch.arange(offset, stop)
+    for corruption in corruptions:
+        images = corruption(images, ids)
     return Dataset(
-        images=to_images(images, spec),
-        labels=to_labels(labels, spec, raw.classes),
-        ids=torch.arange(offset, stop),
+        images=images,
+        labels=to_labels(labels, source, raw.classes),
+        ids=ids,
         name=spec,
         classes=raw.classes,
     )
