@@ -1,6 +1,7 @@
 """Analysis of what attacks find: patterns, accuracy against eps, and the hardness of images."""
 
 from hauberk.analysis.agreement import Agreement, agreement
+from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
 from hauberk.analysis.hardness import Hardness, hardness
@@ -9,6 +10,7 @@ from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radiu
 
 __all__ = [
     "Agreement",
+    "CorruptionTable",
     "Crossing",
     "Curves",
     "Hardness",
@@ -18,6 +20,7 @@ __all__ = [
     "agreement",
     "attack_runs",
     "compare",
+    "corruption_table",
     "crossings",
     "curves",
     "figures",

@@ -14,13 +14,14 @@ COMMANDS = {
     "patterns": "draw what the perturbations of several solvers look like",
     "minmax": "fool several models or transformations by one perturbation; find the hardest",
     "transfer": "craft points on each of several models and try them on all",
+    "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
     "demo": "train and compare two small models on embedded data (a minute or two)",
 }
 """What each command does; ``NAME`` is the class ``NameCommand`` of ``hauberk.cli.NAME``."""
 
-_LISTED = "\n".join(f"  {name:10} {about}" for name, about in COMMANDS.items())
+_LISTED = "\n".join(f"  {name:11} {about}" for name, about in COMMANDS.items())
 
 ABOUT = f"""\
 How robust is a PyTorch classifier against many kinds of perturbation at once?
