@@ -5,8 +5,10 @@ from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
 from hauberk.analysis.hardness import Hardness, hardness
+from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
 from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radius_runs
+from hauberk.analysis.trace import LossTrace, trace, varied
 
 __all__ = [
     "Agreement",
@@ -14,7 +16,10 @@ __all__ = [
     "Crossing",
     "Curves",
     "Hardness",
+    "LossTrace",
     "Pattern",
+    "Plane",
+    "Segment",
     "SolverRun",
     "Study",
     "agreement",
@@ -25,8 +30,13 @@ __all__ = [
     "curves",
     "figures",
     "hardness",
+    "landscape",
     "magnitudes",
     "patterns",
+    "plane",
     "radius_runs",
+    "segment",
     "soft_sparsity",
+    "trace",
+    "varied",
 ]

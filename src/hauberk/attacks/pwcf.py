@@ -90,7 +90,7 @@ class PWCF(SQP, Attack[SQPState]):
     def _cap(self) -> float:
         if self.cap is not None:
             return self.cap
-        return 10.0 if self.loss == "ce" else 0.01
+        return 10.0 if self.objective.loss == "ce" else 0.01
 
     def _scale(self, state: SQPState, gain: Tensor, size: Tensor) -> None:
         new = torch.stack((gain, torch.where(size > 0, size, 1.0), gain), 1)

@@ -12,6 +12,8 @@ COMMANDS = {
     "evaluate": "attack a model under several threats and report what stands",
     "radius": "find the least perturbation of every example that fools the model",
     "patterns": "draw what the perturbations of several solvers look like",
+    "trace": "draw the loss of an attack against its steps, one curve for each setting",
+    "landscape": "draw the loss around an example, towards the points of attacks",
     "minmax": "fool several models or transformations by one perturbation; find the hardest",
     "transfer": "craft points on each of several models and try them on all",
     "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",

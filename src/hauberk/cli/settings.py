@@ -29,7 +29,7 @@ def setting(text: str, option: str = "--set") -> tuple[str, object]:
 
     name, sign, value = text.partition("=")
     if not sign or not name.strip().isidentifier():
-        raise InputError(f"{option} {text}: write name=value, e.g. {option} steps=10")
+        raise InputError(f"{option} {text}: write NAME=VALUE, e.g. {option} steps=10")
     try:
         return name.strip(), as_number(yaml.safe_load(value))
     except yaml.YAMLError as error:
@@ -55,7 +55,7 @@ def values(text: str, option: str = "--vary") -> tuple[str, list[object]]:
     name, sign, rest = text.partition("=")
     parts = [part.strip() for part in rest.split(",")]
     if not sign or not all(parts) or not name.strip().isidentifier():
-        raise InputError(f"{option} {text}: write name=one,two, e.g. {option} steps=10,100")
+        raise InputError(f"{option} {text}: write NAME=ONE,TWO, e.g. {option} steps=10,100")
     if len(set(parts)) < len(parts):
         raise InputError(f"{option} {text}: one value stands there twice: give each once")
     read = [setting(f"{name}={part}", option)[1] for part in parts]

@@ -8,6 +8,7 @@ from typing import Any
 from hauberk import train
 from hauberk.attacks import Attack
 from hauberk.cli.load import threat_of
+from hauberk.cli.settings import setting
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.reading import read_row
@@ -16,7 +17,6 @@ from hauberk.solvers import solver_class
 from hauberk.solvers.base import Solver
 from hauberk.spec.build import Reader, build, did_you_mean
 from hauberk.spec.imports import called, import_object
-from hauberk.spec.numbers import as_number
 from hauberk.threats import Metric, Threat, metric
 from hauberk.train import Strategy
 
@@ -46,7 +46,7 @@ def strategy_of(
         10
     """
     name, values = _named(given)
-    values |= dict(map(_setting, settings))
+    values |= dict(map(setting, settings))
     if d_max is not None:
         if name not in ("mma", "omma"):
             raise InputError("--d-max is the threshold of mma and omma: give a --threat instead")
@@ -92,20 +92,6 @@ def _named(given: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
     values = {str(word): value for word, value in row.items() if word != "name"}
     name = row["name"].strip()
     return (name if ":" in name else name.lower().replace("_", "-")), values
-
-
-def _setting(text: str) -> tuple[str, object]:
-    import yaml
-
-    name, sign, value = text.partition("=")
-    if not sign or not name.strip().isidentifier():
-        raise InputError(f"--set {text}: write name=value, e.g. --set steps=10")
-    try:
-        return name.strip(), as_number(yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"--set {text}: the value cannot be read: quote it, or write it in a --config file"
-        ) from error
 
 
 def _kind(name: str) -> object:

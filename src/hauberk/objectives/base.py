@@ -54,8 +54,13 @@ class Objective:
         """The weights' state for new slots (domain weights and the like)."""
         return None
 
-    def traced(self, state: Rows | None) -> Tensor | None:
-        """What of the weights' state an outcome keeps from every evaluation, ``(S, K)``."""
+    def traced(self, state: Rows | None, inside: Tensor | None = None) -> Tensor | None:
+        """What of the weights' state an outcome keeps from every evaluation, ``(S, K)``.
+
+        Args:
+            state: of the weights, after the evaluation.
+            inside: whether the points lie in the threat, ``(S,)`` bool; None if all do.
+        """
         return None
 
     def __call__(
@@ -70,7 +75,12 @@ class Objective:
                 "several inputs share one perturbation: give the attack an objective that "
                 "combines them, loss=Average() or loss=MinMax() of hauberk.objectives.minmax"
             )
-        logits = victim.logits(x, self.soften)
+        return self.judged(victim, victim.logits(x, self.soften), y, target)
+
+    def judged(
+        self, victim: Victim, logits: Tensor, y: Tensor, target: Tensor | None
+    ) -> "Evaluation":
+        """The loss of logits ``(S, C)`` of one input a slot, and whether they are wrong."""
         terms = self.terms(logits, *((y,) if target is None else (y, target)))
         found = Evaluation(terms.loss, terms.loss, *terms.back())
         simple = victim.plain and victim.boundary == "decision"

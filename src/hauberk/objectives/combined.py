@@ -129,7 +129,7 @@ class Combined(Objective):
             draws=problem.draws,
         )
 
-    def traced(self, state: Rows | None) -> Tensor | None:
+    def traced(self, state: Rows | None, inside: Tensor | None = None) -> Tensor | None:
         assert isinstance(state, Weighing)
         return state.w
 

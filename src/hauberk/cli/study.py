@@ -1,0 +1,133 @@
+"""What the commands that draw have in common: models, data, a picture and its numbers."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hauberk.cli.load import load_data, load_named, named_models
+from hauberk.cli.options import (
+    BoxOption,
+    DataOptions,
+    DeviceOptions,
+    ModelsOptions,
+    OutOptions,
+    option,
+)
+from hauberk.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hauberk.cli.load import NamedModel
+    from hauberk.data import Dataset
+    from hauberk.threats import Threat
+
+SUFFIXES = (".png", ".svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(OutOptions):
+    """One picture, and its numbers beside it."""
+
+    out: str | None = option(None, "picture FILE.png or FILE.svg, or a folder; JSON beside it")
+
+    def place(self, name: str) -> Path | None:
+        """Where the picture goes, if ``--out`` is given: in a folder, ``NAME.png``.
+
+        Raises:
+            InputError: for another ending, or a folder that cannot be made.
+        """
+        if not self.out:
+            return None
+        path = Path(self.out).expanduser()
+        if path.suffix and path.suffix.lower() not in SUFFIXES and not path.is_dir():
+            raise InputError(f"--out {self.out}: give FILE.png, FILE.svg or a folder")
+        picture = path if path.suffix.lower() in SUFFIXES else path / f"{name}.png"
+        try:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"--out {self.out}: {error.strerror or error}") from error
+        return picture
+
+    def leave_numbers(self, picture: Path, numbers: Any) -> None:
+        """Write the numbers beside the picture as JSON, and print where both are.
+
+        Raises:
+            InputError: if they cannot be written.
+        """
+        beside = picture.with_suffix(".json")
+        try:
+            beside.write_text(json.dumps(_short(numbers)) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write to {beside}: {error.strerror or error}") from error
+        print(picture, beside, sep="\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, ModelsOptions):
+    """A picture of one or several models on some examples."""
+
+    def loaded(self) -> "tuple[dict[str, nn.Module], Dataset]":
+        """The models by name, and the examples."""
+        named = named_models(self)
+        data = load_data(self)
+        names = self.name or names_of(named)
+        models = {name: load_named(m, self) for name, m in zip(names, named, strict=True)}
+        return models, data
+
+    def how(self) -> dict[str, Any]:
+        """What every attack is run with."""
+        return {"box": self.box, "seed": self.seed, "batch_size": self.batch_size}
+
+    def facts(self) -> dict[str, Any]:
+        """What the numbers depend on, for their file."""
+        return {
+            "data": self.data, "limit": self.limit, "offset": self.offset, "seed": self.seed,
+            "command": ["hauberk", *self.argv],
+        }  # fmt: skip
+
+
+def _short(value: Any) -> Any:
+    """The same with six digits a number: files of curves stay small."""
+    if isinstance(value, dict):
+        return {name: _short(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_short(each) for each in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def names_of(named: "list[NamedModel]") -> list[str]:
+    """A name for each model: its weights' or, where these are called best or last, its folder's.
+
+    Args:
+        named: the models.
+
+    Example:
+        >>> from hauberk.cli.load import NamedModel
+        >>> names_of([NamedModel("a:net", "runs/msd/best.safetensors"), NamedModel("a:net", None)])
+        ['msd', 'net']
+    """
+    found: list[str] = []
+    for spec, weights in named:
+        path = Path(weights) if weights else None
+        name = spec.rpartition(":")[2] if path is None else path.stem
+        if path is not None and name in ("best", "last") and path.resolve().parent.name:
+            name = path.resolve().parent.name
+        again = sum(other == name or other.startswith(f"{name} (") for other in found)
+        found.append(f"{name} ({again + 1})" if again else name)
+    return found
+
+
+def one_threat(texts: list[str]) -> "Threat":
+    """The one threat that is written.
+
+    Raises:
+        InputError: for none, or several.
+    """
+    from hauberk.cli.load import threat_of
+
+    found = threat_of(texts)
+    if len(found.parts) > 1:
+        raise InputError(f"{found} is several threats: give one --threat")
+    return found
