@@ -22,6 +22,8 @@ def test_fields_are_read_as_their_types():
     assert strategy_of("ampgd", balls, ["share_moved=[1e-2, 1/2]"]).share_moved == (0.01, 0.5)
     assert strategy_of("eat", ["linf:0.1|l1:1"], ["steps=3"]).steps == 3
     assert strategy_of({"name": "single", "threat": "l2:1"}).threat == hb.L2(1)
+    grow = strategy_of("single", ["l2:1"], ["grow={0.1: 1/3}"]).grow
+    assert grow == {"0.1": 1 / 3} == strategy_of({"name": "pgdls", "grow": grow}, ["l2:1"]).grow
     assert strategy_of("mma", ["l2:6"]) == strategy_of("mma", d_max="l2:6")
 
 

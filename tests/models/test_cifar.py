@@ -95,6 +95,19 @@ def test_wide_resnet_shortcuts_pool_and_pad_and_start_activated():
     assert reached.abs().sum() == reached[:, before : before + 16].abs().sum()
 
 
+def test_madrys_wide_resnet_standardises_each_image():
+    """By hand: mean and deviation over all 3072 numbers of an image."""
+    plain, own = build(models.ModelG, CIFAR), models.madry_wrn().eval()
+    own.load_state_dict(plain.state_dict())
+    x = torch.rand(2, *CIFAR) * torch.tensor([0.2, 1.0]).view(2, 1, 1, 1)
+    flat = x.flatten(1)
+    deviation = flat.std(1, correction=0, keepdim=True)
+    by_hand = ((flat - flat.mean(1, keepdim=True)) / deviation).view_as(x)
+    with torch.no_grad():
+        torch.testing.assert_close(own(x), plain(by_hand))
+        assert not torch.allclose(own(x), plain(x))
+
+
 @pytest.mark.parametrize("factory", LARGE, ids=name)
 def test_large_networks_refuse_one_class(factory):
     with pytest.raises(InputError, match="classes"):

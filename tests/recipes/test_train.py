@@ -18,6 +18,7 @@ from hauberk.threats import L1, L2, Box, Linf, threat
 from hauberk.train import MMA, PGDLS, Single, fit
 
 CIFAR = (3, 32, 32)
+MADRY = "hauberk.models:MadryCNN"
 FOLDER = Path(__file__).parents[2] / "recipes" / "train"
 RECIPES = sorted(
     str(path.relative_to(FOLDER).with_suffix(""))
@@ -255,12 +256,23 @@ def test_max_is_that_of_tramer_2019(read):
     assert [rate(step) for step in (0, 2999, 3000, 5999)] == pytest.approx([1e-3] * 2 + [1e-4] * 2)
 
 
+@pytest.mark.parametrize("name", [n for n in RECIPES if n.startswith("tramer2019/mnist")])
+def test_the_first_epoch_on_mnist_is_at_a_third_of_the_size(read, name):
+    options, strategy, settings = read(name)
+    assert (settings.epochs, settings.minibatch, options.model) == (10, 100, MADRY)
+    if "standard" not in name:
+        found = [strategy.share(step / 6000) for step in (0, 599, 600, 5999)]
+        assert found == pytest.approx([1 / 3, 1 / 3, 1, 1])
+
+
 @pytest.mark.parametrize(("name", "minibatch", "steps"), [("max", 128, 8e4), ("avg", 64, 1.6e5)])
 def test_cifar_is_that_of_tramer_2019(read, name, minibatch, steps):
     options, strategy, settings = read(f"tramer2019/cifar10-union-{name}")
     assert strategy.threats == (Linf(4 / 255), L1(2000 / 255))
     assert settings.minibatch == minibatch
     assert settings.augment == ["pad-crop:4", "flip"]
+    assert options.model == "hauberk.models:madry_wrn"
+    assert strategy.grow == 0
     examples = 50_000 - options.given["validation"]
     assert settings.epochs * -(-examples // minibatch) == pytest.approx(steps, rel=0.01)
     rate = rates(settings, examples)

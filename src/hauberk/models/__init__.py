@@ -4,7 +4,7 @@ Every model takes inputs in [0, 1]: it normalises them itself, with buffers that
 state dict, so public weights load with `strict=True`.
 """
 
-from hauberk.models.cifar import ModelE, ModelF, ModelG, ModelH
+from hauberk.models.cifar import ModelE, ModelF, ModelG, ModelH, madry_wrn
 from hauberk.models.kwsmall import (
     KWSmall,
     cnn_a_cifar10,
@@ -47,6 +47,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "madry_tiny",
+    "madry_wrn",
     "wrn_28_4",
     "wrn_28_10",
     "wrn_34_10",

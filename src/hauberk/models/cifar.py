@@ -1,7 +1,8 @@
 """The four large networks of Wang et al. 2021: images (B, 3, 32, 32) in [0, 1] to logits.
 
 The paper names them without layers: E, F and H are the 32x32 versions of kuangliu/pytorch-cifar,
-keys included; G is that of MadryLab/cifar10_challenge. None of them normalises its input.
+keys included; G is that of MadryLab/cifar10_challenge. None of them normalises its input but
+G where asked for.
 """
 
 from itertools import pairwise
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.models.normalised import Prepared
 
 
 class ModelE(nn.Module):
@@ -86,17 +88,19 @@ class ModelF(nn.Module):
         return logits
 
 
-class ModelG(nn.Module):
+class ModelG(Prepared):
     """Wang et al. 2021, Table A1, G: Madry's Wide-ResNet, that of MadryLab/cifar10_challenge.
 
     Three stages of five pre-activated units, widths 160, 320 and 640: 31 3x3 convolutions, called
     w28-10 and w32-10 there, and 34-10 by the count of Zagoruyko & Komodakis 2016. Leaky ReLU of
-    slope 0.1; shortcuts without parameters (average pooling, zero channels). Unlike there, images
-    are not standardised, and convolutions of stride 2 are padded on both sides. Input
-    (B, 3, 32, 32) in [0, 1], logits (B, classes); 45,901,914 parameters.
+    slope 0.1; shortcuts without parameters (average pooling, zero channels). Unlike there,
+    convolutions of stride 2 are padded on both sides, and images are standardised only where
+    asked for (:func:`madry_wrn`). Input (B, 3, 32, 32) in [0, 1], logits (B, classes); 45,901,914
+    parameters.
 
     Args:
         classes: number of classes, 2 or more.
+        per_image: normalise each image by its own mean and deviation, as there.
 
     Example:
         >>> import torch
@@ -107,9 +111,10 @@ class ModelG(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, classes: int = 10, *, per_image: bool = False) -> None:
         super().__init__()
         _check(classes)
+        self.set_preparation((), (), per_image)
         self.conv = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         stages = []
         for inner, outer in pairwise((16, 160, 320, 640)):
@@ -123,9 +128,25 @@ class ModelG(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.stage3(self.stage2(self.stage1(self.conv(x))))
+        x = self.stage3(self.stage2(self.stage1(self.conv(self.prepare(x)))))
         logits: Tensor = self.linear(_leaky(self.bn(x)).mean(dim=(2, 3)))
         return logits
+
+
+def madry_wrn() -> ModelG:
+    """Madry's Wide-ResNet (:class:`ModelG`) with images standardised one by one, as he trains it.
+
+    That of Tramèr & Boneh 2019 on CIFAR-10; 45.9 M parameters.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import madry_wrn
+        >>> with torch.device("meta"):  # no memory, shapes only
+        ...     logits = madry_wrn().eval()(torch.rand(2, 3, 32, 32))
+        >>> logits.shape
+        torch.Size([2, 10])
+    """
+    return ModelG(per_image=True)
 
 
 class ModelH(nn.Module):

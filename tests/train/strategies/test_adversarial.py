@@ -115,6 +115,33 @@ def test_curricula_scale_the_radius(strategy):
         assert all(torch.equal(a, b) for a, b in zip(grown.seen, fixed.seen, strict=True))
 
 
+@pytest.mark.parametrize("strategy", ON_BALLS, ids=named)
+def test_curricula_may_go_in_steps(strategy):
+    """A third of the size until a tenth of the training, nothing between, the full size after."""
+    x, y = digits(8)
+    grow = {"0.5": 0.6, 0.1: 1 / 3}
+    for progress, share in ((0.0, 1 / 3), (0.0999, 1 / 3), (0.1, 0.6), (0.499, 0.6), (0.5, 1.0)):
+        grown, fixed = Watched(net()), Watched(net())
+        loss_of(replace(strategy, grow=grow), batch(grown, x, y, progress=progress))
+        sized = replace(strategy, threat=strategy.threat.scaled(share), grow=0.0)
+        loss_of(sized, batch(fixed, x, y, progress=progress))
+        assert all(torch.equal(a, b) for a, b in zip(grown.seen, fixed.seen, strict=True))
+    assert replace(strategy, grow=grow).describe()["grow"] == {"0.5": 0.6, "0.1": 1 / 3}
+
+
+def test_the_first_of_ten_epochs_is_the_first_step(tmp_path):
+    sizes = []
+
+    class Sized(Single):
+        def share(self, progress):
+            sizes.append(super().share(progress))
+            return sizes[-1]
+
+    x, y = digits(21)
+    hb.train.fit(net(), (x, y), Sized(LINF, attack=FEW, grow={0.1: 1 / 3}), epochs=10, minibatch=7)
+    assert sizes == [1 / 3] * 3 + [1.0] * 27
+
+
 def test_the_clean_weight_mixes_the_losses():
     given = batch(net(), *digits())
     hard = loss_of(Single(LINF, attack=FEW), given)
@@ -156,6 +183,9 @@ REFUSED = {
     "all of them the same": lambda: MAX(BALLS, attacks={"linf": APGD()}),
     "names 'linff'": lambda: AVG(BALLS, attacks={"linff": FEW}),
     "share of the training": lambda: PGDLS(LINF, grow=1.5),
+    "shares of the training and of the size": lambda: Single(LINF, grow={0.1: 1.5}),
+    "e.g. {0.1: 1/3}": lambda: Single(LINF, grow={"epoch 1": 0.5}),
+    "grow is {0: 0.5}": lambda: Single(LINF, grow={0: 0.5}),
     "weight in": lambda: Single(LINF, clean=-1),
     "choose batch or example": lambda: RandomNorm(BALLS, per="epoch"),
     "unknown ranking": lambda: MSD(BALLS, ranking="worst"),

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hauberk.attacks.base import Attack
 from hauberk.engine.method import Job
 from hauberk.errors import InputError
+from hauberk.spec.numbers import number
 from hauberk.threats.base import Box, Threat
 from hauberk.train.strategies.base import (
     Batch,
@@ -33,7 +34,9 @@ class Growing(Strategy):
     Args:
         threat: A threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``.
         grow: Share of the training over which the threats grow linearly from size 0, in [0, 1];
-            0 for their full size at once. At size 0 the loss is clean cross-entropy.
+            0 for their full size at once. Or steps: up to which share of the training they have
+            which share of their size, ``{0.1: 1 / 3}``; afterwards, their full size. At size 0
+            the loss is clean cross-entropy.
         soften: Width of the sigmoids that stand in for kinks and steps in the backward passes of
             the attacks that are not named (``Attack.soften``). Attacks along exact gradients teach
             some networks to hide them rather than to resist.
@@ -43,7 +46,7 @@ class Growing(Strategy):
     """
 
     threat: Threat = field(kw_only=False)
-    grow: float = 0.0
+    grow: float | Mapping[str, float] = 0.0
     soften: float = 0.0
 
     def __post_init__(self) -> None:
@@ -52,8 +55,13 @@ class Growing(Strategy):
                 f"the threat is a {type(self.threat).__name__}: give a threat, e.g. "
                 "hauberk.Linf(0.3), or a union, hauberk.Union(...)"
             )
-        if not 0 <= self.grow <= 1:
+        if not isinstance(self.grow, Mapping) and not 0 <= self.grow <= 1:
             raise InputError(f"grow is {self.grow}: give a share of the training in [0, 1]")
+        if not all(0 < until <= 1 and 0 <= size <= 1 for until, size in self._stages()):
+            raise InputError(
+                f"grow is {dict(self.grow)}: give shares of the training and of the size in "  # type: ignore[arg-type]
+                "[0, 1], e.g. {0.1: 1/3}"
+            )
         if not 0 <= self.soften < inf:
             raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
 
@@ -101,7 +109,16 @@ class Growing(Strategy):
 
     def share(self, progress: float) -> float:
         """Present size of the threats over their full one, at a share of the training done."""
+        if isinstance(self.grow, Mapping):
+            return next((size for until, size in self._stages() if progress < until), 1.0)
         return min(1.0, progress / self.grow) if self.grow else 1.0
+
+    def _stages(self) -> list[tuple[float, float]]:
+        """The steps of ``grow``: the end of each, and its size."""
+        if not isinstance(self.grow, Mapping):
+            return []
+        steps = {number(str(until)): size for until, size in self.grow.items()}
+        return sorted((nan if until is None else until, size) for until, size in steps.items())
 
     def describe(self) -> dict[str, Any]:
         used = {str(threat): self.attack_on(threat).describe() for threat in self.inner}

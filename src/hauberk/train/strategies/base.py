@@ -1,7 +1,7 @@
 """What a strategy is: how a minibatch becomes a loss. The trainer knows nothing of threats."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -195,4 +195,6 @@ def _plain(value: Any) -> Any:
         return value.describe()
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(word): _plain(v) for word, v in value.items()}
     return value

@@ -1,6 +1,6 @@
 """Adversarial training on one threat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hauberk.attacks.base import Attack
@@ -71,4 +71,4 @@ class PGDLS(Single):
         0.5
     """
 
-    grow: float = 0.5
+    grow: float | Mapping[str, float] = 0.5
