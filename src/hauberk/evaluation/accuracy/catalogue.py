@@ -10,6 +10,7 @@ from hauberk.attacks import (
     Boundary,
     Grid,
     HopSkipJump,
+    MixturePGD,
     MomentumIterative,
     MultiSteepestDescent,
     Noise,
@@ -82,7 +83,7 @@ def _tramer(restarts: int) -> dict[str, Stage]:
         "boundary": only(Boundary(steps=500), "l2"),
         "pointwise": only(Pointwise(steps=100, restarts=10), "l1"),
         "grid": only(Grid(), "enumerable"),
-        "mixture": only(PGD(steps=100, restarts=10), "affine"),
+        "mixture": only(MixturePGD(steps=100, restarts=10), "affine"),
     }
 
 
@@ -203,7 +204,7 @@ SUITES = {
         ),
         Suite(
             name="maini2020-once",
-            version=1,
+            version=2,
             about="Maini et al. 2020, tables 5 and 6: the attacks of Tramèr & Boneh, each once",
             attacks={
                 "pgd": only(PGD(steps=40, step_share=1 / 30), "linf"),
@@ -217,13 +218,13 @@ SUITES = {
         ),
         Suite(
             name="tramer2019",
-            version=2,
+            version=3,
             about="Tramèr & Boneh 2019, section 4, 40 restarts (MNIST)",
             attacks=_tramer(restarts=40),
         ),
         Suite(
             name="tramer2019-cifar10",
-            version=1,
+            version=2,
             about="Tramèr & Boneh 2019, section 4, 20 restarts (CIFAR-10)",
             attacks=_tramer(restarts=20),
         ),
