@@ -5,7 +5,7 @@ from torch import nn
 
 import hauberk as hb
 from hauberk.attacks import APGD, FGSM, PGD, MultiSteepestDescent
-from hauberk.evaluation import transfer
+from hauberk.evaluation import at_sizes, transfer
 from hauberk.solvers.fmn import FMN
 from hauberk.transforms import FlipH, RandomRotate
 from helpers.questions import under_noise
@@ -37,6 +37,9 @@ QUICK = PGD(loss="cw", steps=3)
 
 RUNS = {
     "evaluate": (lambda m, x, y, **o: hb.evaluate(m, x, y, UNION, suite="fast", **o), net()),
+    "sizes": (
+        lambda m, x, y, **o: at_sizes(m, x, y, hb.Linf(0.2), [0.5, 1], suite="fast", **o), net(),
+    ),
     "radius": (lambda m, x, y, **o: hb.radius(m, x, y, ["l2", UNION], budget=60, **o), net()),
     "radius of one": (
         lambda m, x, y, **o: hb.radius(m, x, y, "l1", solver=FMN(steps=9), **o), net(),

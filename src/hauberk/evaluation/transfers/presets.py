@@ -91,8 +91,8 @@ def on_votes(attacks: Sequence[Attack[Any]]) -> tuple[Attack[Any], ...]:
     Source: Ding et al. 2020, appendix D.
 
     Example:
-        >>> [one.loss for one in on_votes([PGD(loss="ce")])]
-        [VoteSum(loss='ce'), VoteState(loss='cw', sign='unite')]
+        >>> [type(one.loss).__name__ for one in on_votes([PGD(loss="ce")])]
+        ['VoteSum', 'VoteState']
     """
     sums = [replace(one, loss=VoteSum(one.loss)) for one in attacks]
     return (*sums, *(replace(one, loss=VoteState("cw")) for one in attacks))

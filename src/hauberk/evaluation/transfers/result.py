@@ -67,10 +67,10 @@ class TransferReports(dict[str, TransferReport], RunResult):
     Example:
         >>> def one(combined):
         ...     share = {"net": combined}
-        ...     return TransferReport("", {"net": 0.9}, share, share, {}, 0, 0)
-        >>> found = TransferReports({"l2:1": one(0.6), "l2:2": one(0.3)}, {})
+        ...     return TransferReport("", {"net": 1.0}, share, share, {}, 0, 0)
+        >>> found = TransferReports({"l2:1": one(0.75), "l2:2": one(0.25)}, {})
         >>> found.average_accuracy, found.average_robust_accuracy
-        ({'net': 0.6}, {'net': 0.45})
+        ({'net': 0.6666666666666666}, {'net': 0.5})
     """
 
     tabulate = staticmethod(transfers.table)

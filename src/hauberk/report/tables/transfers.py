@@ -28,7 +28,7 @@ def table(summary: Summary) -> TextTable:
         >>> told = {"n": 100, "clean": share, "avg_acc": share, "avg_rob_acc": share}
         >>> told |= {"threats": {"l2:1": case}, "cost": {"forwards": 1, "backwards": 1}}
         >>> told["cost"]["seconds"] = None
-        >>> str(table(told)).splitlines()[-5].split()
+        >>> str(table(told)).splitlines()[-8].split()
         ['net', '50.0%', '50.0%', '40.0–60.0', '0.0%']
     """
     n = summary["n"]
