@@ -81,6 +81,7 @@ WORDS = {
     "msd": [*BALLS, "--set", "steps=2", "--set", "ranking=first_order"],
     "ampgd": [*BALLS, "--set", "steps=2", "--set", "step_shares=[0.2, 1/3]"],
     "mma": ["--d-max", "l2:1", "--set", "steps=2", "--set", "bisections=2"],
+    "ddn": ["--threat", "l2:0.5", "--set", "solver={solver: ddn, steps: 3}"],
     "omma": ["--threat", "linf", "--set", "d_max=0.2", "--set", "steps=2"],
     "random-norm": [*BALLS, "--set", "steps=2", "--set", "per=example"],
     "eat": [*BALLS, "--set", "steps=2"],

@@ -14,8 +14,9 @@ from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
 from hauberk.cli.train import TrainCommand
 from hauberk.models.loading import load_model
+from hauberk.solvers.ddn import DDN
 from hauberk.threats import L1, L2, Box, Linf, threat
-from hauberk.train import MMA, PGDLS, Single, fit
+from hauberk.train import MMA, PGDLS, DDNTraining, Single, Standard, fit
 
 CIFAR = (3, 32, 32)
 MADRY = "hauberk.models:MadryCNN"
@@ -62,6 +63,7 @@ def test_every_paper_has_its_recipes():
         tramer |= {f"tramer2019/{data}-{s}" for s in ("union-avg", "union-max", "rt-single")}
         tramer |= {f"tramer2019/{data}-{s}" for s in ("linf-rt-avg", "linf-rt-max")}
         ding = {f"ding2020/{data}-{p}-{s}" for p in ("linf", "l2") for s in ("single", "mma")}
+        ding |= {f"ding2020/{data}-standard", "ding2020/mnist-l2-ddn"}
         assert maini | tramer | ding | {f"wang2021/{data}-union-ampgd"} <= set(RECIPES)
     budget = ("avg", "max", "msd", "ampgd", "random-norm", "eat")
     assert {f"budget/mnist-union-{s}" for s in budget} <= set(RECIPES)
@@ -102,7 +104,7 @@ def test_sizes_of_ding_2020_are_options_of_one_recipe(read, name):
             numbers = {"steps": steps, "bisections": 10, "eps_init": eps_init}
             assert (one, two) == (MMA(ball, **numbers), MMA(ball, clean=0.0, **numbers))
         else:
-            attack = PGD(steps=steps)
+            attack = PGD(loss="soft_margin", steps=steps)
             grown = replace(PGDLS(ball, attack=attack), grow=50 / epochs)
             assert one == Single(ball, attack=attack)
             assert two == Single(ball, attack=attack, grow=grown.grow)
@@ -232,6 +234,33 @@ def test_mma_on_mnist_is_that_of_ding_2020(read):
     assert (settings.minibatch, settings.learning_rate) == (50, 1e-4)
     examples = 60_000 - options.given["validation"]
     assert settings.epochs * examples / 50 == pytest.approx(1e5, rel=0.01)
+
+
+def test_ddn_training_is_that_of_ding_2020(read):
+    options, strategy, settings = read("ding2020/mnist-l2-ddn")
+    assert strategy == DDNTraining(L2(2.4), solver=DDN(steps=100, eps=1))
+    assert options.model == "hauberk.models:SmallCNN"
+    assert (settings.optimiser, settings.momentum, settings.weight_decay) == ("sgd", 0.9, 1e-6)
+    rate = rates(settings, 55_000)
+    each = -(-55_000 // settings.minibatch)
+    assert [rate(each * epoch) for epoch in (0, 29, 30, 49)] == pytest.approx(
+        [0.01] * 2 + [1e-3] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "steps", "examples"), [("mnist", 1e5, 55_000), ("cifar10", 5e4, 45_000)]
+)
+def test_standard_models_of_ding_2020_are_trained_as_the_others(read, data, steps, examples):
+    options, strategy, settings = read(f"ding2020/{data}-standard")
+    other, _, same = read(f"ding2020/{data}-l2-single")
+    assert type(strategy) is Standard
+    assert options.model == other.model
+    for name in ("epochs", "minibatch", "optimiser", "learning_rate", "schedule", "momentum"):
+        assert getattr(settings, name) == getattr(same, name)
+    assert (settings.weight_decay, settings.augment) == (same.weight_decay, same.augment)
+    assert settings.select == "clean"
+    assert settings.epochs * -(-examples // settings.minibatch) == pytest.approx(steps, rel=0.01)
 
 
 def test_pgdls_on_cifar_is_that_of_ding_2020(read):

@@ -273,3 +273,28 @@ def test_margins_to_select_by_are_those_of_algorithm_1():
     least = np.minimum(decision, 1.5 * FARTHEST)
     assert (soft[1:] >= 0).any()
     assert (found.numpy()[1:] < 0.9 * least[1:]).sum() >= 6
+
+
+def test_training_searches_as_printed():
+    found = MMA(hb.L2(2.0), steps=40, eps_init=0.5).search
+    assert found == ANPGD(
+        loss="soft_margin", steps=40, bisections=10, eps=2.0, eps_max=2.1, random_start=True,
+        share=0.01, boundary="soft_margin", nearer=False,
+    )  # fmt: skip
+    assert MMA(hb.L2(2.0), boundary="decision").search.boundary == "decision"
+
+
+def test_without_a_radius_it_is_that_of_the_linearised_soft_margin():
+    """Cross-entropy has the same direction, and another distance to its own zero."""
+    model = Reference("linear")
+    x, y, soft = examples(model)
+    solver = ANPGD(
+        steps=4, bisections=0, eps_max=99.0, boundary="soft_margin", nearer=False
+    )  # fmt: skip
+    found = solver(model.module, torch.from_numpy(x), torch.from_numpy(y), "l2", box=BOX)
+    for i in np.flatnonzero(soft < 0):
+        radius = -1.5 * soft[i] / np.linalg.norm(model.soft_gradient(x[i], y[i]))
+        length, _ = printed(model, x[i], y[i], 2, radius, 99.0, 4)
+        if found.fooled[i] and length < radius * 0.999:
+            assert float(found.distance[i]) == pytest.approx(radius, rel=1e-6)
+    assert int(found.fooled.sum()) >= 8

@@ -28,9 +28,10 @@ def test_names_are_those_of_the_classes():
     named = named_strategies()
     assert set(named) == {
         "standard", "single", "pgdls", "trades", "avg", "max", "msd", "ampgd", "mma", "omma",
-        "random-norm", "eat", "ramp",
+        "random-norm", "eat", "ramp", "ddn",
     }  # fmt: skip
     assert named["random-norm"] is train.RandomNorm
+    assert named["ddn"] is train.DDNTraining  # it says what it is called
 
 
 def test_a_new_strategy_is_one_export(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from hauberk.train.result import Trained
 from hauberk.train.strategies.ampgd import AMPGD
 from hauberk.train.strategies.avg import AVG
 from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables
+from hauberk.train.strategies.ddn import DDNTraining
 from hauberk.train.strategies.eat import EAT
 from hauberk.train.strategies.max import MAX
 from hauberk.train.strategies.mma import MMA, OMMA
@@ -30,6 +31,7 @@ __all__ = [
     "RAMP",
     "TRADES",
     "Batch",
+    "DDNTraining",
     "Loss",
     "RandomNorm",
     "Single",
@@ -45,7 +47,8 @@ __all__ = [
 def named_strategies() -> dict[str, type[Strategy]]:
     """The strategies of this package, by the names that ``hauberk train --strategy`` takes.
 
-    A name is that of the class in small letters, its words joined by hyphens.
+    A name is that of the class in small letters, its words joined by hyphens, unless the class
+    says what it is ``called``.
 
     Example:
         >>> named_strategies()["random-norm"].__name__
@@ -53,7 +56,7 @@ def named_strategies() -> dict[str, type[Strategy]]:
     """
     exported = [globals()[name] for name in __all__]
     return {
-        re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower(): kind
+        vars(kind).get("called") or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind.__name__).lower(): kind
         for kind in exported
         if inspect.isclass(kind) and issubclass(kind, Strategy) and not inspect.isabstract(kind)
     }
