@@ -8,6 +8,7 @@ from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
 from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radius_runs
+from hauberk.analysis.sweep import Sweep, SweptModel
 from hauberk.analysis.trace import LossTrace, trace, varied
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Segment",
     "SolverRun",
     "Study",
+    "Sweep",
+    "SweptModel",
     "agreement",
     "attack_runs",
     "compare",

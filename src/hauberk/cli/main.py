@@ -19,6 +19,7 @@ COMMANDS = {
     "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
+    "sweep": "train recipes in several variants; how many of the models pass a threshold",
     "demo": "train and compare two small models on embedded data (a minute or two)",
 }
 """What each command does; ``NAME`` is the class ``NameCommand`` of ``hauberk.cli.NAME``."""

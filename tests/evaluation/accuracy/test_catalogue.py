@@ -96,6 +96,11 @@ def tramer(restarts):
     }  # fmt: skip
 
 
+SEARCH = {  # figure 4 of Maini et al. 2020
+    **own((100, 200, 100), (0.01, 0.1, 0.8), (0.3, 2, 10)),
+    "pointwise": FOOLBOX["pointwise"],
+}
+
 ONCE = {  # tables 5 and 6 of Maini et al. 2020: no restarts, and the l1 attack from 0
     "pgd": (("linf",), "PGD", {"steps": 40, "step_share": 0.01 / 0.3, "restarts": 1}),
     "pgd-l2": (("l2",), "PGD", {"steps": 50, "step_share": 0.025, "restarts": 1}),
@@ -139,6 +144,7 @@ PRINTED = {
     "autoattack-plus": (1, PLUS),
     "maini2020": (3, FOOLBOX | own((100, 200, 100), (0.01, 0.1, 0.8), (0.3, 2, 10))),
     "maini2020-cifar10": (1, FOOLBOX | own((100, 500, 100), (0.003, 0.05, 1), (0.03, 0.5, 12))),
+    "maini2020-search": (1, SEARCH),
     "maini2020-once": (2, ONCE),
     "tramer2019": (3, tramer(40)),
     "tramer2019-cifar10": (2, tramer(20)),

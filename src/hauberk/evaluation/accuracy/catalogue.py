@@ -72,6 +72,15 @@ def _maini(linf: PGD, l2: PGD, l1: MultiSteepestDescent) -> dict[str, Stage]:
     }
 
 
+MAINI_MNIST = _maini(
+    PGD(steps=100, step_share=1 / 30, restarts=10),
+    PGD(steps=200, step_share=0.05, restarts=10),
+    MultiSteepestDescent(steps=100, step_l1=0.08, k=(5, 20), restarts=10),
+)
+MAINI_SEARCH = ("pgd", "pgd-l2", "pgd-l1", "pointwise")
+"""Those of them by which the models of the paper's search are judged."""
+
+
 def _tramer(restarts: int) -> dict[str, Stage]:
     """The attacks of Tramèr & Boneh 2019; the restarts are those of projected gradient ascent."""
     sparse = SparseL1Descent(steps=100, restarts=restarts, random_start=True)
@@ -186,11 +195,7 @@ SUITES = {
             name="maini2020",
             version=3,
             about="Maini et al. 2020, section 5.1, MNIST settings, 10 restarts",
-            attacks=_maini(
-                PGD(steps=100, step_share=1 / 30, restarts=10),
-                PGD(steps=200, step_share=0.05, restarts=10),
-                MultiSteepestDescent(steps=100, step_l1=0.08, k=(5, 20), restarts=10),
-            ),
+            attacks=MAINI_MNIST,
         ),
         Suite(
             name="maini2020-cifar10",
@@ -201,6 +206,12 @@ SUITES = {
                 PGD(steps=500, step_share=0.1, restarts=10),
                 MultiSteepestDescent(steps=100, step_l1=1 / 12, k=(5, 20), restarts=10),
             ),
+        ),
+        Suite(
+            name="maini2020-search",
+            version=1,
+            about="Maini et al. 2020, figure 4: three attacks by gradients, and one without",
+            attacks={name: MAINI_MNIST[name] for name in MAINI_SEARCH},
         ),
         Suite(
             name="maini2020-once",

@@ -1,5 +1,6 @@
 """What an evaluation returns."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,20 +60,31 @@ class Result(RunResult):
         """Ids of the examples, ``(N,)``, in the order of the inputs."""
         return torch.from_numpy(self.store.rows("clean-")["id"].astype(np.int64))
 
-    def robust(self, threat: str | None = None) -> Tensor:
+    def robust(self, threat: str | None = None, attacks: Collection[str] | None = None) -> Tensor:
         """Which examples stand, ``(N,)`` bool: under one threat (its notation), or the union.
 
+        Args:
+            threat: its notation.
+            attacks: names of attacks of the suite; what others broke is left out. What an attack
+                before them broke they were not run on, unless all attacks were run on all points.
+
         Raises:
-            InputError: for a threat that the run did not have.
+            InputError: for a threat or an attack that the run did not have.
         """
         known = list(self.summary["threats"])
         if threat is not None and str(threat) not in known:
             raise InputError(f"the run has no threat {threat}: it has {', '.join(known)}")
-        clean, attacks = self.store.rows("clean-"), self.store.rows("attack-")
-        lost = attacks["broken"].astype(bool)
+        suite = self.store.manifest["attacks"]
+        for name in attacks or ():
+            if name not in suite:
+                raise InputError(f"the run has no attack {name}: it has {', '.join(suite)}")
+        clean, rows = self.store.rows("clean-"), self.store.rows("attack-")
+        lost = rows["broken"].astype(bool)
         if threat is not None:
-            lost &= attacks["threat"] == str(threat)
-        stands = clean["correct"].astype(bool) & ~np.isin(clean["id"], attacks["id"][lost])
+            lost &= rows["threat"] == str(threat)
+        if attacks is not None:
+            lost &= np.isin(rows["task"], list(attacks))
+        stands = clean["correct"].astype(bool) & ~np.isin(clean["id"], rows["id"][lost])
         return torch.from_numpy(stands)
 
     def points(self, threat: str) -> tuple[Tensor, Tensor]:
