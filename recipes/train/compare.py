@@ -132,8 +132,8 @@ def weights() -> str:
     """Mean domain weights of AMPGD after each epoch (Wang et al. 2021, Figure 3), first seed."""
     with open(Job("ampgd", 0).out / "history.csv", encoding="utf-8") as stream:
         records = list(csv.DictReader(stream))
-    named = [name for name in records[0] if name.startswith("weight ")]
-    head = ["epoch", *(name.removeprefix("weight ") for name in named)]
+    named = [f"weight {threat}" for threat in THREATS]
+    head = ["epoch", *THREATS]
     rows = [[r["epoch"], *(f"{float(r[name]):.3f}" for name in named)] for r in records]
     return markdown(head, rows)
 

@@ -104,7 +104,11 @@ def test_every_strategy_trains(place, capsys, name):
     after = load_file("runs/a/best.safetensors")
     assert {k: v.shape for k, v in after.items()} == {k: v.shape for k, v in before.items()}
     with (place / "runs/a/history.csv").open(newline="", encoding="utf-8") as stream:
-        assert len(list(csv.DictReader(stream))) == 1
+        (record,) = csv.DictReader(stream)
+    weighed = [f"weight {t} median" for t in ("linf:0.1", "l1:2")]
+    assert all((column in record) == (name == "ampgd") for column in weighed)
+    assert (place / "runs/a/weights.png").exists() == (name == "ampgd")
+    assert ("weights.png" in shown) == (name == "ampgd")
 
 
 def test_every_name_is_a_strategy():

@@ -20,6 +20,7 @@ from hauberk.cli.train_report import epoch_lines, passes_of, print_trained
 from hauberk.data import Dataset, load_data
 from hauberk.errors import InputError, TrainingError
 from hauberk.models.loading import load_model
+from hauberk.report.plots.minmax import weighed, weight_boxes
 from hauberk.report.progress import shown
 from hauberk.spec.imports import import_object
 from hauberk.spec.numbers import as_number
@@ -107,6 +108,8 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         if not launch.is_begun() or os.environ.get("RANK", "0") == "0":
             out = str(options.out)
             put(Path(out, "command.json"), to_json(facts))
+            if weighed(found.history):
+                weight_boxes(found.history, Path(out, "weights.png"), "weights of the examples")
             print_trained(found, self.next_command(found.paths["model"], strategy, options), out)
         return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hauberk.cli.dry_run import duration
+from hauberk.report.plots.minmax import weighed
 from hauberk.train import Trained
 
 _MARGIN = "valid_margin"
@@ -56,7 +57,8 @@ def print_trained(found: Trained, command: Sequence[str], out: str) -> None:
     each = ", ".join(f"{kind} {seconds:.1f}" for kind, seconds in parts.items())
     rows["seconds"] = f"{sum(parts.values()):.1f} ({each})"
     rows["weights"] = str(found.paths["best"])
-    rows["folder"] = f"{out} (history.csv, summary.json, config.json, ...)"
+    drawn = "weights.png, " if weighed(found.history) else ""
+    rows["folder"] = f"{out} ({drawn}history.csv, summary.json, config.json, ...)"
     wide = max(map(len, rows))
     print("\n".join(f"{name:{wide}}  {value}" for name, value in rows.items()))
     print(f"\nevaluate it:\n  {shlex.join(command)}")

@@ -22,6 +22,20 @@ def left_early():
     return values
 
 
+def history(epochs=3, threats=("linf:0.3", "l2:2", "l1:10")):
+    """Records of a training whose weights go from equal ones to the first threat."""
+    records = []
+    for epoch in range(1, epochs + 1):
+        record = {"epoch": epoch, "loss": 1.0}
+        for k, name in enumerate(threats):
+            middle = 1 / 3 + (0.3 if k == 0 else -0.15) * epoch / epochs
+            ends = {"low": -0.1, "q1": -0.05, "median": 0.01, "q3": 0.06, "high": 0.12}
+            record |= {f"weight {name}": middle}
+            record |= {f"weight {name} {end}": middle + more for end, more in ends.items()}
+        records.append(record)
+    return records
+
+
 SHARES = {0: {"a": 0.25, "b": 0.75}, 1: {"a": 1.0, "b": 0.0}}
 MANY = {c: {f"domain {k}": 1 / 12 for k in range(12)} for c in range(70)}
 VALUES = {"clean": {"a": 1.0, "b": 0.9}, "average": {"a": 0.5, "b": 0.1}}
@@ -42,6 +56,11 @@ DRAWN = {
     "binding of many": lambda p: plots.binding(MANY, p),
     "binding of other domains": lambda p: plots.binding({0: {"a": 1.0}, "x": {"b": 1.0}}, p),
     "binding of no domain": lambda p: plots.binding({0: {}}, p),
+    "boxes": lambda p: plots.weight_boxes(history(), p, "title"),
+    "boxes of many epochs": lambda p: plots.weight_boxes(history(50), p),
+    "boxes of a CSV file": lambda p: plots.weight_boxes(
+        [{k: str(v) for k, v in r.items()} for r in history()], p
+    ),
     "accuracies": lambda p: plots.accuracies(VALUES, p, "title"),
     "accuracies of many": lambda p: plots.accuracies({"a": dict.fromkeys(range(40), 1.0)}, p),
     "accuracies with gaps": lambda p: plots.accuracies({"clean": {"a": 1}, "minmax": {"b": 0}}, p),
@@ -54,7 +73,7 @@ def test_draws_a_small_png(tmp_path, name):
     check_png(DRAWN[name], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["weights", "binding", "accuracies"])
+@pytest.mark.parametrize("name", ["weights", "boxes", "binding", "accuracies"])
 def test_draws_svg_and_the_same_numbers_give_the_same_png(tmp_path, name):
     check_svg(DRAWN[name], tmp_path)
     check_same(DRAWN[name], tmp_path)
@@ -142,3 +161,42 @@ def test_accuracies_are_as_long_as_they_are(monkeypatch, tmp_path):
 def test_refuses_what_it_cannot_draw(tmp_path, draw, said):
     with pytest.raises(InputError, match=said):
         draw(tmp_path)
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """The figures that were to be written."""
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def test_boxes_show_the_five_numbers_and_the_mean(kept):
+    records = history(2, ("linf:0.3", "l2:2"))
+    plots.weight_boxes(records, "a.png")
+    (axes,) = kept[0].axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2"]
+    assert len(axes.patches) == 4  # boxes, by threat and in it by epoch
+    for patch, (name, record) in zip(
+        axes.patches, [(n, r) for n in ("linf:0.3", "l2:2") for r in records], strict=True
+    ):
+        heights = patch.get_path().vertices[:, 1]
+        ends = [record[f"weight {name} {end}"] for end in ("q1", "q3")]
+        assert [min(heights), max(heights)] == pytest.approx(ends)
+    drawn = {round(float(y), 9) for line in axes.lines for y in line.get_ydata()}
+    for record in records:
+        for name in ("linf:0.3", "l2:2"):
+            for end in ("", " low", " median", " high"):
+                assert round(record[f"weight {name}{end}"], 9) in drawn
+
+
+def test_sixteen_of_many_epochs_are_drawn(kept):
+    plots.weight_boxes(history(31), "a.png")
+    ticks = [text.get_text() for text in kept[0].axes[0].get_xticklabels()]
+    assert ticks == [str(epoch) for epoch in range(1, 32, 2)]
+
+
+def test_a_history_without_weights_is_refused():
+    for records in ([], [{"epoch": 1, "loss": 1.0}], [{"epoch": 1, "weight l2:1": 1.0}]):
+        with pytest.raises(InputError, match="train by AMPGD"):
+            plots.weight_boxes(records, "a.png")

@@ -1,4 +1,4 @@
-"""Pictures of an attack on several domains: weights, hardest domains, accuracies."""
+"""Pictures of several domains: weights in an attack and in a training, hardest, accuracies."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _PATHS = 8
 _BARS = 24
 _REST = "#BBBBBB"
+_EPOCHS = 16
+_ENDS = {"whislo": "low", "q1": "q1", "med": "median", "q3": "q3", "whishi": "high"}
 
 
 def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str = "") -> Path:
@@ -60,6 +62,65 @@ def weight_paths(path: Any, names: Sequence[str], file: str | Path, title: str =
     axes.set(xlabel="evaluation", ylabel="mean domain weight", title=title)
     axes.set_ylim(0, 1.02)
     return _finish(figure, axes, file)
+
+
+def weight_boxes(history: Any, file: str | Path, title: str = "") -> Path:
+    """Domain weights of the examples after each epoch of a training, as box plots.
+
+    Boxes reach from quartile to quartile and hold the median; whiskers end at the weight that is
+    farthest from the box but within one and a half times its height; a dot is the mean. Of more
+    than 16 epochs, 16 are drawn, the first and the last among them.
+
+    Args:
+        history: of a training by AMPGD: one record for each epoch, with ``weight THREAT`` and
+            ``weight THREAT low``, ``q1``, ``median``, ``q3`` and ``high``; also rows of a CSV file.
+
+    Raises:
+        InputError: if there are no such weights.
+
+    Source: Wang et al. 2021, Figure 3.
+    """
+    records = [dict(record) for record in history]
+    names = weighed(records)
+    if not names:
+        raise InputError("no domain weights in this history: train by AMPGD")
+    if len(records) > _EPOCHS:
+        places = np.linspace(0, len(records) - 1, _EPOCHS).round().astype(int)
+        records = [records[place] for place in places]
+    figure, axes = one(min(9.0, 2.4 + 0.14 * len(records) * (len(names) + 1)), 3.4)
+    at, wide = np.arange(len(records)), 0.8 / len(names)
+    for place, name in enumerate(names):
+        middle, colour = at + (place - (len(names) - 1) / 2) * wide, COLOURS[place % len(COLOURS)]
+        boxes = [
+            {key: float(record[f"{name} {end}"]) for key, end in _ENDS.items()}
+            for record in records
+        ]
+        axes.bxp(
+            boxes, positions=middle, widths=0.8 * wide, showfliers=False, patch_artist=True,
+            boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": colour},
+            medianprops={"color": colour}, whiskerprops={"color": colour},
+            capprops={"color": colour}, manage_ticks=False,
+        )  # fmt: skip
+        means = [float(record[name]) for record in records]
+        axes.plot(
+            middle, means, color=colour, marker=".", linestyle="none",
+            label=label(name.removeprefix("weight ")),
+        )  # fmt: skip
+    axes.set_xticks(at, [str(record["epoch"]) for record in records])
+    axes.set(xlabel="epoch", ylabel="domain weight", title=title)
+    axes.set_ylim(-0.02, 1.02)
+    return _finish(figure, axes, file)
+
+
+def weighed(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the weights whose spread the records of a training hold.
+
+    Example:
+        >>> weighed([{"epoch": 1, "weight linf:0.1": 1.0, "weight linf:0.1 median": 1.0}])
+        ['weight linf:0.1']
+    """
+    names = list(records[0]) if records else []
+    return [n for n in names if n.startswith("weight ") and f"{n} median" in names]
 
 
 def binding(shares: Mapping[Any, Mapping[str, float]], file: str | Path, title: str = "") -> Path:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hauberk.train.loop.ema import EMA
@@ -87,8 +88,31 @@ class Epochs:
         self.out_of_patience = state["over"]
 
 
+def box_of(values: Tensor) -> dict[str, float]:
+    """The quartiles of numbers ``(N,)``, and the ends of the whiskers.
+
+    A whisker ends at the number that is farthest from the box but within one and a half times the
+    distance of the quartiles from it (Tukey 1977).
+
+    Example:
+        >>> box_of(torch.tensor([0.0, 1.0, 2.0, 3.0, 9.0]))
+        {'low': 0.0, 'q1': 1.0, 'median': 2.0, 'q3': 3.0, 'high': 3.0}
+    """
+    row = values.detach().to("cpu", torch.float64)
+    row = row.sort().values if len(row) else row.new_full((1,), torch.nan)
+    places = torch.tensor([0.25, 0.5, 0.75], dtype=row.dtype) * (len(row) - 1)
+    below = places.long()
+    quartiles = torch.lerp(row[below], row[places.ceil().long()], places - below)
+    q1, median, q3 = quartiles.tolist()
+    reach = 1.5 * (q3 - q1)
+    within = row[(row >= q1 - reach) & (row <= q3 + reach)]
+    low, high = (float(within[0]), float(within[-1])) if len(within) else (q1, q3)
+    return {"low": low, "q1": q1, "median": median, "q3": q3, "high": high}
+
+
 def record_of(
-    tallies: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float], *,
+    tallies: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float],
+    noted: Mapping[str, Tensor] = {}, *,
     epoch: int, step: int, learning_rate: float, seconds_validation: float,
 ) -> dict[str, Any]:  # fmt: skip
     """The record of an epoch.
@@ -96,6 +120,7 @@ def record_of(
     Args:
         tallies: State of each process's :class:`hauberk.train.loop.logs.Tally`.
         accuracies: Those on the held-out examples.
+        noted: Numbers of the examples, whose spread is kept.
         epoch: Its number, from 1.
         step: Optimiser steps done so far.
         learning_rate: That of its last step.
@@ -106,6 +131,7 @@ def record_of(
         "epoch": epoch,
         "step": step,
         **means(tallies),
+        **{f"{k} {end}": v for k, row in noted.items() for end, v in box_of(row).items()},
         **accuracies,
         "learning_rate": learning_rate,
         "forwards": sum(tally["forwards"] for tally in tallies),

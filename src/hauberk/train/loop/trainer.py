@@ -207,7 +207,7 @@ class Trainer:
         with self.ema.applied():
             accuracies = self.validation.run()
         record = record_of(
-            tallies, accuracies, epoch=epoch + 1, step=self.step,
+            tallies, accuracies, self.strategy.noted(self.tables), epoch=epoch + 1, step=self.step,
             learning_rate=float(self.optimiser.param_groups[0]["lr"]),
             seconds_validation=time.perf_counter() - begun,
         )  # fmt: skip

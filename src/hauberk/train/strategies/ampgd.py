@@ -42,7 +42,7 @@ class AMPGD(Adversarial):
     they are about to go. Then the model trains on ``sum_i w_i CE(x + delta_i)`` at the last
     iterate, weights and perturbations of step R. An example costs R K forward and R K backward
     passes, K forwards more, and K forwards and K backwards of the training loss. Table: ``w``
-    (N, K).
+    (N, K); the history has the weights' mean and spread over the examples of every epoch.
 
     The paper gives neither R, beta and gamma nor the steps, and says nothing of weights that
     outlive a minibatch. Here: R and the step shares are near those of Maini et al. on MNIST, beta
@@ -108,6 +108,9 @@ class AMPGD(Adversarial):
     def begin(self, examples: int, device: torch.device) -> Tables:
         parts = len(self.threats)
         return {"w": torch.full((examples, parts), 1 / parts, device=device)}
+
+    def noted(self, tables: Tables) -> dict[str, Tensor]:
+        return {f"weight {threat}": tables["w"][:, k] for k, threat in enumerate(self.threats)}
 
     def attacked(self, batch: Batch, tables: Tables, threats: Sequence[Threat]) -> Loss:
         table = tables["w"]

@@ -142,6 +142,14 @@ class Strategy(ABC):
         """Tables with one row for each of so many training examples; :meth:`loss` writes rows."""
         return {}
 
+    def noted(self, tables: Tables) -> dict[str, Tensor]:
+        """Numbers of the examples, ``(N,)`` each, whose spread the history keeps of every epoch.
+
+        The history has five numbers of each, under its name and ``low``, ``q1``, ``median``, ``q3``
+        and ``high``: the quartiles, and the ends of the whiskers.
+        """
+        return {}
+
     @abstractmethod
     def loss(self, batch: Batch, tables: Tables) -> Loss:
         """The loss of one minibatch; may write the rows ``batch.ids`` of the tables."""
