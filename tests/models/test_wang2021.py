@@ -121,3 +121,11 @@ def test_smallest_sizes_are_the_smallest_that_work():
         assert build(factory, (1, least, least))(torch.rand(1, 1, least, least)).shape == (1, 10)
         with pytest.raises(InputError, match="size"):
             factory(size=least - 1)
+
+
+@pytest.mark.parametrize("letter", "ABCD")
+def test_models_for_cifar10_are_those_of_its_shape(letter):
+    made = getattr(models, f"model_{letter.lower()}_cifar10")()
+    assert type(made) is getattr(models, f"Model{letter}")
+    assert size(made) == size(build(type(made), CIFAR))
+    assert made.eval()(torch.rand(1, *CIFAR)).shape == (1, 10)

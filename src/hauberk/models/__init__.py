@@ -18,7 +18,16 @@ from hauberk.models.mlp import MLP
 from hauberk.models.mnist import LeNet5, LeNet5Wide, MadryCNN, SmallCNN
 from hauberk.models.preact import PreActResNet18
 from hauberk.models.resnet import ResNet4B, ResNet20A
-from hauberk.models.wang2021 import ModelA, ModelB, ModelC, ModelD
+from hauberk.models.wang2021 import (
+    ModelA,
+    ModelB,
+    ModelC,
+    ModelD,
+    model_a_cifar10,
+    model_b_cifar10,
+    model_c_cifar10,
+    model_d_cifar10,
+)
 from hauberk.models.wide import WideResNet, wrn_28_4, wrn_28_10, wrn_34_10
 
 __all__ = [
@@ -48,6 +57,10 @@ __all__ = [
     "load_weights",
     "madry_tiny",
     "madry_wrn",
+    "model_a_cifar10",
+    "model_b_cifar10",
+    "model_c_cifar10",
+    "model_d_cifar10",
     "wrn_28_4",
     "wrn_28_10",
     "wrn_34_10",

@@ -169,6 +169,54 @@ class ModelD(nn.Module):
         return logits
 
 
+def model_a_cifar10() -> ModelA:
+    """Model A for CIFAR-10: ``ModelA(channels=3, size=32)``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import model_a_cifar10
+        >>> model_a_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ModelA(channels=3, size=32)
+
+
+def model_b_cifar10() -> ModelB:
+    """Model B for CIFAR-10: ``ModelB(channels=3, size=32)``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import model_b_cifar10
+        >>> model_b_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ModelB(channels=3, size=32)
+
+
+def model_c_cifar10() -> ModelC:
+    """Model C for CIFAR-10: ``ModelC(channels=3, size=32)``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import model_c_cifar10
+        >>> model_c_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ModelC(channels=3, size=32)
+
+
+def model_d_cifar10() -> ModelD:
+    """Model D for CIFAR-10: ``ModelD(channels=3, size=32)``.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.models import model_d_cifar10
+        >>> model_d_cifar10()(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+    return ModelD(channels=3, size=32)
+
+
 def _check(channels: int, size: int, classes: int, least: int) -> None:
     for name, value, low in (("channels", channels, 1), ("size", size, least)):
         if value < low:
