@@ -1,6 +1,6 @@
 """Domain weights as hardness of MNIST images (Wang et al. 2021, section G, Tables A7 and A8).
 
-    python recipes/minmax/hardness.py --data-dir DIR [--model A] [--models-dir runs/minmax/models]
+    python recipes/minmax/hardness.py --data-dir DIR [--model A] [--models-dir runs/train/wang2021]
         [--groups 2] [--share 1] [--more 10] [--gamma 4] [--beta 0.02]
         [--out docs/results/hardness.md]
 
@@ -25,6 +25,7 @@ from hauberk.analysis import Agreement, Hardness, agreement, hardness
 from hauberk.data import load_data
 from hauberk.errors import InputError
 from hauberk.models.loading import load_model
+from hauberk.models.saved import resolve_model
 
 SIZES = {"A": 0.2, "B": 0.2, "C": 0.3, "D": 0.25}
 """The paper's linf eps for universal perturbations, by model."""
@@ -60,7 +61,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of the IDX files")
-    parser.add_argument("--models-dir", type=Path, default=Path("runs/minmax/models"))
+    parser.add_argument("--models-dir", type=Path, default=Path("runs/train/wang2021"))
     parser.add_argument("--model", choices=sorted(SIZES), default="A")
     parser.add_argument("--group", type=int, default=5, help="images that share a perturbation")
     parser.add_argument("--groups", type=int, default=2, help="of each digit, in the first part")
@@ -84,9 +85,8 @@ class Study:
     options: argparse.Namespace
 
     def __post_init__(self) -> None:
-        name = self.options.model
-        weights = self.options.models_dir / f"{name}.safetensors"
-        self.model = load_model(f"hauberk.models:Model{name}", weights)
+        trained = self.options.models_dir / f"mnist-{self.options.model}-standard"
+        self.model = load_model(*resolve_model(str(trained), None))
         self.data = load_data("mnist:test", self.options.data_dir)
 
     def measure(
