@@ -28,7 +28,7 @@ UNIVERSAL = {
 }
 
 EXPECTED = {}
-"""By recipe: threat, iterations, alpha, beta, gamma, models, data, images of a group, transforms."""
+"""By recipe: threat, steps, alpha, beta, gamma, models, data, images of a group, transforms."""
 for stem, sizes in EPS.items():
     data = "cifar10" if "cifar10" in stem else "mnist"
     models = stem.rpartition("-")[2] if data == "cifar10" else "ABCD"
