@@ -4,6 +4,7 @@ from hauberk.analysis.agreement import Agreement, agreement
 from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
+from hauberk.analysis.filters import Filters, filters
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
@@ -16,6 +17,7 @@ __all__ = [
     "CorruptionTable",
     "Crossing",
     "Curves",
+    "Filters",
     "Hardness",
     "LossTrace",
     "Pattern",
@@ -32,6 +34,7 @@ __all__ = [
     "crossings",
     "curves",
     "figures",
+    "filters",
     "hardness",
     "landscape",
     "magnitudes",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hauberk.cli.load import load_data, load_named, named_models
 from hauberk.cli.options import (
     BoxOption,
+    Command,
     DataOptions,
     DeviceOptions,
     ModelsOptions,
-    OutOptions,
     option,
 )
 from hauberk.errors import InputError
@@ -27,7 +27,7 @@ SUFFIXES = (".png", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureOptions(OutOptions):
+class PictureOptions(Command):
     """One picture, and its numbers beside it."""
 
     out: str | None = option(None, "picture FILE.png or FILE.svg, or a folder; JSON beside it")
@@ -67,6 +67,8 @@ class PictureOptions(OutOptions):
 @dataclass(frozen=True, kw_only=True)
 class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, ModelsOptions):
     """A picture of one or several models on some examples."""
+
+    seed: int = option(0, "seed of all random numbers")
 
     def loaded(self) -> "tuple[dict[str, nn.Module], Dataset]":
         """The models by name, and the examples."""
