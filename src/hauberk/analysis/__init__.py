@@ -1,6 +1,7 @@
 """Analysis of what attacks find: patterns, accuracy against eps, and the hardness of images."""
 
 from hauberk.analysis.agreement import Agreement, agreement
+from hauberk.analysis.by_size import Panel, by_size
 from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
@@ -20,6 +21,7 @@ __all__ = [
     "Filters",
     "Hardness",
     "LossTrace",
+    "Panel",
     "Pattern",
     "Plane",
     "Segment",
@@ -29,6 +31,7 @@ __all__ = [
     "SweptModel",
     "agreement",
     "attack_runs",
+    "by_size",
     "compare",
     "corruption_table",
     "crossings",

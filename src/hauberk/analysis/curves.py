@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.summary import wilson
 from hauberk.store.files import plain
 
 
@@ -19,6 +20,7 @@ class Curves:
     Attributes:
         eps: the sizes, rising from 0, ``(K,)`` float64.
         accuracy: by model, ``(K,)`` float64; it holds from its size up to the next one.
+        n: examples that they are shares of; 0 if that is not known.
 
     Example:
         >>> curves({"a": torch.tensor([1.0, 2.0])}).at(1.5)
@@ -27,6 +29,17 @@ class Curves:
 
     eps: Tensor
     accuracy: dict[str, Tensor]
+    n: int = 0
+
+    def interval(self, model: str, eps: float, confidence: float = 0.95) -> tuple[float, float]:
+        """The interval of a model's accuracy at one size (Wilson); (0, 1) without examples.
+
+        Raises:
+            InputError: for a negative size, or an unknown model.
+        """
+        if model not in self.accuracy:
+            raise InputError(f"no model {model}: there are {', '.join(self.accuracy)}")
+        return wilson(round(self.at(eps)[model] * self.n) if self.n else 0, self.n, confidence)
 
     def at(self, eps: float) -> dict[str, float]:
         """Each model's accuracy at one size.
@@ -89,7 +102,8 @@ def curves(radii: Mapping[str, Tensor]) -> Curves:
         raise InputError("the models' radii differ in number: measure all on the same examples")
     every = torch.cat(list(rows.values()))
     eps = torch.cat((every.new_zeros(1), every[every.isfinite()])).unique()
-    return Curves(eps, {name: _above(row, eps) for name, row in rows.items()})
+    n = len(next(iter(rows.values())))
+    return Curves(eps, {name: _above(row, eps) for name, row in rows.items()}, n)
 
 
 def crossings(curves: Curves, least: float = 0.0) -> list[Crossing]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hauberk.analysis.by_size import Panel
 from hauberk.errors import InputError
-from hauberk.report.plots.curves import Series
+from hauberk.report.plots.curves import MOST, Series
 from hauberk.threats.ball import Ball
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import threat as read_threat
@@ -64,6 +65,40 @@ def _series(
         colour=number,
         dashed=dashed,
     )
+
+
+def drawn(panel: Panel) -> list[Series]:
+    """The curves of a panel with their 95% intervals: stairs of radii, points of attacks.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.analysis.curves import curves
+        >>> radii = {"net": torch.tensor([1.0, 2.0])}
+        >>> drawn(Panel("l2", "radius", 4.0, (), curves(radii)))[0].eps
+        [0.0, 1.0, 2.0, 4.0]
+    """
+    sizes = panel.grid()
+    if panel.by == "radius":
+        known = [eps for eps in panel.curves.eps.tolist() if eps < panel.end]
+        step = max(1, len(known) // MOST)
+        sizes = [*known[::step], panel.end]
+    rows = list(panel.rows(sizes))
+
+    def column(model: str, key: str) -> list[float]:
+        return [row[key] for row in rows if row["model"] == model]
+
+    return [
+        Series(
+            model,
+            sizes,
+            column(model, "accuracy"),
+            low=column(model, "low"),
+            high=column(model, "high"),
+            steps=panel.by == "radius",
+            colour=number,
+        )
+        for number, model in enumerate(panel.curves.accuracy)
+    ]
 
 
 def axis(notation: str) -> tuple[str, float] | None:

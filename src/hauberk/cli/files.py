@@ -16,12 +16,17 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     return path
 
 
-def leave(out: str | None, write: Callable[[Path], Iterable[Path]] = lambda _: ()) -> None:
+def leave(
+    out: str | None,
+    write: Callable[[Path], Iterable[Path]] = lambda _: (),
+    ledgers: Sequence[Path] = (),
+) -> None:
     """Write files into ``--out``, if it was given, and print where they and the ledger are.
 
     Args:
         out: the folder of the run.
         write: writes files into it and returns their paths.
+        ledgers: where the ledgers are, if they are not the folder itself.
 
     Raises:
         InputError: if they cannot be written; the ledger is kept.
@@ -38,4 +43,4 @@ def leave(out: str | None, write: Callable[[Path], Iterable[Path]] = lambda _: (
         ) from error
     for path in written:
         print(path)
-    print(f"ledger: {out}")
+    print(*(f"ledger: {ledger}" for ledger in ledgers or [folder]), sep="\n")

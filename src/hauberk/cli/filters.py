@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from hauberk.cli.load import named_models
+from hauberk.cli.load import named_models, names_of
 from hauberk.cli.options import ModelsOptions, option
-from hauberk.cli.study import PictureOptions, names_of
+from hauberk.cli.study import PictureOptions
 
 
 @dataclass(frozen=True, kw_only=True)

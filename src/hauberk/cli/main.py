@@ -16,6 +16,7 @@ COMMANDS = {
     "landscape": "draw the loss around an example, towards the points of attacks",
     "filters": "draw the first-layer filters of models, and name those that only compare a pixel",
     "minmax": "fool several models or transformations by one perturbation; find the hardest",
+    "curves": "draw accuracy against the size of threats, a curve a model",
     "transfer": "craft points on each of several models and try them on all",
     "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",
     "verify": "judge the points of a finished run again, from disk",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hauberk.cli.load import load_data, load_named, named_models
+from hauberk.cli.load import load_data, load_named, named_models, names_of
 from hauberk.cli.options import (
     BoxOption,
     Command,
@@ -19,7 +19,6 @@ from hauberk.errors import InputError
 if TYPE_CHECKING:
     from torch import nn
 
-    from hauberk.cli.load import NamedModel
     from hauberk.data import Dataset
     from hauberk.threats import Threat
 
@@ -97,28 +96,6 @@ def _short(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_short(each) for each in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def names_of(named: "list[NamedModel]") -> list[str]:
-    """A name for each model: its weights' or, where these are called best or last, its folder's.
-
-    Args:
-        named: the models.
-
-    Example:
-        >>> from hauberk.cli.load import NamedModel
-        >>> names_of([NamedModel("a:net", "runs/msd/best.safetensors"), NamedModel("a:net", None)])
-        ['msd', 'net']
-    """
-    found: list[str] = []
-    for spec, weights in named:
-        path = Path(weights) if weights else None
-        name = spec.rpartition(":")[2] if path is None else path.stem
-        if path is not None and name in ("best", "last") and path.resolve().parent.name:
-            name = path.resolve().parent.name
-        again = sum(other == name or other.startswith(f"{name} (") for other in found)
-        found.append(f"{name} ({again + 1})" if again else name)
-    return found
 
 
 def one_threat(texts: list[str]) -> "Threat":
