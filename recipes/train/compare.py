@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hauberk.analysis import optimum
+
 HERE = Path(__file__).parent
 STRATEGIES = ("avg", "max", "msd", "ampgd", "random-norm", "eat")
 SINGLE = {"linf": "linf:0.3", "l2": "l2:2", "l1": "l1:10"}
@@ -121,7 +123,7 @@ def table(seeds: int, kept: dict[str, list[str]]) -> str:
             best[recipe] = statistics.mean(own)
     if len(best) == len(SINGLE):
         own = [f"{100 * best[recipe]:.1f}" for recipe in SINGLE]
-        least, mean = min(best.values()), statistics.mean(best.values())
+        least, mean = optimum(best)
         rows.append(["OPT", "", "", *own, f"**{100 * least:.1f}**", f"{100 * mean:.1f}", "", ""])
     elif "OPT" in kept:
         rows.append(kept["OPT"])

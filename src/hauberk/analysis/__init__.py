@@ -9,6 +9,7 @@ from hauberk.analysis.filters import Filters, filters
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
+from hauberk.analysis.price import Paid, Price, optimum, price, price_of
 from hauberk.analysis.runs import SolverRun, Study, attack_runs, patterns, radius_runs
 from hauberk.analysis.sweep import Sweep, SweptModel
 from hauberk.analysis.trace import LossTrace, trace, varied
@@ -21,9 +22,11 @@ __all__ = [
     "Filters",
     "Hardness",
     "LossTrace",
+    "Paid",
     "Panel",
     "Pattern",
     "Plane",
+    "Price",
     "Segment",
     "SolverRun",
     "Study",
@@ -41,8 +44,11 @@ __all__ = [
     "hardness",
     "landscape",
     "magnitudes",
+    "optimum",
     "patterns",
     "plane",
+    "price",
+    "price_of",
     "radius_runs",
     "segment",
     "soft_sparsity",

@@ -19,6 +19,7 @@ COMMANDS = {
     "curves": "draw accuracy against the size of threats, a curve a model",
     "transfer": "craft points on each of several models and try them on all",
     "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",
+    "price": "what resisting several threats costs, from runs of evaluate",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
     "sweep": "train recipes in several variants; how many of the models pass a threshold",

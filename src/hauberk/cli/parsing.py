@@ -123,6 +123,8 @@ def _add(parser: Any, option: Declared) -> None:
     hint = _without_none(option.type)
     if option.type is bool:
         parser.add_argument(word, action="store_true", **shared)
+    elif get_origin(hint) is list and option.positional:
+        parser.add_argument(word, nargs="+", type=str, **shared)
     elif get_origin(hint) is list:
         parser.add_argument(word, action=_Repeated, **shared)
     elif hint is float:
