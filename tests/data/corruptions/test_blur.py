@@ -81,7 +81,9 @@ def motion_by_hand(x, degrees, radius, sigma):
     return found / sum(weights)
 
 
-@pytest.mark.parametrize(("degrees", "radius", "sigma"), [(30, 6, 1), (-100.5, 10, 4), (0, 8, 2)])
+@pytest.mark.parametrize(
+    ("degrees", "radius", "sigma"), [(30, 6, 1), (-100.5, 10, 4), (0, 8, 2), (-70, 14, 12)]
+)
 def test_motion_is_half_a_gaussian_along_a_line(degrees, radius, sigma):
     both = torch.tensor([degrees, 77], dtype=torch.float64)
     found = b.moved(X[:, :1], both, radius, sigma)

@@ -94,9 +94,8 @@ class Corruption:
         found = torch.empty(images.shape, dtype=torch.float32)
         for part in torch.arange(len(images)).split(_AT_ONCE):
             x = (images[part].detach().cpu().double() * 255).round() / 255
-            made = cut(kind.function(x, Draws(draws.key[part]), *settings))
-            # As bytes become float32 when a file of them is read.
-            found[part] = (made * 255).round().float() / 255
+            # Rounded to float32, these are what bytes become when a file of them is read.
+            found[part] = cut(kind.function(x, Draws(draws.key[part]), *settings)).float()
         return found
 
     def _check(self, images: Tensor) -> None:
