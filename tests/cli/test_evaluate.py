@@ -197,3 +197,42 @@ def test_probabilities_are_warned_of(place, capsys):
     argv = ["evaluate", "--model", "soft.py:make", "--data", "npz:test.npz", "--suite", "fast"]
     assert main([*argv, *THREATS]) == 0
     assert "softmax" in capsys.readouterr().err
+
+
+def test_the_generalisation_gap(place, capsys):
+    """Training examples under the same attacks, in a ledger of their own."""
+    data = dict(np.load(place / "test.npz"))
+    labels = data["labels"].copy()
+    labels[:5] = (labels[:5] + 1) % 10
+    np.savez(place / "held.npz", images=data["images"], labels=labels)
+    words = ["evaluate", *MODEL, "--data", "npz:held.npz", "--limit", "10", "--suite", "fast"]
+    words += ["--threat", "linf:8/255", "--gap", "npz:test.npz"]
+    assert main([*words, "--out", "g"]) == 0
+    shown = capsys.readouterr().out
+    assert "generalisation gap: 10 training and 10 test examples" in shown
+    assert "g/gap.json" in shown
+    told = json.loads((place / "g/gap.json").read_text())
+    assert list(told) == ["clean", "linf:8/255", "union"]
+    assert (told["clean"]["train"], told["clean"]["test"], told["clean"]["gap"]) == (1.0, 0.5, 0.5)
+    train = json.loads((place / "g/train/summary.json").read_text())
+    test = json.loads((place / "g/summary.json").read_text())
+    assert train["n"] == 10
+    under = [s["threats"]["linf:8/255"]["accuracy"] for s in (train, test)]
+    assert told["linf:8/255"]["gap"] == under[0] - under[1]
+    for run, source in (("g", "npz:held.npz"), ("g/train", "npz:test.npz")):
+        assert main(["verify", run, *MODEL, "--data", source, "--limit", "10"]) == 0
+        assert json.loads((place / run / "manifest.json").read_text())["data"] == source
+    assert main([*words, "--out", "g", "--resume"]) == 0
+    assert json.loads((place / "g/gap.json").read_text()) == told
+    capsys.readouterr()
+    assert main([*words, "--dry-run"]) == 0
+    assert "training examples: at most" in capsys.readouterr().out
+    assert main([*words[:-1], "npz:none.npz", "--out", "h"]) == 2
+    assert not (place / "h").exists()
+    assert main(words) == 0  # without a folder the table alone
+
+
+def test_the_gap_of_fewer_training_examples(place, capsys):
+    words = [*RUN, "--threat", "linf:8/255", "--offset", "5", "--gap", "npz:test.npz"]
+    assert main([*words, "--limit", "15"]) == 0
+    assert "15 training and 15 test examples" in capsys.readouterr().out

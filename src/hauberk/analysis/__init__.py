@@ -6,6 +6,7 @@ from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
 from hauberk.analysis.filters import Filters, filters
+from hauberk.analysis.gap import Gap, generalisation_gap
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
@@ -20,6 +21,7 @@ __all__ = [
     "Crossing",
     "Curves",
     "Filters",
+    "Gap",
     "Hardness",
     "LossTrace",
     "Paid",
@@ -41,6 +43,7 @@ __all__ = [
     "curves",
     "figures",
     "filters",
+    "generalisation_gap",
     "hardness",
     "landscape",
     "magnitudes",

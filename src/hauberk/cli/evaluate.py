@@ -1,16 +1,23 @@
 """``hauberk evaluate``."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hauberk.cli.dry_run import Cost, Trial
-from hauberk.cli.load import threat_of
+from hauberk.cli.load import load_data, threat_of
 from hauberk.cli.options import option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
+from hauberk.store.files import put, to_json
 
 if TYPE_CHECKING:
+    from hauberk.data import Dataset
     from hauberk.evaluation.accuracy.question import Accuracy
+    from hauberk.evaluation.accuracy.result import Result
+    from hauberk.evaluation.core.options import RunOptions
+    from hauberk.evaluation.core.prepare import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +30,9 @@ class EvaluateCommand(OneModelCommand):
         [], "linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3, rt:30,3, affine(linf:0.3,l1:10); repeat"
     )
     suite: str = option("standard", "a name or a .yaml file")
+    gap: str | None = option(
+        None, "training examples, e.g. mnist:train: as many of them too, for the generalisation gap"
+    )
     list_suites: bool = option(False, "print the suites and stop")
     union_only: bool = option(
         False,
@@ -31,7 +41,40 @@ class EvaluateCommand(OneModelCommand):
     all_attacks: bool = option(False, "run every attack on all points")
 
     def run(self) -> int:
-        return print_suites(self.threat) if self.list_suites else super().run()
+        if self.list_suites:
+            return print_suites(self.threat)
+        if self.gap:  # refused before work is lost
+            self.question()
+            self.training_data()
+        return super().run()
+
+    def training_data(self, n: int | None = None) -> "Dataset":
+        """The examples of ``--gap``, ``n`` of them."""
+        return load_data(replace(self, data=self.gap, limit=n or self.limit, offset=0))
+
+    def further(
+        self, found: "Result", models: "Mapping[str, Model]", options: "RunOptions"
+    ) -> "Iterable[Path]":
+        """The same evaluation of training examples, and the gap between the two."""
+        from hauberk.analysis.gap import generalisation_gap
+        from hauberk.evaluation.core.run import run
+        from hauberk.report.tables.gap import table
+
+        if not self.gap:
+            return
+        data = self.training_data(found.summary["n"])
+        out = None if options.out is None else Path(options.out, "train")
+        mine = replace(
+            options, ids=data.ids, out=out, resume=out is not None and out.is_dir(), progress=None,
+            manifest=dict(options.manifest or {}) | {"data": self.gap, "offset": 0},
+        )  # fmt: skip
+        train = run(self.question(), models, data.images, data.labels, mine)
+        gaps = {name: gap.to_dict() for name, gap in generalisation_gap(train, found).items()}
+        table(gaps, len(data.images), found.summary["n"]).print()
+        if out is not None:
+            path = out.parent / "gap.json"
+            put(path, to_json(gaps))
+            yield path
 
     def question(self) -> "Accuracy":
         from hauberk.evaluation.accuracy.question import Accuracy, Points
@@ -46,6 +89,10 @@ class EvaluateCommand(OneModelCommand):
         costs = [trial.cost(always, note=", if no point breaks; broken points leave early")]
         if masked > always:
             costs.append(trial.cost(masked, "if the gradients seem masked"))
+        if self.gap:
+            costs += [
+                replace(cost, name=f"training examples {cost.name}".strip()) for cost in costs
+            ]
         threats = f"{len(question.threats)} threats"
         return f"{trial.n} examples, {threats}, suite {question.suite.name}", costs
 

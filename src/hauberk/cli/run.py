@@ -14,6 +14,7 @@ from hauberk.cli.options import DataOptions, DeviceOptions, LedgerOptions, Model
 
 if TYPE_CHECKING:
     from hauberk.cli.load import NamedModel
+    from hauberk.evaluation.core.options import RunOptions
     from hauberk.evaluation.core.prepare import Model
     from hauberk.evaluation.core.question import Question
 
@@ -49,6 +50,12 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
         """What the manifest records beside the options that all runs have."""
         return {}
 
+    def further(
+        self, found: Any, models: "Mapping[str, Model]", options: "RunOptions"
+    ) -> Iterable[Path]:
+        """What a command does once the run is done and its table is printed; paths of its files."""
+        return ()
+
     def files(self, folder: Path, found: Any) -> Iterable[Path]:
         """Write tables and pictures into the run's folder; their paths."""
         return ()
@@ -73,7 +80,8 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
             options = replace(options, progress=progress)
             found = run(question, models, data.images, data.labels, options)
         import_module(f"hauberk.report.tables.{self.shown_by}").table(found.summary).print()
-        leave(self.out, lambda folder: self.files(folder, found))
+        more = list(self.further(found, models, options))
+        leave(self.out, lambda folder: [*self.files(folder, found), *more])
         return 0
 
 

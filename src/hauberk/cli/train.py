@@ -122,6 +122,8 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
             raise InputError("no epochs: say how many, e.g. --epochs 10")
         select, patience = self.given.get("select"), self.given.get("patience")
         held = self.given.get("validation") or self.validation_data
+        if not held and self.given.get("gap"):
+            raise InputError("--gap needs examples to compare with: give --validation 500")
         if not held and (patience or select in ("union", "clean", "margin")):
             word = "--patience" if patience else f"--select {select}"
             raise InputError(

@@ -48,7 +48,11 @@ def print_trained(found: Trained, command: Sequence[str], out: str) -> None:
     """
     s = found.summary
     rows = {"epochs": str(s["epochs"]), "selected": f"epoch {s['selected']} ({s['select']})"}
-    rows |= {f"accuracy {name}": f"{share:.1%}" for name, share in _accuracies(s).items()}
+    for name, share in _accuracies(s).items():
+        rows[f"accuracy {name}"] = f"{share:.1%}"
+        if f"gap_{name}" in s:
+            known, gap = s[f"train_{name}"], s[f"gap_{name}"]
+            rows[f"accuracy {name}"] += f" (on training examples {known:.1%}, gap {gap:.1%})"
     rows |= {"mean margin": f"{s[_MARGIN]:.3f} of the radius"} if _MARGIN in s else {}
     if not _accuracies(s):
         rows["selected"] += ": no examples to validate on, --validation gives some"

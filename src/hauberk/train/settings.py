@@ -266,6 +266,13 @@ class Execution:
         default=5.0,
         metadata=about("minutes between checkpoints; one is written after each epoch too"),
     )
+    gap: bool = field(
+        default=False,
+        metadata=about(
+            "also measure the generalisation gap at the end: the accuracies on as many training "
+            "examples as validation ones, under the same attacks, less theirs"
+        ),
+    )
     device: str | torch.device | None = field(
         default=None,
         metadata=about("cpu, cuda, cuda:1 or mps; where the model is if left out", typed=str),

@@ -23,7 +23,7 @@ from hauberk.train.loop.optimisers import make_optimiser
 from hauberk.train.loop.output import Output
 from hauberk.train.loop.passes import ONE_EXAMPLE, PassCounter, all_finite, require_loss
 from hauberk.train.loop.processes import Processes, seed_step
-from hauberk.train.loop.validation import Validation, require_margins
+from hauberk.train.loop.validation import Validation, gaps, require_margins
 from hauberk.train.result import Trained
 from hauberk.train.settings import Options
 from hauberk.train.strategies.base import Batch, Loss, Strategy
@@ -78,7 +78,11 @@ class Trainer:
         self.step, self.total = 0, options.epochs * self.loader.steps
         self.tally = Tally(self.device)
         self.epochs = Epochs(options, bool(strategy.threats), self.ema)
-        self.validation = Validation(held, self.processes, self.victim, strategy.threats, options)
+        known = train.split_off(min(len(held), len(train)))[1] if options.gap else held
+        self.validation, self.recital = (
+            Validation(some, self.processes, self.victim, strategy.threats, options)
+            for some in (held, known)
+        )
         self.output = Output(options, self.processes.rank == 0)
         self.nonfinite = NonFinite(
             model, self.ema, self._minibatch_of, self.device, self.output.path
@@ -172,6 +176,8 @@ class Trainer:
             "processes": self.processes.world,
             "device": str(self.device),
         }
+        if self.options.gap:
+            summary |= gaps(summary, self.recital.run())
         paths = self.output.finish(summary, self.ema.weights() if chosen is None else None)
         return Trained(self.model, self.epochs.history, summary, paths)
 
@@ -331,6 +337,8 @@ def examples_of(
     train, held = split(data, options.validation, options.bounds, model)
     if options.patience is not None and not len(held):
         raise InputError("patience needs validation examples: give validation=")
+    if options.gap and not len(held):
+        raise InputError("gap needs validation examples to compare with: give validation=")
     if options.select == "margin":
         if not len(held):
             raise InputError("select='margin' needs validation examples: give validation=")

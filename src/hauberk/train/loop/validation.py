@@ -1,8 +1,9 @@
 """A model in training on held-out examples: accuracies, clean and attacked, and margins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -151,6 +152,24 @@ class Validation:
             sums = processes.gather(float(part.margins().sum()))
             found["valid_margin"] = sum(sums) / len(held)
         return found
+
+
+def gaps(summary: Mapping[str, Any], known: Mapping[str, float]) -> dict[str, float]:
+    """Accuracies on training examples, and how much they exceed those on held-out ones.
+
+    Args:
+        summary: uses ``valid_clean`` and so on; known: the same names, of training examples.
+
+    Returns:
+        ``train_clean``, ..., and ``gap_clean``, ...: training less validation accuracy.
+
+    Example:
+        >>> gaps({"valid_clean": 0.75}, {"valid_clean": 1.0})
+        {'train_clean': 1.0, 'gap_clean': 0.25}
+    """
+    names = [name.removeprefix("valid_") for name in known]
+    train = {f"train_{name}": known[f"valid_{name}"] for name in names}
+    return train | {f"gap_{n}": known[f"valid_{n}"] - summary[f"valid_{n}"] for n in names}
 
 
 def require_margins(threats: Sequence[Threat]) -> None:
