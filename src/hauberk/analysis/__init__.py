@@ -6,6 +6,7 @@ from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
 from hauberk.analysis.figures import figures
 from hauberk.analysis.filters import Filters, filters
+from hauberk.analysis.gallery import Exhibit, Gallery, gallery, gallery_of_run
 from hauberk.analysis.gap import Gap, generalisation_gap
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
@@ -20,7 +21,9 @@ __all__ = [
     "CorruptionTable",
     "Crossing",
     "Curves",
+    "Exhibit",
     "Filters",
+    "Gallery",
     "Gap",
     "Hardness",
     "LossTrace",
@@ -43,6 +46,8 @@ __all__ = [
     "curves",
     "figures",
     "filters",
+    "gallery",
+    "gallery_of_run",
     "generalisation_gap",
     "hardness",
     "landscape",

@@ -1,6 +1,6 @@
 """``hauberk landscape``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.options import option
@@ -42,7 +42,7 @@ class LandscapeCommand(StudyCommand):
         attack = attack_of(self.attack, self.set) if self.attack else None
         free = attack_of(self.free, self.set_free, "--free") if self.free else None
         picture = self.place("landscape")
-        models, data = self.of_one().loaded()
+        models, data = self.at_index(self.index).loaded()
         draw = self.plane if self.along == "plane" else self.segment
         panels = {
             (name if len(models) > 1 else "", str(threat)): draw(model, data, threat, attack, free)
@@ -81,14 +81,6 @@ class LandscapeCommand(StudyCommand):
         if self.set_free and not self.free:
             raise InputError(f"--set-free {self.set_free[0]}: name the attack, --free")
         return list(threat_of(self.threat).parts)
-
-    def of_one(self) -> "LandscapeCommand":
-        """The command on the one example that ``--index`` names."""
-        if self.index is None:
-            return self
-        if self.limit is not None and not 0 <= self.index < self.limit:
-            raise InputError(f"--index is {self.index}: give 0 to {self.limit - 1}, by --limit")
-        return replace(self, offset=self.offset + self.index, limit=1)
 
     def plane(
         self, model: "nn.Module", data: "Dataset", threat: "Threat", attack: "Method | None",

@@ -14,6 +14,7 @@ COMMANDS = {
     "patterns": "draw what the perturbations of several solvers look like",
     "trace": "draw the loss of an attack against its steps, one curve for each setting",
     "landscape": "draw the loss around an example, towards the points of attacks",
+    "gallery": "draw clean and adversarial images, a column for each threat or mixture",
     "filters": "draw the first-layer filters of models, and name those that only compare a pixel",
     "minmax": "fool several models or transformations by one perturbation; find the hardest",
     "curves": "draw accuracy against the size of threats, a curve a model",

@@ -64,12 +64,16 @@ class Command(ABC):
             if "help" in f.metadata:
                 default = f.default_factory() if callable(f.default_factory) else f.default
                 about = f.metadata["help"]
-                yield Declared(f.name, hints[f.name], default, about, f.metadata["positional"])
+                # An option may have the name of a method: `run_` is --run.
+                name = f.name.removesuffix("_")
+                yield Declared(name, hints[f.name], default, about, f.metadata["positional"])
 
     @classmethod
     def of(cls, values: Mapping[str, Any], argv: tuple[str, ...]) -> Self:
         """The command with these values of its options."""
-        return cls(argv=argv, **values)
+        own = {f.name for f in fields(cls)}
+        given = {name if name in own else f"{name}_": value for name, value in values.items()}
+        return cls(argv=argv, **given)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
 """What the commands that draw have in common: models, data, a picture and its numbers."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hauberk.cli.load import load_data, load_named, named_models, names_of
 from hauberk.cli.options import (
@@ -76,6 +76,19 @@ class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, Models
         names = self.name or names_of(named)
         models = {name: load_named(m, self) for name, m in zip(names, named, strict=True)}
         return models, data
+
+    def at_index(self, index: int | None) -> Self:
+        """The command on the one example at a place of the data given, or on all.
+
+        Raises:
+            InputError: for a place beyond ``--limit``.
+        """
+        if index is None:
+            return self
+        if index < 0 or (self.limit is not None and index >= self.limit):
+            most = "or more" if self.limit is None else f"to {self.limit - 1}, by --limit"
+            raise InputError(f"--index is {index}: give 0 {most}")
+        return replace(self, offset=self.offset + index, limit=1)
 
     def how(self) -> dict[str, Any]:
         """What every attack is run with."""

@@ -74,6 +74,7 @@ class Affine(Threat):
         self._grid = betas if betas is None else tuple(sorted({0.0, 1.0, *map(float, betas)}))
         self.betas: tuple[float, ...] = self._grid or FIVE
         self.pins: tuple[int, ...] | None = None
+        self._alone: float | None = None
         if isinstance(a, FiniteSet):
             # Of the shares that allow a member, the least leaves most of the ball.
             least = [0.0, *(min(1.0, rank / a.size) for rank in range(2, a.members + 1))]
@@ -107,7 +108,33 @@ class Affine(Threat):
         return region.at_variant(region.number)
 
     def scaled(self, factor: float) -> "Affine":
-        return Affine(self.a.scaled(factor), self.b.scaled(factor), self._grid)
+        made = Affine(self.a.scaled(factor), self.b.scaled(factor), self._grid)
+        return made if self._alone is None else made.only(self._alone)
+
+    def only(self, beta: float) -> "Affine":
+        """The mixtures at one share alone, to look at; no notation says it.
+
+        Args:
+            beta: the share of ``a``, in [0, 1]; all members of a finite set that it allows count.
+
+        Raises:
+            InputError: for a share outside of [0, 1].
+
+        Example:
+            >>> from hauberk import Linf
+            >>> str(Affine(Linf(0.25), Ball(1, 2.0)).only(0.5))
+            '0.5 linf:0.25 + 0.5 l1:2'
+        """
+        if not 0 <= beta <= 1:
+            raise InputError(f"beta is {beta}: give a share in [0, 1]")
+        made = Affine(self.a, self.b, self._grid)
+        made._alone = float(beta)
+        if made.pins is not None:
+            made.pins = tuple(
+                pin for pin, least in zip(made.pins, made.betas, strict=True) if least <= beta
+            )
+        made.betas = (made._alone,) * (1 if made.pins is None else len(made.pins))
+        return made
 
     def project(self, *_: object, **__: object) -> NoReturn:
         raise InputError(f"{self} has no projection: project on {self.a} or on {self.b}")
@@ -131,10 +158,14 @@ class Affine(Threat):
         return cls(part(parts[0]), part(parts[1]), betas)
 
     def __str__(self) -> str:
+        if self._alone is not None:
+            return f"{self._alone:g} {self.a} + {1 - self._alone:g} {self.b}"
         betas = "" if self._grid is None else "," + ";".join(f"{b!r}" for b in self._grid)
         return f"affine({self.a},{self.b}{betas})"
 
     def __repr__(self) -> str:
+        if self._alone is not None:
+            return f"{Affine(self.a, self.b, self._grid)!r}.only({self._alone:g})"
         betas = "" if self._grid is None else f", betas={self._grid}"
         return f"Affine({self.a!r}, {self.b!r}{betas})"
 

@@ -151,7 +151,8 @@ def show(axes: "Axes", picture: Row, **how: Any) -> Any:
     """A picture without ticks; a strip fills its axes."""
     axes.set(xticks=[], yticks=[])
     how["aspect"] = "auto" if len(picture) == 1 else "equal"
-    return axes.imshow(picture, interpolation="nearest", **how)
+    # As it is, not enlarged: SVG files stay small.
+    return axes.imshow(picture, interpolation="none", **how)
 
 
 def picture_of(delta: Row) -> Row:

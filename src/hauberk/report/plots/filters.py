@@ -36,7 +36,7 @@ def filters(panels: Mapping[str, Any], path: str | Path, *, title: str = "") -> 
         tiles = np.stack([tile(array(weight)) for weight in found["weights"]])
         marked = array(found["share"]) >= found["single"]
         sheet, corners = laid_out(tiles)
-        axes.imshow(sheet, interpolation="nearest")
+        axes.imshow(sheet, interpolation="none")
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)

@@ -96,7 +96,7 @@ def _heat(axes: "Axes", a: Any, b: Any, values: Any, margin: Any) -> Any:
     # An image in the file, not a path a pixel: SVG files stay small. Rows of an image go upwards.
     shown = axes.imshow(
         values.T, origin="lower", extent=(edges[0], edges[2], edges[1], edges[3]), aspect="auto",
-        interpolation="nearest", cmap="viridis",
+        interpolation="none", cmap="viridis",
     )  # fmt: skip
     finite = margin[np.isfinite(margin)]
     if len(finite) and finite.min() < 0 < finite.max():
