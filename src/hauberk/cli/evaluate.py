@@ -10,7 +10,6 @@ from hauberk.cli.load import load_data, threat_of
 from hauberk.cli.options import option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
-from hauberk.store.files import put, to_json
 
 if TYPE_CHECKING:
     from hauberk.data import Dataset
@@ -59,6 +58,7 @@ class EvaluateCommand(OneModelCommand):
         from hauberk.analysis.gap import generalisation_gap
         from hauberk.evaluation.core.run import run
         from hauberk.report.tables.gap import table
+        from hauberk.store.files import put, to_json
 
         if not self.gap:
             return
