@@ -83,7 +83,8 @@ def names_of(named: Sequence[NamedModel]) -> list[str]:
     found: list[str] = []
     for spec, weights in named:
         path = Path(weights) if weights else None
-        name = spec.rpartition(":")[2] if path is None else path.stem
+        name = Path(spec.rpartition(":")[2]).name if path is None else path.stem
+        name = name.removesuffix(".yaml")
         if path is not None and name in ("best", "last") and path.resolve().parent.name:
             name = path.resolve().parent.name
         again = sum(other == name or other.startswith(f"{name} (") for other in found)

@@ -18,6 +18,7 @@ from hauberk.models.mlp import MLP
 from hauberk.models.mnist import LeNet5, LeNet5Wide, MadryCNN, SmallCNN
 from hauberk.models.preact import PreActResNet18
 from hauberk.models.resnet import ResNet4B, ResNet20A
+from hauberk.models.routed import PaddingDetector, Routed
 from hauberk.models.wang2021 import (
     ModelA,
     ModelB,
@@ -44,9 +45,11 @@ __all__ = [
     "ModelF",
     "ModelG",
     "ModelH",
+    "PaddingDetector",
     "PreActResNet18",
     "ResNet4B",
     "ResNet20A",
+    "Routed",
     "SmallCNN",
     "WideResNet",
     "cnn_a_cifar10",

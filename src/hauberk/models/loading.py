@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from hauberk.data.sources.npz import read_npz
 from hauberk.errors import InputError
-from hauberk.models.saved import resolve_model
+from hauberk.models.routed import Routed
+from hauberk.models.saved import resolve_model, routed_parts
 from hauberk.spec.imports import call, import_object, one_line
 
 _TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
@@ -29,7 +30,8 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
     Args:
         spec: "pkg.module:attr" or "path/to/file.py:attr", where `attr` is an `nn.Module` (a copy is
             returned) or a callable without arguments that returns one; or the `model.yaml` of a
-            training, or its folder, which names weights too. The current directory is importable;
+            training, or its folder, which names weights too; or the file of a
+            :class:`~hauberk.models.Routed`. The current directory is importable;
             naming a module runs its code.
         weights: a file, as for `load_weights`.
 
@@ -42,6 +44,9 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
         'SmallCNN'
     """
     spec, weights = resolve_model(spec, weights)
+    if routed := routed_parts(spec):
+        parts, width = routed
+        return Routed(**{role: load_model(*one) for role, one in parts.items()}, width=width).eval()
     found = import_object(spec, "model")
     if isinstance(found, nn.Module):
         try:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hauberk.errors import InputError
 from hauberk.spec.imports import one_line
+from hauberk.spec.numbers import as_number
 
 FILE = "model.yaml"
 
@@ -15,7 +16,8 @@ def resolve_model(spec: str, weights: str | Path | None = None) -> tuple[str, st
 
     Args:
         spec: an import path, which is returned unchanged; or a ``model.yaml``, or the folder that
-            holds one, which names both. Paths in the file are relative to its folder.
+            holds one, which names both. Paths in the file are relative to its folder. So is the
+            file of a :class:`~hauberk.models.Routed`, which names several models, unchanged.
         weights: a file of weights, which replaces the one in ``model.yaml``.
 
     Raises:
@@ -39,6 +41,10 @@ def resolve_model(spec: str, weights: str | Path | None = None) -> tuple[str, st
     elif path.suffix not in (".yaml", ".yml"):
         return spec, given
     saved = _read(path)
+    if "detector" in saved:
+        if given is not None:
+            raise InputError(f"{path} names three models: leave --weights out, name them there")
+        return str(path), None
     model, file = saved.get("model"), saved.get("weights")
     if not isinstance(model, str):
         raise InputError(
@@ -50,6 +56,45 @@ def resolve_model(spec: str, weights: str | Path | None = None) -> tuple[str, st
         _require_ended(path.parent, model)
         given = str(path.parent / file)
     return model, given
+
+
+def routed_parts(spec: str) -> tuple[dict[str, tuple[str, str | None]], float] | None:
+    """The three models that the file of a :class:`~hauberk.models.Routed` names, and its width.
+
+    Args:
+        spec: as :func:`resolve_model` returns it.
+
+    Returns:
+        import path or folder, and weights, of ``detector``, ``detected`` and ``other``; None for
+        what is no such file.
+
+    Raises:
+        InputError: for a file that lacks one of them, or says something else.
+    """
+    path = Path(spec)
+    if path.suffix not in (".yaml", ".yml"):
+        return None
+    given = _read(path)
+    roles = ("detector", "detected", "other")
+    width = as_number(given.get("width", 0.0))
+    unknown = set(given) - {*roles, "width"}
+    if unknown or not all(given.get(role) for role in roles) or not isinstance(width, int | float):
+        raise InputError(
+            f"{path}: give detector, detected and other, each package.module:name or the folder "
+            "of a training, and width, a number, if the detector is to have a slope"
+        )
+    return {role: _beside(path, given[role]) for role in roles}, float(width)
+
+
+def _beside(path: Path, given: Any) -> tuple[str, str | None]:
+    """A model and its weights, named in a file in the folder of ``path``."""
+    row = given if isinstance(given, dict) else {"model": given}
+    model, weights = row.get("model"), row.get("weights")
+    if set(row) - {"model", "weights"} or not isinstance(model, str):
+        raise InputError(f"{path}: {given} is no model: give its name, or model and weights")
+    beside = path.parent / str(model)
+    model = _from(path, model) if ":" in model else str(beside)
+    return model, None if weights is None else str(path.parent / str(weights))
 
 
 def relative(spec: str, folder: Path) -> str:
