@@ -189,19 +189,22 @@ class Run:
         """``function(*arguments)`` in a process of the pool; both must be importable."""
         return self.pool.submit(function, *arguments).result()
 
-    def model(self, name: str, *, paper: str | None = None) -> str:
+    def model(
+        self, name: str, *words: str, small: str | None = None, paper: str | None = None
+    ) -> str:
         """A trained model, trained first if it is not there: for ``--model``.
 
         Args:
-            name: small scale: recipes/papers/small/NAME.yaml.
+            name: small scale: recipes/papers/small/NAME.yaml, or SMALL.yaml if that is given.
+            words: options that go beside the recipe, as ``--threat=linf:0.1``.
             paper: the recipe of the full setting, as ``maini2020/mnist-union-msd``; default: name.
         """
-        recipe = HERE / "small" / f"{name}.yaml"
+        recipe = HERE / "small" / f"{small or name}.yaml"
         if not self.small:
             recipe = Path("recipes/train") / f"{paper or name}.yaml"
         folder = Path("runs/papers") / self.paper.scale / "models" / slug(name)
         before = len(self.commands)
-        self.hauberk("train", f"--config={recipe}", out=folder)
+        self.hauberk("train", f"--config={recipe}", *words, out=folder)
         self.paper.trainings[name] = self.commands.pop(before)
         return str(folder)
 

@@ -14,6 +14,8 @@ min-max, or a suite::
         cw.solver.steps: 100
       minmax ensemble-linf:
         gamma: 3
+      preset ding2020-mnist:                                  # of hauberk transfer
+        runs: 50
 
 tests/recipes/test_papers.py compares every one with what is there, and asks that every setting of
 these recipes and suites is listed (but where a run is kept and its seed; of suites: steps,
@@ -28,7 +30,9 @@ from typing import Any
 
 import yaml
 
+from hauberk.cli.transfer import TransferCommand
 from hauberk.evaluation.accuracy.catalogue import SUITES
+from hauberk.threats import L2, Linf
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"recipe": ROOT / "recipes" / "train", "minmax": ROOT / "recipes" / "minmax"}
@@ -93,8 +97,29 @@ def settings_of(owner: str) -> dict[str, Any]:
     if kind == "suite":
         stages = SUITES[name].stages
         return dict(leaves({k: {**as_tree(s.attack), **special(s)} for k, s in stages.items()}))
+    if kind == "preset":
+        return preset(name)
     text = (FOLDERS[kind] / f"{name}.yaml").read_text(encoding="utf-8")
     return dict(leaves(yaml.safe_load(text)))
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The settings of a preset of hauberk transfer, as its command makes them."""
+    balls = {"linf": Linf(0.1), "l2": L2(1.0)}
+    command = TransferCommand(preset=name, spsa=100)
+    made = {norm: command.crafting((ball,)) for norm, ball in balls.items()}
+    one = made["l2"].attacks
+    check = as_tree(command.check())
+    return {
+        "runs": len(one),
+        "runs on votes": len(made["l2"].vote_attacks),
+        **{loss: sum(attack.loss == loss for attack in one) for loss in ("ce", "cw")},
+        "steps": one[0].steps,
+        "random_start": one[0].random_start,
+        **{f"step_share.{norm}": crafting.attacks[0].step_share for norm, crafting in made.items()},
+        **{f"spsa.{key}": check[key] for key in ("steps", "delta", "lr", "samples", "threshold")},
+        "spsa.examples": command.spsa,
+    }
 
 
 def as_tree(attack: Any) -> dict[str, Any]:

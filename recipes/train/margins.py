@@ -49,30 +49,52 @@ def strategy(name: str) -> train.Strategy:
     return train.Single(hb.L2(float(name.removeprefix("pgd-"))), steps=10)
 
 
-def trained(name: str, data_dir: str) -> tuple[Margins, dict[str, float]]:
-    """Margins by epoch, those of 1000 steps last, and what the training came to."""
-    out = RUNS / f"margins-{name}"
-    data = load_data("mnist:train", data_dir, limit=10_000)
-    test = load_data("mnist:test", data_dir, limit=1000)
-    x, y = data.images[:500], data.labels[:500]
+def follow(
+    out: Path, strategy: train.Strategy, data: str, data_dir: str, *, model: Any, epochs: int,
+    limit: int | None, points: int = 500, coarse: int = COARSE, fine: int = FINE, **options: Any,
+) -> tuple[Margins, train.Trained]:  # fmt: skip
+    """A training, and the margins of its first images after every epoch.
+
+    Args:
+        out: where it is kept, and goes on from.
+        data: what it is trained on, of which the first ``limit`` images.
+        model: what makes the network.
+        points: images whose margins are measured.
+        coarse: steps of DDN after each epoch; fine: after the last.
+        options: further ones of ``fit``.
+
+    Returns:
+        Margins by epoch, and what ``fit`` returns.
+    """
+    images = load_data(data, data_dir, limit=limit)
+    x, y = images.images[:points], images.labels[:points]
     torch.manual_seed(0)
-    model, file, found = kwsmall_mnist(), out / "margins.npz", read(out / "margins.npz")
-    epochs = EPOCHS[name]
+    net, file, found = model(), out / "margins.npz", read(out / "margins.npz")
 
     def measure(record: dict[str, Any]) -> None:
-        steps = FINE if record["epoch"] == epochs else COARSE
-        was = model.training
-        found[record["epoch"]] = margins(model.eval(), x, y, "l2", steps=steps).numpy()
-        model.train(was)
+        steps = fine if record["epoch"] == epochs else coarse
+        was = net.training
+        found[record["epoch"]] = margins(net.eval(), x, y, "l2", steps=steps).numpy()
+        net.train(was)
         np.savez(file, **{str(epoch): row for epoch, row in found.items()})
         share = (found[record["epoch"]] < SMALL).mean()
-        print(f"{name}: epoch {record['epoch']}, loss {record['loss']:.3f}, {share:.1%} small",
+        print(f"{out.name}: epoch {record['epoch']}, loss {record['loss']:.3f}, {share:.1%} small",
               flush=True)  # fmt: skip
 
     fitted = train.fit(
-        model, data, strategy(name), epochs=epochs, minibatch=50, seed=0,
-        schedule=[(0, 2e-4), (0.3 * epochs, 1e-3), (epochs, 0)], select="last",
-        out=out, resume=True, on_epoch=measure,
+        net, images, strategy, epochs=epochs, seed=0, select="last", out=out, resume=True,
+        on_epoch=measure, **options,
+    )  # fmt: skip
+    return found, fitted
+
+
+def trained(name: str, data_dir: str) -> tuple[Margins, dict[str, float]]:
+    """Margins by epoch, those of 1000 steps last, and what the training came to."""
+    out, epochs = RUNS / f"margins-{name}", EPOCHS[name]
+    test = load_data("mnist:test", data_dir, limit=1000)
+    found, fitted = follow(
+        out, strategy(name), "mnist:train", data_dir, model=kwsmall_mnist, epochs=epochs,
+        limit=10_000, minibatch=50, schedule=[(0, 2e-4), (0.3 * epochs, 1e-3), (epochs, 0)],
     )  # fmt: skip
     with torch.no_grad():
         clean = (fitted.model(test.images).argmax(1) == test.labels).float().mean().item()

@@ -143,6 +143,7 @@ def test_the_preset_follows_the_data():
     assert few.several
     spsa = question(*PAPER, "--data", "mnist:test", "--spsa", "100").check
     assert (spsa.steps, spsa.samples, spsa.delta, spsa.lr) == (100, 2048, 0.01, 0.01)
+    assert spsa.threshold == 5.0  # -5.0 where the loss is minimised
 
 
 @pytest.mark.parametrize(

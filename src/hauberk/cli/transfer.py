@@ -14,6 +14,7 @@ from hauberk.cli.settings import attack_of
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
+    from hauberk.attacks import Attack
     from hauberk.evaluation.core.prepare import Model
     from hauberk.evaluation.transfer import TransferReports, TransferTable
     from hauberk.evaluation.transfers.presets import Crafting
@@ -57,11 +58,21 @@ class TransferCommand(RunCommand, ModelsOptions):
             raise InputError("--spsa-set is for the check of --spsa: give --spsa 100 as well")
         threats = cases([threat(text) for text in self.threat])
         made = self.crafting(threats)
-        check = None if self.spsa is None else attack_of("SPSA", self.spsa_set, "--spsa")
         return TransferTable(
-            threats, made.attacks, self.stop, True, made.vote_attacks if self.vote else (), check,
-            self.spsa or 100,
+            threats, made.attacks, self.stop, True, made.vote_attacks if self.vote else (),
+            self.check(), self.spsa or 100,
         )  # fmt: skip
+
+    def check(self) -> "Attack[Any] | None":
+        """SPSA, with the preset's stopping threshold, which is -5 where losses are minimised."""
+        from hauberk.attacks import Attack
+
+        if self.spsa is None:
+            return None
+        own = ["threshold=5.0"] if self.preset is not None else []
+        made = attack_of("SPSA", [*own, *self.spsa_set], "--spsa")
+        assert isinstance(made, Attack)
+        return made
 
     def crafting(self, threats: "tuple[Threat, ...]") -> "Crafting":
         """The attacks that the options name.

@@ -267,3 +267,9 @@ def test_a_row_shown_beside_a_lone_one_counts_for_nothing():
     made = OMMA(hb.L2(1e-6), steps=3, boundary="decision")  # SLM-margins of 0 would count
     loss = made.loss(batch, made.begin(5, torch.device("cpu")))
     torch.testing.assert_close(loss.value, F.cross_entropy(model(x[4:]), y[4:]) / 5)
+
+
+@pytest.mark.parametrize(("given", "first"), [({}, 0.5), ({"eps_init": 0.3}, 0.3)])
+def test_margins_of_the_first_epoch_are_a_quarter_of_the_hinge_or_given(given, first):
+    table = MMA(hb.L2(2.0), **given).begin(2, CPU)["eps"]
+    torch.testing.assert_close(table, torch.tensor([first, first]))
