@@ -22,7 +22,7 @@ RENAMED: dict[str, dict[str, str]] = {
 }
 """By kind of run: columns and tensors of parts that go by a new name, and what they were called."""
 ADDED: dict[str, set[str]] = {
-    "accuracy": set(),
+    "accuracy": {"violation"},
     "radius": {"task"},
     "minmax": {"label", "threat", "task", "claimed", "broken", "margin", "correct", "margins"},
 }

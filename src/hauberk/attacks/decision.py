@@ -141,6 +141,9 @@ class BoundaryWalk(ForwardOnly[W]):
         state.candidates_feasible = which_lie_in(problem.region, state.candidates)
         return state
 
+    def ended_at(self, problem: Problem, state: W) -> Tensor | None:
+        return state.x
+
     def select(self, problem: Problem, state: W, response: Response) -> W:
         self.move(problem, state, response.fooled)
         # First of all, the clean input itself.

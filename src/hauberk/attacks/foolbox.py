@@ -177,7 +177,8 @@ class FoolboxAttack(Method):
                     found = self._craft(library, model, given, y[rows], eps)
                 # What Foolbox left as it was is the input itself, in its own dtype.
                 found = torch.where(found == given, around.x0, found.to(around.x0))
-                tally.evaluate(victim, rows, self._inside(around, found), y, attempt)
+                beyond = around.violation(found)
+                tally.evaluate(victim, rows, self._inside(around, found), y, attempt, beyond)
 
     def _craft(self, library: Any, model: Any, x: Tensor, y: Tensor, eps: float | None) -> Tensor:
         try:
@@ -226,10 +227,17 @@ class _Tally:
         self.loss = torch.full((n,), -inf, dtype=self.points.dtype, device=self.points.device)
         self.fooled = torch.zeros(n, dtype=torch.bool, device=self.points.device)
         self.attempt = torch.zeros(n, dtype=torch.int64, device=self.points.device)
+        self.violation = torch.full_like(self.loss, torch.nan, dtype=torch.float64)
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
 
-    def evaluate(self, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int) -> None:
-        """Run the model at points ``u`` of the examples ``rows``; keep those that are better."""
+    def evaluate(
+        self, victim: Victim, rows: Tensor, u: Tensor, y: Tensor, attempt: int,
+        beyond: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """Run the model at points ``u`` of the examples ``rows``; keep those that are better.
+
+        ``beyond`` (N,): how far outside they lay before; None where nothing was searched yet.
+        """
         with torch.no_grad():
             found = self.objective(victim, u, y[rows], None, None)
         loss = found.loss.to(self.loss.dtype)
@@ -237,6 +245,10 @@ class _Tally:
         # NaN fools, and is worth keeping; a hit is never given up.
         better = hit | ((loss > self.loss[rows]) & (found.fooled | ~self.fooled[rows]))
         better |= self.loss[rows] == -inf
+        if beyond is not None:
+            # Of a search that found nothing inside, too.
+            ended = better | self.violation[rows].isnan()
+            self.violation[rows[ended]] = beyond[ended]
         chosen = rows[better]
         self.points[chosen], self.loss[chosen] = u[better], loss[better]
         self.fooled[chosen], self.attempt[chosen] = found.fooled[better], attempt
@@ -257,7 +269,7 @@ class _Tally:
         return Outcome(
             points=self.points, loss=self.loss, fooled=self.fooled,
             distance=self.region.distance(self.points), attempt=self.attempt,
-            forwards=self.spent[:, 0], backwards=self.spent[:, 1],
+            forwards=self.spent[:, 0], backwards=self.spent[:, 1], violation=self.violation,
         )  # fmt: skip
 
 

@@ -59,6 +59,9 @@ class PWCF(SQP, Attack[SQPState]):
         with torch.no_grad():
             return region.measure(u) <= region.radius.to(u.dtype)
 
+    def ended_at(self, problem: Problem, state: SQPState) -> Tensor | None:
+        return state.solve.v.reshape(state.u.shape)
+
     def value(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
         # Of several points that fool, the first one is as good as any.
         return response.loss.to(state.u).nan_to_num(nan=1e30, posinf=1e30, neginf=-1e30)

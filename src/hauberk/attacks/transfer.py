@@ -137,6 +137,7 @@ class Transfer(Method):
             forwards=found.forwards + objective.samples,
             backwards=found.backwards,
             witness=None if found.witness is None else found.witness.to(device),
+            violation=None if found.violation is None else found.violation.to(device),
         )
 
 
@@ -149,7 +150,9 @@ def _merge(best: Outcome, new: Outcome, live: Tensor, number: int, stop: bool) -
     def put(old: Tensor, rows: Tensor) -> Tensor:
         return old.index_copy(0, at[better], rows[better].to(old))
 
-    old, theirs = best.witness, new.witness
+    def both(old: Tensor | None, theirs: Tensor | None) -> Tensor | None:
+        return None if old is None or theirs is None else put(old, theirs)
+
     return Outcome(
         points=put(best.points, new.points),
         loss=put(best.loss, new.loss),
@@ -158,5 +161,6 @@ def _merge(best: Outcome, new: Outcome, live: Tensor, number: int, stop: bool) -
         attempt=put(best.attempt, torch.full_like(new.attempt, number)),
         forwards=best.forwards.index_add(0, live, new.forwards),
         backwards=best.backwards.index_add(0, live, new.backwards),
-        witness=None if old is None or theirs is None else put(old, theirs),
+        witness=both(best.witness, new.witness),
+        violation=both(best.violation, new.violation),
     )

@@ -153,6 +153,7 @@ class _Run:
             hit=torch.zeros(len(jobs), dtype=torch.bool, device=index.device),
             hit_u=state.u.clone(),
             hit_loss=state.u.new_zeros(len(jobs)),
+            violation=torch.zeros(len(jobs), dtype=torch.float64, device=index.device),
             inspected=torch.zeros(len(jobs), 3, device=index.device),
         )
 
@@ -185,6 +186,8 @@ class _Run:
             self.hit(slots, fooled, state.u, answer.loss)
             news = True
         over = stepper.finished(state, response)
+        if over is not None and over.any():
+            self.note_end(slots, over)
         if over is None or not over.all():
             slots.state = stepper.step(slots.problem, state, response)
         clock.tick()
@@ -222,6 +225,14 @@ class _Run:
         keep_(slots.hit_u, u, first.to(u.dtype))
         slots.hit_loss = torch.where(first, loss.to(u.dtype), slots.hit_loss)
         slots.hit |= first
+
+    def note_end(self, slots: Slots, over: np.ndarray) -> None:
+        """Note how far outside the searches of the slots ``over`` (S,) ended."""
+        ended = self.stepper.ended_at(slots.problem, slots.state)
+        if ended is not None:
+            beyond = slots.problem.region.violation(ended)
+            now = torch.from_numpy(over).to(beyond.device)
+            slots.violation = torch.where(now, beyond, slots.violation)
 
     def count(self, forwards: int, backwards: int) -> None:
         """Passes of every slot in the batch."""

@@ -29,6 +29,9 @@ class Outcome:
             ``infeasibility`` and ``stationarity``.
         weights: final domain weights of an objective over several domains, ``(B, K)``; None for
             others. ``path`` (B, T, K): those after each evaluation, NaN after an example's last.
+        violation: by how much the point that the search itself ended at, before it was moved into
+            threat and box, exceeds the threat's size, in its unit, or the box; ``(B,)`` float64, 0
+            inside and for an example left at its first hit. None where a method does not say.
         by: the solver that found each point, of a composition of several; None for others.
 
     Example:
@@ -51,6 +54,7 @@ class Outcome:
     zero: Tensor | None = None
     huge: Tensor | None = None
     each: Tensor | None = None
+    violation: Tensor | None = None
     by: tuple[str | None, ...] | None = None
     weights: Tensor | None = None
     path: Tensor | None = None

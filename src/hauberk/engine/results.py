@@ -33,6 +33,7 @@ class Results:
         self.spent = np.zeros((n, 2), dtype=np.int64)
         self.worst = torch.full_like(self.loss, torch.inf)
         self.inspected = torch.zeros(n, 3, device=x.device)
+        self.violation = torch.full((n,), torch.nan, dtype=torch.float64, device=x.device)
         self.witness: Tensor | None = None
         self.each = self.loss.new_empty(n, 0)
         self.report: dict[str, Tensor] = {}
@@ -62,6 +63,10 @@ class Results:
         index = torch.from_numpy(gone.example[rows.numpy()]).to(index.device)
         rows = rows.to(index.device)
         better = gone.hit[rows] | (loss[rows] > self.loss[index])
+        # Of a search that never was inside, too.
+        ends = better | self.violation[index].isnan()
+        outside = torch.where(gone.hit, 0.0, gone.violation)
+        self.violation[index[ends]] = outside[rows[ends]]
         index, rows = index[better], rows[better]
         self.points[index] = points[rows].to(self.points.dtype)
         self.loss[index] = loss[rows].to(self.loss.dtype)
@@ -96,6 +101,7 @@ class Results:
             zero=zero,
             huge=huge,
             each=self.each,
+            violation=self.violation,
             report=self.report,
             weights=None if self.trace is None else self.trace.last(),
             path=None if self.trace is None else self.trace.values_of_rows(),

@@ -25,6 +25,7 @@ class Slots(Rows):
         weights: the objective's state.
         hit: whether the slot's model was fooled, ``(S,)``; first at ``hit_u``, at ``hit_loss``.
         trace: what the objective says of its weights at every evaluation.
+        violation: how far outside the slot's search ended, ``(S,)`` float64.
         inspected: gradients inspected, those exactly zero, and those beyond all bounds, ``(S, 3)``.
     """
 
@@ -40,4 +41,5 @@ class Slots(Rows):
     hit_u: Tensor
     hit_loss: Tensor
     trace: Trace | None
+    violation: Tensor
     inspected: Tensor

@@ -91,6 +91,16 @@ class Stepper(ABC, Generic[S]):
         """Whether this evaluation needs a gradient; the last of ``steps + 1`` does not."""
         return clock.least < self.steps
 
+    def ended_at(self, problem: Problem, state: S) -> Tensor | None:
+        """The ``u`` (S, ...) that a search stands at which is over, to measure how far outside.
+
+        By default the last query, if a stepper says which lie in the threat; None for those whose
+        every query does.
+        """
+        inside = state.feasible
+        known = inside is None or (isinstance(inside, np.ndarray) and bool(inside.all()))
+        return None if known else state.u
+
     def report(self, state: S) -> dict[str, Tensor]:
         """Numbers to keep of each slot that leaves, ``(S,)`` floats under each name."""
         return {}

@@ -64,7 +64,7 @@ class AsAttack(Method):
             solver = replace(solver, near=self.near * job.threat.eps)
         found = solver.run(victim, unbounded)
         region = job.threat.at(job.x.detach().to(found.points.device), job.box)
-        points = found.points.to(region.x0)
+        raw = points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)
         near = region.finalise(region.project_(points.clone()))
         points = torch.where(per_example(inside, points), points, near)
@@ -72,7 +72,7 @@ class AsAttack(Method):
         worth = (region.radius - found.distance).to(points.dtype)
         return replace(
             found, points=points, fooled=inside, loss=torch.where(found.fooled, worth, -inf),
-            distance=region.distance(points), worst=None,
+            distance=region.distance(points), worst=None, violation=region.violation(raw),
         )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:

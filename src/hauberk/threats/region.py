@@ -156,6 +156,14 @@ class Region(Rows, ABC):
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
         """True where ``x`` lies in the threat and in the box, checked in float64 without slack."""
 
+    def violation(self, u: Tensor) -> Tensor:
+        """By how much ``u`` exceeds the size of the threat, in its unit, ``(S,)`` float64; else 0.
+
+        What rounding may add to a distance, a millionth of the size, counts as inside.
+        """
+        beyond = self.distance(self.decode(u), self.witness(u)).double() - self.radius
+        return torch.where(beyond > 1e-6 * self.radius.abs(), beyond, 0.0)
+
     @abstractmethod
     def scaled(self, factor: Tensor) -> Self:
         """The same geometry with every example's radius times ``factor`` (S,)."""
@@ -217,6 +225,12 @@ class InputRegion(Region):
     def in_box(self, x: Tensor) -> Tensor:
         """Whether inputs lie in the box, ``(S,)`` bool."""
         return ((x >= self.edges[0]) & (x <= self.edges[1])).flatten(1).all(1)
+
+    def violation(self, u: Tensor) -> Tensor:
+        """By how much ``u`` exceeds the threat's size, or any feature the box: the larger one."""
+        over = (u - self.clip(u)).abs().flatten(1).double()
+        widest = torch.cat((over, over.new_zeros(len(u), 1)), 1).amax(1)
+        return torch.maximum(super().violation(u), widest)
 
     def full_size(self, noise: Tensor) -> Tensor:
         """Random changes scaled to the size of the threat.

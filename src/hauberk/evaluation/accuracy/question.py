@@ -221,7 +221,8 @@ class AttackTask(Task):
 
     def columns(self, found: Sequence[Portion]) -> Columns:
         many = sum(len(f.index) for f in found)
-        numbers = {name: outcomes(found, name, np.float64) for name in ("worst", "zero", "huge")}
+        names = ("worst", "zero", "huge", "violation")
+        numbers = {name: outcomes(found, name, np.float64) for name in names}
         return {
             "attacked": np.ones(many, dtype=bool),
             "attempt": outcomes(found, "attempt", np.int64),

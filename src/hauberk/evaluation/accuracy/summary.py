@@ -58,6 +58,7 @@ def summarise(
                 "broke": int(standing.sum() - left.sum()),
                 "broke_alone": int(broken[k].sum()) if every else None,
                 "attacked": int(attacked[k].sum()),
+                **_violated(attacks, *schedule[k]),
             }
             standing = left
         due = correct if every else standing & ~lost if union_only else standing
@@ -166,6 +167,15 @@ def _mask(attacks: Columns, name: str) -> Mask:
     flags: Mask = np.asarray(attacks[name], dtype=bool)
     attacked: Mask = np.asarray(attacks["attacked"], dtype=bool)
     return flags & attacked
+
+
+def _violated(attacks: Columns, threat: str, attack: str) -> dict[str, int]:
+    """How many searches of an attack ended outside the threat, if any did."""
+    if "violation" not in attacks:
+        return {}
+    mine = (attacks["threat"] == threat) & (attacks["task"] == attack)
+    outside = int((attacks["violation"][mine].astype(float) > 0).sum())
+    return {"violated": outside} if outside else {}
 
 
 def _near_boundary(attacks: Columns, threats: list[str]) -> list[dict[str, Any]]:

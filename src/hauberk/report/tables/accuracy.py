@@ -42,7 +42,7 @@ def table(summary: Summary) -> TextTable:
         accuracy = mark + percent(summary[f"{name}_accuracy"], n)
         return "bold", [name, accuracy, between(summary.get(f"{name}_interval"))]
 
-    rows = [whole("clean")]
+    rows, outside = [whole("clean")], []
     for notation, threat in summary["threats"].items():
         accuracy = _mark(threat) + percent(threat["accuracy"], n)
         rows.append(("bold", [notation, accuracy, between(threat["interval"])]))
@@ -52,9 +52,12 @@ def table(summary: Summary) -> TextTable:
             after = percent(attack["accuracy_after"], n)
             alone = [str(attack["broke_alone"])] if every else []
             rows.append(("", [f"  {name}", after, "", str(attack["broke"]), *alone]))
+            if ended := attack.get("violated"):
+                outside.append(f"{name} under {notation}: {ended} of {attack['attacked']}")
     bounds = _bounds(summary)
     rows += [whole("union"), whole("average", "≤ " if bounds else "")]
     notes = [_about(summary), f"cost: {cost(summary)}", *([UPPER] if bounds else [])]
+    notes += [f"searches that ended outside the threat: {text}" for text in outside]
     return TextTable([(head, rows)], notes + remarks(summary))
 
 
