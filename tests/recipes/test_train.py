@@ -13,6 +13,7 @@ from hauberk.attacks import PGD, MultiSteepestDescent
 from hauberk.cli.main import main as cli
 from hauberk.cli.strategy import strategy_of
 from hauberk.cli.train import TrainCommand
+from hauberk.evaluation.core.bound import with_model
 from hauberk.models.loading import load_model
 from hauberk.solvers.ddn import DDN
 from hauberk.threats import L1, L2, Box, Linf, threat
@@ -125,6 +126,8 @@ def test_recipe_names_what_there_is(read, name):
     options, strategy, _ = read(name)
     assert options.given["out"] == f"runs/train/{name}"
     x = torch.rand(2, *((1, 28, 28) if "mnist" in name else CIFAR))
+    if "perceptual" in name:
+        strategy = with_model(strategy, load_model(options.model))
     strategy.check(x, torch.tensor([0, 9]), Box())
     require_made(options.model, tuple(x.shape[1:]))
 
@@ -327,3 +330,15 @@ def test_budget_recipes_cost_the_same(read, name):
     passes = (spent["forwards"] + spent["backwards"]) / 80 * settings.epochs
     drawn = 0.15 if name.endswith(("random-norm", "eat")) else 0.065
     assert passes == pytest.approx(260, rel=drawn)
+
+
+def test_perceptual_training_is_that_of_laidlaw_et_al(read):
+    options, strategy, settings = read("liang2023/cifar10-perceptual-single")
+    attack = strategy.attack
+    assert (type(attack).__name__, attack.loss, attack.steps) == ("FastLPA", "ce", 10)
+    assert (attack.relative, attack.price, attack.step_share) == (False, 10.0, 1.0)
+    assert str(strategy.threat) == "perceptual(layer1+layer2+layer3+layer4):0.5"
+    bound = strategy.threat.of_model(load_model(options.model))
+    assert len(bound.features(torch.rand(1, *CIFAR))) == 4
+    assert (settings.epochs, settings.minibatch, settings.learning_rate) == (100, 50, 0.1)
+    assert (settings.momentum, settings.weight_decay) == (0.9, 2e-4)

@@ -55,7 +55,8 @@ class Unbounded(Method):
         points = x.detach().to(found.points)
         return replace(
             found, points=points, loss=found.fooled.to(points.dtype), witness=None, worst=None,
-            violation=None, fooled=torch.zeros_like(found.fooled), distance=torch.zeros_like(found.distance),
+            violation=None, fooled=torch.zeros_like(found.fooled),
+            distance=torch.zeros_like(found.distance),
         )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:

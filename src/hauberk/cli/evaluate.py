@@ -26,7 +26,9 @@ class EvaluateCommand(OneModelCommand):
     shown_by = "accuracy"
 
     threat: list[str] = option(
-        [], "linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3, rt:30,3, affine(linf:0.3,l1:10); repeat"
+        [],
+        "linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3, rt:30,3, affine(linf:0.3,l1:10), "
+        "perceptual(LAYER+LAYER):0.5; repeat",
     )
     suite: str = option("standard", "a name or a .yaml file")
     gap: str | None = option(

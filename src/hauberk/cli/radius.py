@@ -1,5 +1,6 @@
 """``hauberk radius``."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf
@@ -27,7 +28,7 @@ class RadiusCommand(OneModelCommand):
 
     shown_by = "radii"
 
-    metric: list[str] = option([], "linf, l2, l1, l0 or lP; repeat")
+    metric: list[str] = option([], "linf, l2, l1, l0, lP or perceptual(LAYER+LAYER); repeat")
     threat: list[str] = option([], "balls such as linf:0.3: the radius of their union; repeat")
     budget: int = option(2000, "passes per example and metric")
     solver: str = option("best", "a name; best by default")
@@ -79,7 +80,8 @@ class RadiusCommand(OneModelCommand):
         for name, r in found.items():
             eps, accuracy = r.curve()
             # Metrics have units of their own, so each has its own picture.
-            to = folder / ("curve.png" if len(found) == 1 else f"curve-{name}.png")
+            short = re.sub("[^A-Za-z0-9.]+", "_", name).strip("_")
+            to = folder / ("curve.png" if len(found) == 1 else f"curve-{short}.png")
             yield plots.accuracy_curves({"eps": eps, "accuracy": {name: accuracy}}, to, unit=name)
         distances = {name: r.distance[r.found] for name, r in found.items()}
         yield plots.radii(distances, folder / "histogram.png")
@@ -93,7 +95,8 @@ def sizes(texts: list[str], names: list[str]) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = {name: [] for name in names}
     for text in texts:
-        name, colon, written = text.strip().lower().rpartition(":")
+        name, colon, written = text.strip().replace(" ", "").rpartition(":")
+        name = name if name in names else name.lower()
         size = number(written)
         if size is None or not 0 <= size < inf or (colon and name not in names):
             raise InputError(

@@ -8,6 +8,7 @@ from hauberk.threats.each import Each
 from hauberk.threats.finite import FiniteSet, Swaps
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
+from hauberk.threats.named_layers import NamedLayers
 from hauberk.threats.notation import metric, threat
 from hauberk.threats.perceptual import Perceptual, layers
 from hauberk.threats.region import Region
@@ -28,6 +29,7 @@ __all__ = [
     "Lp",
     "Measured",
     "Metric",
+    "NamedLayers",
     "Perceptual",
     "Region",
     "RotationTranslation",

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, ClassVar, NoReturn, Optional
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.threats.box import Box as Box
@@ -66,6 +66,8 @@ class Threat(ABC):
     """A regular expression of its kinds (:attr:`kind`); empty if a suite cannot name it."""
     grammar: ClassVar[str] = ""
     """How its notation is written, for messages and help; empty if it has none."""
+    cased: ClassVar[bool] = False
+    """Whether :meth:`read` needs capitals as they were written."""
     grouped = False
     """Whether it is a threat to groups of inputs: ``x0`` is (S, M, ...), labels (S, M)."""
 
@@ -74,7 +76,7 @@ class Threat(ABC):
         """The threat that a notation stands for; None if the notation is another class's.
 
         Args:
-            text: lower case, without spaces.
+            text: without spaces, and in lower case unless :attr:`cased`.
             part: reads the notation of another threat inside this one's.
         """
         return None
@@ -132,6 +134,15 @@ class Threat(ABC):
     def parts(self) -> tuple["Threat", ...]:
         """The threats that a union is made of; the threat itself otherwise."""
         return (self,)
+
+    def of_model(self, model: nn.Module | None, load: Callable[[str], nn.Module]) -> "Threat":
+        """The threat for the model under attack; itself, unless it names layers of a network.
+
+        Args:
+            model: under attack; None where there are several.
+            load: from what ``--model`` takes to a network.
+        """
+        return self
 
     def project(self, x0: Tensor, x: Tensor, box: Box | Sequence[Any] = (0.0, 1.0)) -> Tensor:
         """The nearest point to ``x`` that lies strictly inside the threat around ``x0``.
@@ -224,6 +235,11 @@ class Union(Threat):
             f"{self} is a union: a single attack needs one threat; "
             "use hauberk.evaluate for a union, or one of its .parts (MSD alone attacks it whole)"
         )
+
+    def of_model(self, model: nn.Module | None, load: Callable[[str], nn.Module]) -> "Union":
+        parts = [part.of_model(model, load) for part in self._parts]
+        same = all(one is other for one, other in zip(parts, self._parts, strict=True))
+        return self if same else Union(*parts)
 
     def scaled(self, factor: float) -> "Union":
         return Union(*(part.scaled(factor) for part in self._parts))

@@ -47,6 +47,27 @@ def metric(text: str | Threat) -> Metric:
     return Metric(float(found[1]))
 
 
+def distance(text: str | Threat) -> Threat:
+    """Read a distance: one that :func:`metric` reads, or that of a measured threat without size.
+
+    Raises:
+        InputError: for anything else.
+
+    Example:
+        >>> distance("l2"), str(distance("perceptual(conv1 + conv2)"))
+        (Metric(2), 'perceptual(conv1+conv2)')
+    """
+    written = str(text).strip()
+    if "(" not in written:
+        return metric(text)
+    found = threat(f"{written}:inf")
+    if Trait.EVALUATED not in found.traits:
+        raise InputError(
+            f"unknown metric '{text}': write linf, l2, l1, l0, lP, or a perceptual one"
+        )
+    return found
+
+
 def grammar() -> str:
     """How threats are written, in one line: the grammars of all classes that have one.
 
@@ -95,9 +116,9 @@ def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
 
 
 def _read(text: str) -> Threat:
-    text = text.strip().lower().replace(" ", "")
+    text = text.strip().replace(" ", "")
     for cls in threat_classes():
-        found = cls.read(text, _read)
+        found = cls.read(text if cls.cased else text.lower(), _read)
         if found is not None:
             return found
     raise InputError(f"unknown threat '{text}': write {grammar()}")

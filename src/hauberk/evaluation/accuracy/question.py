@@ -16,6 +16,7 @@ from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
+from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import threat_from
@@ -94,6 +95,12 @@ class Accuracy(Question[Result]):
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
         points = Points.of(bool(manifest["union_only"]), bool(manifest["all_attacks"]))
         return cls(threats, suite_from(manifest, objects), points)
+
+    def bind(self, setting: Setting) -> tuple[Self, Setting]:
+        return self.recall(setting), setting
+
+    def recall(self, setting: Setting) -> Self:
+        return replace(self, threats=tuple(of_models(t, setting.victims) for t in self.threats))
 
     def parts(self) -> Any:
         return {"suite": self.suite.stages, "threats": self.threats}

@@ -11,6 +11,7 @@ from torch import Tensor
 from hauberk.attacks.msd import MultiSteepestDescent
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
+from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.judge import DomainJudge, Judge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
@@ -141,7 +142,7 @@ class OnePerturbation(Question[MinMaxResult]):
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
         bound = self.recall(setting)
-        threat = bound_to(self.threat, self.attack, self.group)
+        threat = bound_to(bound.threat, self.attack, self.group)
         stop = bound.stop
         if stop is None:
             stop = not any(domain.varies for domain in bound.every)
@@ -166,7 +167,9 @@ class OnePerturbation(Question[MinMaxResult]):
     def recall(self, setting: Setting) -> Self:
         few = setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2]
         every = domains_of(setting.victims, self.transforms, self.domains, few, self.draws)
-        return replace(self, every=every, names=tuple(str(domain) for domain in every))
+        names = tuple(str(domain) for domain in every)
+        threat = of_models(self.threat, setting.victims)
+        return replace(self, threat=threat, every=every, names=names)
 
     def parts(self) -> Any:
         return {

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
+from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
@@ -27,7 +28,7 @@ from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat, Union
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
-from hauberk.threats.notation import metric as read_metric
+from hauberk.threats.notation import distance as read_metric
 from hauberk.threats.notation import threat as read_threat
 from hauberk.victims.victim import Boundary, require_boundary
 
@@ -114,7 +115,11 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return solver
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
-        return self.bound(setting.classes), setting
+        return self.recall(setting).bound(setting.classes), setting
+
+    def recall(self, setting: Setting) -> Self:
+        found = {name: of_models(m, setting.victims) for name, m in self.metrics.items()}
+        return replace(self, metrics=found)
 
     def facts(self) -> dict[str, Any]:
         named = isinstance(self.solver, str)

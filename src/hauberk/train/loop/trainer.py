@@ -8,6 +8,7 @@ from torch import nn
 
 from hauberk.__about__ import __version__
 from hauberk.errors import InputError, TrainingError
+from hauberk.evaluation.core.bound import with_model
 from hauberk.evaluation.core.identity import fingerprints
 from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Threat
@@ -45,6 +46,7 @@ class Trainer:
     """
 
     def __init__(self, model: nn.Module, data: Data, strategy: Strategy, options: Options) -> None:
+        strategy = with_model(strategy, model)
         train, held = examples_of(model, data, strategy, options)
         self.model, self.strategy, self.options, self.ids = model, strategy, options, train.ids
         self.box, self.rates = options.bounds, options.rates

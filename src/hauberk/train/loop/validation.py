@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.apgd import APGD
+from hauberk.attacks.lpa import LPA
 from hauberk.attacks.pgd import PGD
 from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.solvers.anpgd import ANPGD
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Box, Threat
+from hauberk.threats.base import Box, Threat, Trait
 from hauberk.threats.metric import Metric
 from hauberk.train.loop.examples import LabelledExamples
 from hauberk.train.loop.processes import Processes
@@ -63,9 +64,9 @@ class ValidationSet:
     def correct(self) -> dict[str, Tensor]:
         """Which stay correctly classified: ``clean``, each threat and ``union``, (B,) bool.
 
-        Without threats ``clean`` alone. By PGD, and in balls by Auto-PGD along softened gradients,
-        as a training may hide the exact ones: an upper bound on the robust accuracy, good for
-        choosing among checkpoints only.
+        Without threats ``clean`` alone. By PGD, in balls by Auto-PGD along softened gradients, as a
+        training may hide the exact ones, and by LPA where only a distance is known: an upper bound
+        on the robust accuracy, good for choosing among checkpoints only.
         """
         found, union = {"clean": self.right}, self.right.clone()
         for name, threat in _parts(self.threats).items():
@@ -73,6 +74,8 @@ class ValidationSet:
             attacks: list[Method] = [PGD(steps=self.steps)]
             if isinstance(threat, Ball):
                 attacks.append(APGD(loss="ce", steps=self.steps, soften=SOFTEN))
+            if Trait.EVALUATED in threat.traits:
+                attacks.append(lagrangian(self.steps))
             for attack in attacks:
                 rows = found[name].nonzero().flatten()
                 if len(rows):
@@ -192,8 +195,15 @@ def require_margins(threats: Sequence[Threat]) -> None:
 def most_passes(threats: Sequence[Threat], steps: int, select: str) -> int:
     """Passes that an example costs at the most."""
     balls = sum(isinstance(threat, Ball) for threat in threats)
+    measured = sum(Trait.EVALUATED in threat.traits for threat in threats)
     each = PGD(steps=steps).passes * len(threats) + APGD(loss="ce", steps=steps).passes * balls
+    each += lagrangian(steps).passes * measured
     return 1 + each + (ANPGD(steps=steps).passes * balls if select == "margin" else 0)
+
+
+def lagrangian(steps: int) -> LPA:
+    """The attack on threats that are known by their distance alone."""
+    return LPA(steps=steps, outer=min(5, steps))
 
 
 def count(flags: dict[str, Tensor]) -> dict[str, int]:
