@@ -141,7 +141,8 @@ def line(f, slope, alpha=0.5, **more):
     )  # fmt: skip
     slopes = start.slopes.clone()
     slopes[:, 0, 0] = torch.tensor(slope)
-    return attack.search(solve, replace(start, f=torch.tensor(f).double(), slopes=slopes))
+    new = replace(start, f=torch.tensor(f).double(), slopes=slopes)
+    return attack.search(solve, new, torch.full((rows,), 1e-4).double())
 
 
 def test_a_step_is_taken_under_the_weak_wolfe_conditions():
@@ -244,3 +245,81 @@ def test_two_starts_are_seen_in_the_queries():
     # Within a start the queries lie near each other, the second start elsewhere.
     apart = (asked[3] - asked[2]).norm()
     assert apart > (asked[1] - asked[0]).norm()
+
+
+def descend(function, start, steps, attack=None):
+    """Drive a solve of ``function(v) -> f (S,), c (S, m)`` by hand; its descent, and where dead."""
+    attack = PWCF() if attack is None else attack
+    v = start.clone()
+    c = function(v)[1]
+    solve, reach = attack.descent(v, c.shape[1]), torch.full((len(v),), 1e-4).double()
+    stopped = torch.full((len(v),), -1)
+    for count in range(steps):
+        trial = (solve.v + solve.alpha.unsqueeze(1) * solve.direction).requires_grad_(True)
+        f, c = function(trial)
+        slopes = torch.stack(
+            [
+                torch.autograd.grad(one.sum(), trial, retain_graph=True)[0]
+                for one in (f, *c.unbind(1))
+            ],
+            1,
+        )
+        solve = attack.search(solve, Values(f.detach(), c.detach(), slopes.detach()), reach)
+        stopped = torch.where((stopped < 0) & solve.dead, count, stopped)
+        if (stopped >= 0).all():
+            break
+    return solve, stopped
+
+
+def rosenbrock(v):
+    """The non-smooth one of GRANSO's manual: its minimum is at (1/sqrt 2, 1/2)."""
+    f = 8 * (v[:, 0] ** 2 - v[:, 1]).abs() + (1 - v[:, 0]) ** 2
+    most = torch.maximum(2**0.5 * v[:, 0], 2 * v[:, 1]) - 1
+    return f, torch.stack((most, -1 - v[:, 0].abs()), 1)
+
+
+def valley(v):
+    """A sum of absolute values, smallest at 0.3, without constraints that bind."""
+    weight = torch.tensor([1.0, 5.0, 0.2]).double()
+    return ((v - 0.3).abs() * weight).sum(1), torch.full((len(v), 1), -1.0).double() + 0 * v[:, :1]
+
+
+@pytest.mark.parametrize(
+    ("function", "n", "optimum"),
+    [(rosenbrock, 2, (0.5**0.5, 0.5)), (valley, 3, (0.3, 0.3, 0.3))],
+)
+def test_a_solve_ends_where_sampled_gradients_cancel(function, n, optimum):
+    """No gradient vanishes at these minima, only a convex combination of several does."""
+    start = torch.randn(6, n, generator=torch.manual_seed(0)).double()
+    found, stopped = descend(function, start, 400)
+    off = (found.v - torch.tensor(optimum).double()).norm(dim=1)
+    assert (stopped > 0).sum() >= 4
+    assert (off[stopped > 0] < 1e-3).all(), off
+    last = found.at.slope(found.mu).norm(dim=1)
+    assert (last[stopped > 0] > 0.1 * found.mu[stopped > 0]).any()
+
+
+def test_the_test_of_stationarity_needs_a_feasible_point_and_near_gradients():
+    attack, one = PWCF(), torch.ones(4).double()
+    at = values(2, rows=4)
+    at.c[:] = torch.tensor([[-1.0, 0], [0.9e-5, -1], [1.1e-5, -1], [0, 0]]).double()
+    solve = solve_at(at, attack, mu=0.5)
+    here, slope = torch.zeros(4, 5).double(), torch.randn(4, 5).double()
+    every = torch.ones(4, dtype=torch.bool)
+    solve.near.push_(here, slope, solve.mu, every)
+    assert not attack.stationary(solve, here, at, every, 0.1 * one).any()
+    # Half of both is 2e-6 long.
+    nearly = slope + 4e-6 * torch.nn.functional.normalize(slope)
+    solve.near.push_(here + 0.01, -nearly, solve.mu, every)
+    apart = torch.nn.functional.normalize(torch.randn(4, 5).double())
+    apart -= slope * (apart * slope).sum(1, keepdim=True) / slope.square().sum(1, keepdim=True)
+    solve.near.slopes[:, 1] += 4e-6 * apart  # so that no share of them cancels
+    due = torch.tensor([True, True, True, False])
+    found = attack.stationary(solve, here, at, due, 0.1 * one)
+    assert found.tolist() == [True, True, False, False]
+    assert not attack.stationary(solve, here, at, due, 0.01 * one).any()
+    assert not replace(attack, tolerance=0.0).stationary(solve, here, at, due, 0.1 * one).any()
+    # The tolerance is a share of the penalty parameter.
+    solve.near.mark[:], solve.mu = 0.05, 0.05 * one
+    assert not attack.stationary(solve, here, at, due, 0.1 * one).any()
+    assert (attack.tolerance, attack.nearby, attack.samples) == (1e-5, 1e-4, 8)

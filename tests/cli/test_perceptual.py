@@ -39,6 +39,25 @@ def test_measured(place, capsys):
     assert "no layer '7'" in capsys.readouterr().err
 
 
+def test_in_the_features_of_another_network(place, capsys):
+    named = "perceptual(1@net.py:make,net.safetensors)"
+    words = [*MODEL, *DATA, "--out", "runs/o"]
+    suite = place / "mine.yaml"
+    suite.write_text("attacks:\n  lpa: {attack: LPA, steps: 6, outer: 2, threats: [measured]}\n")
+    threat = ["--suite", str(suite), "--threat", f"{named}:0.3"]
+    assert main(["evaluate", *words, *threat]) == 0
+    # The same network, and so the same points.
+    assert main(["evaluate", *words[:-1], "runs/p", *threat[:-1], "perceptual(1):0.3"]) == 0
+    two = [json.loads((place / f"runs/{r}/summary.json").read_text()) for r in "op"]
+    assert two[0]["union_accuracy"] == two[1]["union_accuracy"]
+    assert main(["verify", "runs/o", *MODEL]) == 0
+    radius = ["--metric", named, "--solver", "general", "--budget", "60", "--out", "runs/r"]
+    assert main(["radius", *MODEL, *DATA, *radius]) == 0
+    assert main(["verify", "runs/r", *MODEL]) == 0
+    assert main(["evaluate", *words[:-1], "runs/q", "--threat", "perceptual(9@net.py:make):1"]) == 2
+    assert "no layer '9'" in capsys.readouterr().err
+
+
 def test_trained_on(place, capsys):
     (place / "mlp.py").write_text(
         "from hauberk.models import MLP\n\ndef make():\n    return MLP((64, 16, 10))\n"

@@ -83,13 +83,15 @@ def test_another_network_is_loaded_and_a_union_bound_part_by_part():
         return other
 
     union = hb.threat("linf:0.1 | perceptual(0@That:Net,w.npz):0.4 | perceptual(1):0.2")
-    bound = union.of_model(own, load)
+    with pytest.raises(InputError, match="of_network"):
+        union.of_model(own)
+    bound = union.of_network(load).of_model(own)
     assert str(bound) == str(union)
     assert asked == ["That:Net,w.npz"]
     assert bound.parts[1].features.model is other
     assert bound.parts[2].features.model is own
     plain = hb.threat("linf:0.1 | l2:1")
-    assert plain.of_model(own, load) is plain
+    assert plain.of_network(load).of_model(own) is plain
 
 
 def test_layers_that_the_model_has_not_are_refused_by_name():

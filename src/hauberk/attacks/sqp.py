@@ -13,6 +13,7 @@ from hauberk.engine.state import Clock, Response, State
 from hauberk.engine.stepper import Stepper
 from hauberk.errors import InputError
 from hauberk.maths.bfgs import DenseBFGS, LimitedBFGS, multipliers, predicted
+from hauberk.maths.hull import Samples
 from hauberk.maths.rows import Rows
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
@@ -61,6 +62,8 @@ class Descent(Rows):
     """Whether nothing was evaluated yet, ``(S,)`` bool."""
     dead: Tensor
     """Whether not even the steepest descent leads down, ``(S,)`` bool."""
+    near: Samples
+    """Gradients of the penalty function at the last points accepted."""
     size: Tensor
     """Length of the last quadratic program's step, ``(S,)``: near 0 where stationary."""
 
@@ -92,6 +95,10 @@ class SQP(Stepper[SQPState]):
         pairs: of the limited memory, for more than ``dense`` variables.
         noise: half width of the random starts, in units of the box's.
         mu, c_viol, c_mu: penalty parameter at first, and the constants of its steering.
+        tolerance: a solve is over where the violation is at most this, and the shortest convex
+            combination of the penalty function's gradients at the last ``samples`` points within
+            ``nearby`` box widths is at most this share of the penalty parameter; or where a step of
+            the quadratic program is below 1e-7 of the objective. 0 for the latter alone.
 
     Source: Curtis, Mitchell & Overton 2017, Procedure 1 and Algorithm 2; Liang et al. 2023.
     """
@@ -104,12 +111,17 @@ class SQP(Stepper[SQPState]):
     mu: float = 1.0
     c_viol: float = 0.1
     c_mu: float = 0.9
+    tolerance: float = 1e-5
+    samples: int = 8
+    nearby: float = 1e-4
     closing: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.starts < 1 or self.tries < 1 or self.pairs < 1:
-            raise InputError("starts, tries and pairs must be 1 or more")
+        if min(self.starts, self.tries, self.pairs, self.samples) < 1:
+            raise InputError("starts, tries, pairs and samples must be 1 or more")
+        if not (self.tolerance >= 0 and self.nearby >= 0):
+            raise InputError("tolerance and nearby must be 0 or more")
 
     @abstractmethod
     def values(self, region: DistanceRegion, state: SQPState, response: Response) -> Values:
@@ -182,6 +194,7 @@ class SQP(Stepper[SQPState]):
             v=v, at=values, memory=memory, mu=none + self.mu,
             direction=torch.zeros_like(v), fall=none, alpha=none, low=none, high=none + inf,
             tries=none, fresh=none == 0, dead=none > 0, size=none + inf,
+            near=Samples.empty(v, self.samples),
         )  # fmt: skip
 
     def step(self, problem: Problem, state: SQPState, response: Response) -> SQPState:
@@ -189,7 +202,8 @@ class SQP(Stepper[SQPState]):
         state.reached = torch.maximum(state.reached, self.rate(state, response))
         if response.gradient is None:
             return self.closed(region, state, clock)
-        solve = self.search(state.solve, self.values(region, state, response))
+        new = self.values(region, state, response)
+        solve = self.search(state.solve, new, self.nearby * region.mean_width)
         solve = state.solve = self.restart(region, problem, state, solve, clock.count + 1)
         n = prod(state.u.shape[1:])
         trial = solve.v + solve.alpha.unsqueeze(1) * solve.direction
@@ -210,8 +224,11 @@ class SQP(Stepper[SQPState]):
         """The point evaluated, before it was clamped to the box, ``(S, N)``."""
         return state.solve.v + state.solve.alpha.unsqueeze(1) * state.solve.direction
 
-    def search(self, solve: Descent, new: Values) -> Descent:
-        """One trial of the line search: accept it, or bracket."""
+    def search(self, solve: Descent, new: Values, reach: Tensor) -> Descent:
+        """One trial of the line search: accept it, or bracket.
+
+        ``reach`` (S,): how far away gradients count in the test for stationarity.
+        """
         was, now = solve.at.penalty(solve.mu), new.penalty(solve.mu)
         slope = new.slope(solve.mu)
         along = (slope * solve.direction).sum(1)
@@ -227,12 +244,14 @@ class SQP(Stepper[SQPState]):
         step = solve.alpha.unsqueeze(1) * solve.direction
         change = slope - solve.at.slope(solve.mu)
         solve.memory.push_(step, change, accept & ~solve.fresh)
-        # No more to gain, to first order.
-        done = solve.size < 1e-7 * solve.at.f.abs()
-        dead = ~solve.fresh & (lost & solve.memory.blank | (accept & done))
-        solve.memory.clear_(lost)
         moved = accept.unsqueeze(1)
         v = torch.where(moved, solve.v + step, solve.v)
+        solve.near.push_(v, slope, solve.mu, accept)
+        # No more to gain, to first order.
+        done = solve.size < 1e-7 * solve.at.f.abs()
+        done = done | self.stationary(solve, v, new, accept, reach)
+        dead = ~solve.fresh & (lost & solve.memory.blank | (accept & done))
+        solve.memory.clear_(lost)
         at = choose(accept, new, solve.at)
         solve = replace(
             solve, v=v, at=at, alpha=between, low=low, high=high, tries=tries, dead=dead
@@ -241,6 +260,18 @@ class SQP(Stepper[SQPState]):
         if not (renew.is_cpu and not bool(renew.any())):
             solve = self.steer(solve, renew)
         return solve
+
+    def stationary(
+        self, solve: Descent, v: Tensor, at: Values, due: Tensor, reach: Tensor
+    ) -> Tensor:
+        """Which points ``v`` (S, N) are feasible and stationary, ``(S,)`` bool; GRANSO's test.
+
+        Source: Curtis, Mitchell & Overton 2017, section 3.2; Liang et al. 2023.
+        """
+        feasible = due & (at.c.clamp_min(0).sum(1) <= self.tolerance)
+        if not self.tolerance or (feasible.is_cpu and not bool(feasible.any())):
+            return torch.zeros_like(due)
+        return feasible & (solve.near.least(v, solve.mu, reach) <= self.tolerance * solve.mu)
 
     def steer(self, solve: Descent, renew: Tensor) -> Descent:
         """New directions for some rows: the quadratic program, its penalty parameter steered."""

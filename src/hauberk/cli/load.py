@@ -158,7 +158,20 @@ def threat_of(texts: Sequence[str]) -> "Threat":
 
     if not texts:
         raise InputError("no threat: give at least one, e.g. --threat linf:8/255 --threat l2:0.5")
-    return threat("|".join(texts))
+    return threat("|".join(texts)).of_network(network)
+
+
+def network(text: str) -> "nn.Module":
+    """A network by what ``--model`` takes, and after a comma a file of weights.
+
+    Raises:
+        InputError: if it cannot be loaded.
+    """
+    from hauberk.models.loading import load_model
+    from hauberk.models.saved import resolve_model
+
+    model, _, weights = text.partition(",")
+    return load_model(*resolve_model(model, weights or None)).eval()
 
 
 def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_csv
-from hauberk.cli.load import threat_of
+from hauberk.cli.load import network, threat_of
 from hauberk.cli.options import option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
@@ -41,8 +41,12 @@ class RadiusCommand(OneModelCommand):
     def question(self) -> "LeastDistances":
         from hauberk.evaluation.radii.question import LeastDistances
         from hauberk.threats import Union
+        from hauberk.threats.notation import distance
 
-        metrics: list[str | Threat] = list(dict.fromkeys(self.metric))
+        metrics: list[str | Threat] = [
+            distance(text).of_network(network) if "@" in text else text
+            for text in dict.fromkeys(self.metric)
+        ]
         if self.threat:
             metrics.append(Union(threat_of(self.threat)))
         if not metrics:

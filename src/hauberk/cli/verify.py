@@ -19,9 +19,26 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
 
         models, data = load_models(self, self), load_data(self) if self.data else None
         models = with_recorded_votes(self.folder, models)
-        found = verify(self.folder, models, data=data, batch_size=self.batch_size)
+        objects = with_recorded_networks(self.folder)
+        found = verify(self.folder, models, data=data, batch_size=self.batch_size, objects=objects)
         print(found)
         return 0 if found.ok else 1
+
+
+def with_recorded_networks(folder: str) -> dict[str, Any]:
+    """The threats and metrics of a run that name a network of their own, by their notation."""
+    from hauberk.cli.load import network
+    from hauberk.store.ledger import Ledger
+    from hauberk.threats.notation import distance, threat
+
+    manifest = Ledger.open(folder).manifest
+    read = {"threats": threat, "metrics": distance}
+    return {
+        name: reader(name).of_network(network)
+        for key, reader in read.items()
+        for name in manifest.get(key) or ()
+        if "@" in name
+    }
 
 
 def with_recorded_votes(folder: str, models: Any) -> Any:

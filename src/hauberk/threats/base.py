@@ -1,7 +1,7 @@
 """What every threat is, and the union of several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any, ClassVar, NoReturn, Optional
 
@@ -135,12 +135,19 @@ class Threat(ABC):
         """The threats that a union is made of; the threat itself otherwise."""
         return (self,)
 
-    def of_model(self, model: nn.Module | None, load: Callable[[str], nn.Module]) -> "Threat":
-        """The threat for the model under attack; itself, unless it names layers of a network.
+    def of_model(self, model: nn.Module | None) -> "Threat":
+        """The threat for the model under attack; itself, unless it names layers of that.
 
         Args:
             model: under attack; None where there are several.
-            load: from what ``--model`` takes to a network.
+        """
+        return self
+
+    def of_network(self, load: Callable[[str], nn.Module]) -> "Threat":
+        """The threat with the network that it names; itself, unless it names one.
+
+        Args:
+            load: from what ``--model`` takes, and after a comma a file of weights, to a network.
         """
         return self
 
@@ -236,10 +243,16 @@ class Union(Threat):
             "use hauberk.evaluate for a union, or one of its .parts (MSD alone attacks it whole)"
         )
 
-    def of_model(self, model: nn.Module | None, load: Callable[[str], nn.Module]) -> "Union":
-        parts = [part.of_model(model, load) for part in self._parts]
-        same = all(one is other for one, other in zip(parts, self._parts, strict=True))
-        return self if same else Union(*parts)
+    def of_model(self, model: nn.Module | None) -> "Union":
+        return self._with(part.of_model(model) for part in self._parts)
+
+    def of_network(self, load: Callable[[str], nn.Module]) -> "Union":
+        return self._with(part.of_network(load) for part in self._parts)
+
+    def _with(self, parts: Iterable[Threat]) -> "Union":
+        made = list(parts)
+        same = all(one is other for one, other in zip(made, self._parts, strict=True))
+        return self if same else Union(*made)
 
     def scaled(self, factor: float) -> "Union":
         return Union(*(part.scaled(factor) for part in self._parts))

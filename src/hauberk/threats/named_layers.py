@@ -19,8 +19,8 @@ class NamedLayers(Perceptual):
     """A perceptual threat whose features are layers by name: ``perceptual(conv1+conv2):0.5``.
 
     The layers are those of the model under attack (what Laidlaw et al. 2021 call self-bounded), or
-    with ``@`` those of another network. Until :meth:`of_model` binds it to a network it measures
-    nothing: runs and trainings do that.
+    with ``@`` those of another network. Until it is bound to a network, by :meth:`of_model` or
+    :meth:`of_network`, it measures nothing: runs, trainings and commands do that.
 
     Args:
         names: of the layers, as in ``model.named_modules()``.
@@ -71,25 +71,38 @@ class NamedLayers(Perceptual):
             raise InputError(f"{text} has no size: write e.g. {text.partition(':')[0]}:0.5")
         return cls(names.split("+"), eps, 1 if plain else 2, network)
 
-    def of_model(
-        self, model: nn.Module | None, load: Callable[[str], nn.Module] | None = None
-    ) -> Perceptual:
-        """The threat with the layers of a network.
+    def of_model(self, model: nn.Module | None) -> Perceptual:
+        """The threat with the layers of the model under attack.
 
         Raises:
-            InputError: for layers that it has not, or where there is none.
+            InputError: for layers that it has not, for several models, and for layers of another
+                network, which :meth:`of_network` binds.
         """
         if self.network is not None:
-            if load is None:
-                raise InputError(f"{self} names a network: bind it with a function that loads it")
-            network = load(self.network)
-        elif model is None:
+            raise InputError(
+                f"{self} names a network of its own, which commands load: in Python bind it first, "
+                "threat.of_network(load)"
+            )
+        if model is None:
             raise InputError(
                 f"{self} names layers of the model under attack, but there are several: name the "
                 "network, perceptual(LAYERS@MODEL):EPS"
             )
-        else:
-            network = model
+        return self._of(model)
+
+    def of_network(self, load: Callable[[str], nn.Module]) -> Perceptual:
+        """The threat with the layers of the network that it names; itself if it names none.
+
+        Raises:
+            InputError: for layers that the network has not.
+        """
+        if self.network is None:
+            return self
+        bound = self._of(load(self.network))
+        bound.follows = True
+        return bound
+
+    def _of(self, network: nn.Module) -> Perceptual:
         try:
             found = layers(network, self.names)
         except InputError as error:

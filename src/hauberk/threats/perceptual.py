@@ -65,6 +65,8 @@ class Perceptual(Measured):
             raise InputError(f"p is {p}: choose 1 or 2")
         super().__init__(features, eps, name, batch_size)  # type: ignore[arg-type]
         self.features, self.p = features, p
+        self.follows = False
+        """Whether the features, a module, are moved to the device of the inputs."""
         self._passes = {"forwards": 0, "backwards": 0}
         self._double: dict[str, Any] = {}
 
@@ -111,6 +113,8 @@ class Perceptual(Measured):
     def _embed(self, features: Features, x: Tensor) -> Tensor:
         """All features of inputs (S, ...), normalised, ``(S, D)``."""
         self._passes["forwards"] += len(x)
+        if self.follows and isinstance(features, nn.Module):
+            features.to(x.device)
         if features is self.features and self.dtypes and x.dtype not in self.dtypes:
             x = x.to(self.dtypes[0])
         with _held(features):

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from helpers.perceptual import convolutional, images
-from torch import nn
 
 import hauberk as hb
 from hauberk import InputError
 from hauberk.attacks import LPA, FastLPA
-from hauberk.evaluation.core.bound import network, of_models, with_model
+from hauberk.evaluation.core.bound import of_models, with_model
 from hauberk.threats import Perceptual, layers
 from hauberk.victims.victim import Victim
 
@@ -91,15 +90,3 @@ def test_several_models_need_a_network_by_name():
     victims = {"a": Victim(convolutional()), "b": Victim(convolutional())}
     with pytest.raises(InputError, match="name the network"):
         of_models(hb.threat("perceptual(0):1"), victims)
-    bound = of_models(hb.threat("perceptual(conv1@hauberk.models:SmallCNN):1"), victims)
-    assert bound.features.names == ["conv1"]
-
-
-def test_a_network_is_what_model_and_weights_take(tmp_path):
-    torch.manual_seed(0)
-    torch.save(nn.Linear(4, 4).state_dict(), tmp_path / "x.pt")
-    found = network("hauberk.models:SmallCNN")
-    assert type(found).__name__ == "SmallCNN"
-    assert not found.training
-    with pytest.raises(InputError):
-        network(f"hauberk.models:SmallCNN,{tmp_path / 'x.pt'}")
