@@ -4,6 +4,7 @@ from hauberk.analysis.agreement import Agreement, agreement
 from hauberk.analysis.by_size import Panel, by_size
 from hauberk.analysis.corruptions import CorruptionTable, corruption_table
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
+from hauberk.analysis.diversity import Diversity, diversity, patterns_of_run
 from hauberk.analysis.figures import figures
 from hauberk.analysis.filters import Filters, filters
 from hauberk.analysis.gallery import Exhibit, Gallery, gallery, gallery_of_run
@@ -21,6 +22,7 @@ __all__ = [
     "CorruptionTable",
     "Crossing",
     "Curves",
+    "Diversity",
     "Exhibit",
     "Filters",
     "Gallery",
@@ -44,6 +46,7 @@ __all__ = [
     "corruption_table",
     "crossings",
     "curves",
+    "diversity",
     "figures",
     "filters",
     "gallery",
@@ -54,6 +57,7 @@ __all__ = [
     "magnitudes",
     "optimum",
     "patterns",
+    "patterns_of_run",
     "plane",
     "price",
     "price_of",

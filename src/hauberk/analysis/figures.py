@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 from torch import Tensor, nn
 
+from hauberk.analysis.diversity import diversity
 from hauberk.analysis.patterns import Pattern
 from hauberk.analysis.runs import (
     LOSSES,
@@ -17,19 +18,23 @@ from hauberk.analysis.runs import (
     attack_runs,
     patterns,
     radius_runs,
+    serving,
 )
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
+from hauberk.attacks.lpa import LPA
+from hauberk.attacks.pwcf import PWCF
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.report.plots import patterns as plots
 from hauberk.report.plots import radii as radius_plots
 from hauberk.solvers.eps_search import EpsSearch
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Box
+from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
 
 ATTACKS: Mapping[str, Attack[Any]] = {"apgd": APGD(steps=50)}
+PERCEPTUAL: Mapping[str, Attack[Any]] = {"lpa": LPA(steps=50), "pwcf": PWCF(steps=100)}
 NORMS = {"l1": 1.0, "l2": 2.0, "linf": inf}
 
 
@@ -59,9 +64,10 @@ def figures(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    solvers: Iterable[tuple[str, Solve]] = (),
+    solvers: Iterable[tuple[str, Solve] | SolverRun] = (),
     eps: Mapping[str, float] | None = None,
     *,
+    threats: Sequence[Threat] = (),
     attacks: Mapping[str, Attack] | None = None,
     losses: Sequence[str] = LOSSES,
     extra: Iterable[SolverRun] = (),
@@ -83,14 +89,16 @@ def figures(
         model: a module that takes inputs in the box.
         images: ``(B, ...)``, floats in the box.
         labels: ``(B,)`` integer classes.
-        solvers: radius solvers by name (:func:`~hauberk.analysis.radius_runs`); if there are none,
-            the first attack at falling eps (:class:`~hauberk.solvers.eps_search.EpsSearch`).
+        solvers: radius solvers by name (:func:`~hauberk.analysis.radius_runs`), or runs; if there
+            are none, the first attack at falling eps
+            (:class:`~hauberk.solvers.eps_search.EpsSearch`).
         eps: sizes of problem 1 by norm, such as ``{"l2": 0.5}``, whose norms are then the ones
             looked at; :func:`default_eps` if left out.
-        attacks: solvers of problem 1 by name; Auto-PGD of 50 steps if left out.
+        threats: threats of problem 1 by a distance of their own, such as perceptual ones.
+        attacks: solvers of problem 1 by name, each run on the threats that it can search; Auto-PGD
+            of 50 steps if left out, and LPA and PWCF on ``threats``.
         losses: that the attacks maximise in turn.
-        extra: further runs of problem 1 beside the first attack's and loss's in Figure 8, such as
-            those in a perceptual distance.
+        extra: further runs of problem 1 beside the first attack's and loss's in Figure 8.
         example: which of the examples that all succeed on is shown one by one.
         suffix: ``.png`` or ``.svg``.
         common: see :func:`~hauberk.analysis.patterns`.
@@ -108,24 +116,70 @@ def figures(
         raise InputError(f"cannot draw to files that end in '{suffix}': give .png or .svg")
     folder, box = Path(folder), Box.of(how.get("box", (0.0, 1.0)))
     sizes = dict(default_eps(images, box) if eps is None else eps)
-    if not sizes or not sizes.keys() <= NORMS.keys():
+    if not (sizes or threats) or not sizes.keys() <= NORMS.keys():
         raise InputError(f"eps has the norms {', '.join(sizes)}: give some of {', '.join(NORMS)}")
     balls = [Ball(NORMS[name], size) for name, size in sizes.items()]
-    attacks = ATTACKS if attacks is None else attacks
-    loss, more = attack_runs(attacks, balls, losses, **how), list(extra)
-    least = radius_runs(solvers) or _searches(attacks, balls, box, how.get("seed", 0))
+    loss, more = runs_of(images, balls, threats, attacks, losses, **how)
+    more += list(extra)
+    given = list(solvers)
+    least = radius_runs(s for s in given if not isinstance(s, SolverRun))
+    least += [s for s in given if isinstance(s, SolverRun)]
+    if not least and loss:
+        name = loss[0].solver
+        least = _searches((attacks or ATTACKS)[name], name, balls, **how)
     study = patterns(
         model, images, labels, [*loss, *more, *least], common=common, box=box,
         batch_size=how.get("batch_size"),
     )  # fmt: skip
     radii = {p.name: p.size for p in study.patterns if p.problem == 2}
+    sizes |= {run.distance: run.eps for run in more if run.eps is not None}
     lines = {p.name: sizes[p.distance] for p in study.patterns if p.distance in sizes}
-    written = study.save(folder, eps=sizes, times=_times(radii, lines))
+    written = study.save(
+        folder, eps=sizes, times=_times(radii, lines), diversity=diversity(study).to_dict()
+    )
     found = {name: row for name, row in radii.items() if not bool(row.isnan().all())}
     if found:
         path = folder / f"radii{suffix}"
         written.append(radius_plots.radii(found, path, lines, "Radii found, and eps"))
     return written + _draw(study, len(loss), len(more), example, folder, suffix)
+
+
+def runs_of(
+    images: Tensor,
+    balls: Sequence[Threat],
+    threats: Sequence[Threat] = (),
+    attacks: Mapping[str, Attack] | None = None,
+    losses: Sequence[str] = LOSSES,
+    **how: Unpack[How],
+) -> tuple[list[SolverRun], list[SolverRun]]:
+    """The runs of problem 1 in balls, and those in other threats, as :func:`figures` makes them.
+
+    Args:
+        images: examples ``(B, ...)``, which say what an attack can search.
+        balls, threats, attacks, losses, how: see :func:`figures`.
+
+    Raises:
+        InputError: if none of the attacks can search one of the threats.
+
+    Example:
+        >>> import torch
+        >>> loss, more = runs_of(torch.zeros(1, 4), [Ball(2.0, 0.5)])
+        >>> [run.name for run in loss], more
+        (['apgd ce l2', 'apgd margin l2'], [])
+    """
+    box = Box.of(how.get("box", (0.0, 1.0)))
+
+    def made(some: Sequence[Threat], usual: Mapping[str, Attack]) -> list[SolverRun]:
+        found: list[SolverRun] = []
+        for threat in some:
+            able = serving(usual, threat, images, box)
+            if not able:
+                raise InputError(f"none of {', '.join(usual)} attacks {threat}: give one that does")
+            found += attack_runs(able, [threat], losses, **how)
+        order = [(name, loss) for name in usual for loss in losses]
+        return sorted(found, key=lambda run: order.index((run.solver, run.loss)))
+
+    return made(balls, attacks or ATTACKS), made(threats, attacks or PERCEPTUAL)
 
 
 def most_passes(eps: Mapping[str, float], solvers: int = 0) -> int:
@@ -150,13 +204,16 @@ def _draw(
     """Figures 3 to 8: the first ``loss`` patterns are of problem 1, so are ``more`` after them."""
     first, others = study.patterns[:loss], study.patterns[loss : loss + more]
     radius = study.patterns[loss + more :]
-    distances = [p for p in first if (p.solver, p.loss) == (first[0].solver, first[0].loss)]
+    leads = {(p.solver, p.loss) for p in first[:1]}
+    distances = [p for p in first if (p.solver, p.loss) in leads]
     written = []
     for name, some, title in (
         ("loss", first, "Most loss within eps"),
         ("radius", radius, "Least distance"),
         ("distances", distances + others, "Most loss within eps, in several distances"),
     ):
+        if not some and name != "distances":
+            continue
         if name != "distances" and (shown := _one(study, some, example)):
             path = folder / f"perturbations_{name}{suffix}"
             written.append(plots.perturbations(shown, path, title))
@@ -165,16 +222,15 @@ def _draw(
 
 
 def _searches(
-    attacks: Mapping[str, Attack], balls: Iterable[Ball], box: Box, seed: int
+    attack: Attack, name: str, balls: Iterable[Ball], **how: Unpack[How]
 ) -> list[SolverRun]:
-    """The first attack as a radius solver, by whole runs at falling eps."""
-    name, attack = next(iter(attacks.items()))
+    """An attack as a radius solver, by whole runs at falling eps."""
 
     def one(ball: Ball) -> tuple[str, Solve]:
         solver, metric = EpsSearch(attack=attack, largest=ball.eps), Metric(ball.p)
 
         def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
-            return solver(model, x, y, metric, box=box, seed=seed)
+            return solver(model, x, y, metric, **how)
 
         return f"{name} eps search {metric}", solve
 

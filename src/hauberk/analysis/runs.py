@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from hauberk.analysis.patterns import Pattern, compare
 from hauberk.attacks.base import Attack
 from hauberk.engine.inputs import check
+from hauberk.engine.method import Job
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
+from hauberk.threats.measured import Measured
 from hauberk.threats.notation import threat as read
 from hauberk.victims.victim import Victim
 
@@ -73,7 +75,8 @@ class SolverRun:
     @property
     def eps(self) -> float | None:
         """The size allowed in problem 1, of a ball."""
-        return self.threat.eps if self.problem == 1 and isinstance(self.threat, Ball) else None
+        sized = isinstance(self.threat, Ball | Measured)
+        return self.threat.eps if self.problem == 1 and sized else None  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -229,7 +232,8 @@ def attack_runs(
         def solve(model: nn.Module, x: Tensor, y: Tensor) -> Outcome:
             return asked(model, x, y, threat, stop=False, **how)
 
-        distance = str(threat).partition(":")[0] if isinstance(threat, Ball) else str(threat)
+        sized = isinstance(threat, Ball | Measured)
+        distance = str(threat).rpartition(":")[0] if sized else str(threat)
         return SolverRun(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)
 
     bound = [read(t) if isinstance(t, str) else t for t in threats]
@@ -239,6 +243,28 @@ def attack_runs(
         for loss in losses
         for threat in bound
     ]
+
+
+def serving(
+    attacks: Mapping[str, Attack], threat: Threat, x: Tensor, box: Box
+) -> dict[str, Attack]:
+    """Those of the attacks, by name, that can search a threat around inputs like ``x`` (B, ...).
+
+    Example:
+        >>> from hauberk.attacks import LPA, PGD
+        >>> x = torch.rand(2, 4)
+        >>> list(serving({"pgd": PGD(), "lpa": LPA()}, read("linf:0.1"), x, Box()))
+        ['pgd']
+    """
+    found = {}
+    for name, attack in attacks.items():
+        try:
+            y = torch.zeros(len(x[:1]), dtype=torch.int64, device=x.device)
+            attack.check(Job(threat=threat, x=x[:1], y=y, box=box))
+        except InputError:
+            continue
+        found[name] = attack
+    return found
 
 
 def radius_runs(solvers: Iterable[tuple[str, Solve]]) -> list[SolverRun]:

@@ -21,4 +21,23 @@ def table(study: Summary) -> TextTable:
         "sparsity: median of the l1 norm by the l2 norm, 1 for one feature, its root for n alike; "
         "unchanged: mean share of features; distance: median",
     ]
-    return TextTable([(head, rows)], notes)
+    return TextTable([(head, rows)], notes + _diversity(study.get("diversity")))
+
+
+def _diversity(found: Summary | None) -> list[str]:
+    """How far the runs' patterns differ, and which two differ the least and the most."""
+    pairs = [pair for pair in (found or {}).get("pairs", ()) if pair["examples"]]
+    if found is None or not pairs:
+        return []
+
+    def two(pair: Summary) -> str:
+        return f"{pair['one']} and {pair['other']} ({fixed(pair['cosine'])})"
+
+    pairs.sort(key=lambda pair: pair["cosine"])
+    lines = [
+        f"diversity: mean cosine {fixed(found['cosine'])} between two runs' perturbations of an "
+        f"example, their sparsities differ by a factor of {fixed(found['ratio'])}"
+    ]
+    if len(pairs) > 1:
+        lines.append(f"most alike: {two(pairs[-1])}; least: {two(pairs[0])}")
+    return lines
