@@ -4,6 +4,7 @@ from math import sqrt
 
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from hauberk import InputError
@@ -102,6 +103,32 @@ def test_theorem_2_linf_and_swaps_nearly_exclude_each_other(make):
     assert both <= 1 + figures.same + figures.other + 4 / sqrt(20_000)
 
 
+@pytest.mark.parametrize(("label", "alpha"), [(1, 2.0), (0, 1.5)])
+def test_theorem_2_what_comes_first_looks_like_the_other_class(label, alpha):
+    """Bayes: a value is the ``x_0`` of class -y, and not a weak feature of class y."""
+    data, n, times = Toy(d=5, alpha=alpha), 4, 40_000
+    x = torch.tensor([[0.9, -0.4, 0.3, -1.2, 0.1, 0.2]], dtype=torch.float64)
+    swapped = toy.swap_twice(data, x.expand(times, -1), torch.full((times,), label), n)
+    y = 2 * label - 1
+    values = x[0, :n].numpy()
+    strong = stats.norm.pdf(values, -y, 1 / alpha)
+    odds = strong / stats.norm.pdf(values, y * alpha / sqrt(5), 1)
+    for value, chance in zip(values, odds / odds.sum(), strict=True):
+        found = float((swapped[:, 0] == value).double().mean())
+        assert found == pytest.approx(chance, abs=4 * sqrt(0.25 / times))
+
+
+def test_theorem_2_the_first_swap_is_with_any_of_the_features():
+    """Where all values look alike to Bayes, every place of ``x_0`` is as likely as another."""
+    data, n, times = Toy(d=5, alpha=2.0), 4, 40_000
+    x = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.5, 0.5]]).repeat(times, 1).double()
+    x[:, 0] += 1e-9  # so that it can be found again
+    swapped = toy.swap_twice(data, x, torch.ones(times).long(), n)
+    place = swapped.argmax(1).bincount(minlength=6) / times
+    wanted = [1 / 4, 1 / 4, 1 / 4, 1 / 4, 0, 0]
+    assert place.tolist() == pytest.approx(wanted, abs=4 * sqrt(0.25 / times))
+
+
 def test_theorem_2_improves_with_the_budget():
     few, many = (remark10(n=n, samples=20_000) for n in (9, 100))
     assert many.lower_bound > few.lower_bound + 0.05
@@ -127,6 +154,18 @@ def test_remark_10_has_the_papers_figures():
     members = region.candidate(torch.arange(49).expand(50, -1))
     sums = Weak(49).score(members.flatten(0, 1)).view(50, 49)
     torch.testing.assert_close(sums, Weak(49).score(x[:50]).unsqueeze(1).expand(50, 49))
+
+
+@pytest.mark.parametrize(("d", "alpha", "n"), [(3, 0.5, 2), (5, 1.0, 5), (8, 0.7, 1)])
+def test_remark_10_closed_forms_of_few_features(d, alpha, n):
+    found, eta, left = remark10(d=d, alpha=alpha, n=n, samples=1), alpha / sqrt(d), d + 1 - n
+    assert found.strong == pytest.approx(stats.norm.cdf(0, 1 - 2 * eta, 1 / alpha))
+    assert found.weak == pytest.approx(stats.norm.cdf(0, left * eta, sqrt(left)))
+
+
+def test_theorem_11_the_classifier_as_printed():
+    x = torch.tensor([[0.2, 1.0, -4.0, 0.5, 0.5], [-7.0, 3.0, 3.0, 1.0, 1.0]])
+    assert Both().score(x).tolist() == [3 + 2 / 2 * -2, -3 + 2 / 2 * 8]
 
 
 @models

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 import torch
-from helpers.projections import bounds, check_feasible, noise, norms
+from helpers.projections import bounds, check, check_feasible, noise, norms
 
 from hauberk.maths import project_l2
 
@@ -28,3 +28,14 @@ def test_rows_of_any_size_reach_the_sphere(size):
     assert (norms(d, 2) >= 0.5 * size * (1 - 1e-6)).all()
     cosine = torch.nn.functional.cosine_similarity(a.double() / size, d.double() / size)
     assert (cosine > 1 - 1e-6).all()
+
+
+@pytest.mark.parametrize("share", [1, 5])
+@pytest.mark.parametrize("room", [1e-6, 1e-3])
+def test_few_small_entries_that_move_beside_many_at_the_edge(room, share):
+    """What the edge leaves of the radius is found by the small ones alone."""
+    small = torch.rand(4, share, generator=torch.Generator().manual_seed(0)) * 0.1
+    a = torch.cat((torch.full((4, 784), 5.0), small), 1)
+    hi = torch.cat((torch.full((784,), (1 - room) / 784**0.5), torch.full((share,), 10.0)))
+    hi = hi.expand(4, -1)
+    check(a, 2, 1.0, -hi, hi, 1e-6)

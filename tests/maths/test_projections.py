@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hauberk.maths import (
+    project_ball,
     project_l0,
     project_lp,
 )
@@ -170,3 +171,10 @@ def test_l0_counts() -> None:
     assert project_l0(a.bfloat16(), 2, -1.0, 1.0).dtype == torch.bfloat16
     big = torch.tensor([[inf, 1.0, -inf, torch.nan]])
     assert project_l0(big, 2, -0.5, 0.5).tolist() == [[0.5, 0.0, -0.5, 0.0]]
+
+
+@pytest.mark.parametrize("eps", [torch.tensor([1.9, 2.0, 0.5]), torch.tensor([1.0, 2.0, 0.0])])
+def test_a_part_of_a_feature_is_none(eps: Tensor) -> None:
+    a = torch.tensor([[3.0, 1.0, -2.0]]).expand(3, -1)
+    wanted = torch.tensor([[3.0, 0.0, 0.0], [3.0, 0.0, -2.0], [0.0, 0.0, 0.0]])
+    assert torch.equal(project_ball(a, 0, eps, -9.0, 9.0), wanted)
