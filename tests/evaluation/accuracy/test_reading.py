@@ -14,6 +14,8 @@ from hauberk.cli.main import main
 from hauberk.evaluation import SUITES
 from hauberk.evaluation.accuracy.reading import read_suite, suite_of
 from hauberk.evaluation.accuracy.suites import Stage
+from hauberk.solvers import CW, EAD
+from hauberk.solvers.as_attack import AsAttack
 
 BALLS = hb.Union(hb.Linf(0.1), hb.L2(0.4), hb.L1(1.0)).parts
 
@@ -68,6 +70,14 @@ def test_a_suite_file_needs_nothing_but_attacks(tmp_path):
     assert suite.stages["a"] == Stage(attack=Noise())
 
 
+def test_a_suite_file_may_ask_radius_solvers(tmp_path):
+    text = "attacks: {a: {solver: cw, steps: 60, searches: 3, threats: [l2]}, b: {solver: ead}}"
+    suite = read_suite(write(tmp_path, text))
+    cw = AsAttack(solver=CW(steps=60, searches=3))
+    assert suite.stages["a"] == Stage(attack=cw, threats=("l2",))
+    assert suite.stages["b"] == Stage(attack=AsAttack(solver=EAD()))
+
+
 ROW = "attacks: {first: {attack: APGD, %s}}"
 
 
@@ -94,6 +104,9 @@ def test_numbers_may_be_written_as_in_threats(tmp_path):
         ("attacks: {first: APGD}", "first: write {attack"),
         ("attacks: {first: {steps: 3}}", "first: write {attack"),
         ("attacks: {first: null}", "first: write {attack"),
+        ("attacks: {first: {attack: APGD, solver: cw}}", "first: write {attack"),
+        ("attacks: {first: {solver: cww}}", "unknown solver 'cww'"),
+        ("attacks: {first: {solver: cw, step: 3}}", "first: CW has no setting 'step'"),
         ("attacks: {first: {attack: Agpd}}", "unknown attack 'Agpd': choose one of APGD"),
         ("attacks: {first: {attack: Attack}}", "unknown attack"),
         ("attacks: {first: {attack: [APGD]}}", "unknown attack"),

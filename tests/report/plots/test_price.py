@@ -40,3 +40,19 @@ def test_bars_are_accuracies_and_lines_optima(monkeypatch):
 def test_nothing_to_draw():
     with pytest.raises(InputError, match="no model"):
         plots.price({**FOUND, "price": {}}, "a.png")
+
+
+@pytest.mark.parametrize("check", [check_png, check_svg, check_same])
+def test_several_panels(check, tmp_path):
+    check(lambda path: plots.panels({"one": FOUND, "$two$": FOUND, "three": FOUND}, path), tmp_path)
+
+
+def test_panels_are_named_and_drawn_alike(monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "save", lambda figure, path, title="": figures.append(figure))
+    plots.panels({"one": FOUND, "two": {**FOUND, "single": []}, "three": FOUND}, "a.png")
+    one, two, three, last = figures[0].axes
+    assert [axes.get_title() for axes in (one, two, three)] == ["one", "two", "three"]
+    assert [len(axes.patches) for axes in (one, two, three, last)] == [4, 8, 4, 0]
+    with pytest.raises(InputError, match="no prices"):
+        plots.panels({}, "a.png")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from hauberk import attacks
 from hauberk.attacks.base import Attack
@@ -11,6 +12,9 @@ from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.catalogue import SUITES
 from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.solvers.as_attack import AsAttack
+from hauberk.solvers.base import Solver
+from hauberk.solvers.registry import solver_class
 from hauberk.spec.build import build, require_known
 from hauberk.threats.notation import is_kind
 
@@ -85,7 +89,8 @@ def read_row(where: str, row: object) -> Stage:
 
     Args:
         where: the start of every error message.
-        row: such as ``{"attack": "APGD", "steps": 50, "when": "masked"}``.
+        row: such as ``{"attack": "APGD", "steps": 50, "when": "masked"}``; or, of a radius solver
+            whose point counts where it lies in the ball, ``{"solver": "cw", "steps": 50}``.
 
     Raises:
         InputError: for what is no such mapping, and for unknown or wrong settings.
@@ -94,25 +99,41 @@ def read_row(where: str, row: object) -> Stage:
         >>> read_row("row 1", {"attack": "APGD", "steps": 50}).attack.steps
         50
     """
-    if not isinstance(row, Mapping) or "attack" not in row:
-        raise InputError(f"{where}: write {{attack: APGD, steps: 50}} or the like")
+    if not isinstance(row, Mapping) or ("attack" in row) == ("solver" in row):
+        raise InputError(
+            f"{where}: write {{attack: APGD, steps: 50}} or the like, or {{solver: cw, steps: 50}}"
+        )
     given = {str(word): value for word, value in row.items()}
-    name = given.pop("attack")
-    kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
-    if kind is None or kind is Attack:
-        known = ", ".join(k for k in attacks.__all__ if k != "Attack")
-        raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
+    kind: type[Attack[Any]] | type[Solver]
+    if "attack" in given:
+        kind = _attack_class(where, given.pop("attack"))
+    else:
+        try:
+            kind = solver_class(str(given.pop("solver")))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
     settings = {f.name for f in fields(kind)}
     words = {f.name for f in fields(Stage)} - {"attack"}
-    require_known(f"{where}: {name}", given, sorted(settings | words))
+    require_known(f"{where}: {kind.__name__}", given, sorted(settings | words))
     for word, value in given.items():
         if isinstance(value, float) and not isfinite(value):
             raise InputError(f"{where}: {word} is {value}: give a number that is finite")
-    attack = build(kind, {word: v for word, v in given.items() if word in settings}, where)
+    own = {word: value for word, value in given.items() if word in settings}
+    built = build(kind, own, where)
+    attack = AsAttack(solver=built) if isinstance(built, Solver) else built
     special = {word: value for word, value in given.items() if word in words}
     if "threats" in special:
         special["threats"] = _kinds(where, special["threats"])
     return build(Stage, {"attack": attack, **special}, where)
+
+
+def _attack_class(where: str, name: object) -> type[Attack[Any]]:
+    kind = getattr(attacks, str(name), None) if name in attacks.__all__ else None
+    if kind is None or kind is Attack:
+        known = ", ".join(k for k in attacks.__all__ if k != "Attack")
+        raise InputError(f"{where}: unknown attack '{name}': choose one of {known}")
+    found: type[Attack[Any]] = kind
+    return found
 
 
 def _kinds(where: str, given: object) -> object:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hauberk.errors import InputError
-from hauberk.report.plots.canvas import label, one, save, style
+from hauberk.report.plots.canvas import canvas, label, one, save, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def price(found: Mapping[str, Any], path: str | Path, title: str = "") -> Path:
@@ -22,13 +25,44 @@ def price(found: Mapping[str, Any], path: str | Path, title: str = "") -> Path:
 
     Source: Tramèr & Boneh 2019, Figure 1.
     """
-    names, threats = list(found["price"]), list(found["best"])
-    names = [name for name in names if name not in found["single"]] or names
+    names = _shown(found)
+    figure, axes = one(1.1 * (len(found["best"]) + 2) + 0.25 * len(names) + 1.2, 2.6)
+    _draw(axes, found, names)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    return save(figure, path, title)
+
+
+def panels(several: Mapping[str, Mapping[str, Any]], path: str | Path, title: str = "") -> Path:
+    """The same of several sets of runs, two side by side, each under its name.
+
+    Raises:
+        InputError: without a model under all threats, in any of them.
+    """
+    names = {panel: _shown(found) for panel, found in several.items()}
+    if not names:
+        raise InputError("no prices to draw: give at least one")
+    figure, grid = canvas((len(several) + 1) // 2, min(2, len(several)), (4.2, 2.4))
+    places = [axes for row in grid for axes in row]
+    for axes, (panel, found) in zip(places, several.items(), strict=False):
+        _draw(axes, found, names[panel])
+        axes.set_title(label(panel), fontsize=9)
+        axes.legend(fontsize=6)
+    for axes in places[len(several) :]:
+        axes.axis("off")
+    return save(figure, path, title)
+
+
+def _shown(found: Mapping[str, Any]) -> list[str]:
+    names = list(found["price"])
     if not names:
         raise InputError("no model under all threats to draw: evaluate one")
+    return [name for name in names if name not in found["single"]] or names
+
+
+def _draw(axes: "Axes", found: Mapping[str, Any], names: list[str]) -> None:
+    threats = list(found["best"])
     groups = [*threats, "union", "average"]
     wide = 0.8 / len(names)
-    figure, axes = one(1.1 * len(groups) + 0.25 * len(names) + 1.2, 2.6)
     for number, name in enumerate(names):
         run = found["runs"][name]
         heights = [*(run["threats"][t] for t in threats), run["union_accuracy"]]
@@ -47,5 +81,3 @@ def price(found: Mapping[str, Any], path: str | Path, title: str = "") -> Path:
     axes.set_xticks(range(len(groups)), [label(group) for group in groups], fontsize=8)
     axes.set(ylabel="accuracy (%)")
     axes.set_ylim(0, 105)
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
-    return save(figure, path, title)
