@@ -1,7 +1,8 @@
 """Auto-PGD in l1: larger balls first, in which nothing counts."""
 
+import pytest
 import torch
-from helpers.models import Linear
+from helpers.models import Linear, network
 from helpers.oracles import judged, queries
 from torch import nn
 
@@ -9,7 +10,7 @@ from hauberk.attacks import (
     APGD,
 )
 from hauberk.attacks.apgd_l1 import schedule
-from hauberk.threats import L1
+from hauberk.threats import L1, Box
 
 
 def asked_by(*args, **options):
@@ -49,3 +50,73 @@ def test_what_fools_in_a_larger_ball_alone_fools_nobody():
             assert not out.fooled.any()
             judged(model, L1(0.4), x, y, out)
     assert APGD(steps=50)(model, x, y, L1(0.51)).fooled.all()
+
+
+class Sparse:
+    """The algorithm of Croce & Hein 2021, appendix, for one example, from its first point on."""
+
+    def __init__(self, model, threat, x, y, steps):
+        self.model, self.threat, self.x, self.y, self.steps = model, threat, x, y, steps
+        self.d = x.numel()
+        third = -(-3 * steps // 10)
+        self.starts = [min(k * third, steps) for k in range(3)]
+        self.resets = 0
+
+    def look(self, u):
+        v = u.clone().requires_grad_()
+        z = self.model(v)[0]
+        other = max((z[j] for j in range(len(z)) if j != self.y), key=float)
+        loss = other - z[self.y]
+        return float(loss.detach()), torch.autograd.grad(loss, v)[0]
+
+    def changed(self, u, eps):
+        return int(((u - self.x).abs() > 1e-6 * eps).sum())
+
+    def walk(self, u):
+        ends = [*self.starts[1:], self.steps + 1]
+        phase, best, count, share, size = 0, None, self.d, 0.2, 1.0
+        eps = 3 * self.threat.eps
+        for t in range(self.steps + 1):
+            yield u
+            loss, grad = self.look(u)
+            if best is None or loss > best[0]:
+                best = (loss, u, grad)
+            since, length = t - self.starts[phase], ends[phase] - self.starts[phase]
+            if since and since % max(int(0.04 * length), 1) == 0:
+                now = self.changed(best[1], eps)
+                if now < 0.95 * count:  # sparser: back to the best point, with the full step
+                    size, self.resets = 1.0, self.resets + 1
+                    u, grad = best[1], best[2]
+                else:
+                    size = max(size / 1.5, 0.1)
+                count, share = now, now / self.d / 1.5
+            region = self.threat.scaled(eps / self.threat.eps).at(self.x, BOX)
+            moved = region.ascent(u, grad, size * region.eps, torch.tensor([share]).to(u))
+            if phase < 2 and t + 1 == self.starts[phase + 1]:
+                phase += 1
+                eps, size = (3 - phase) * self.threat.eps, 1.0
+                region = self.threat.scaled(eps / self.threat.eps).at(self.x, BOX)
+                u = region.project_(best[1].clone())
+                count = self.changed(u, eps)
+                best, share = None, count / self.d / 1.5
+            else:
+                u = region.project_(moved)
+
+
+BOX = Box.of((-1.0, 2.0))
+
+
+@pytest.mark.parametrize("steps", [7, 60])
+def test_apgd_in_l1_goes_step_by_step_as_published(steps):
+    model = network(60, 20, 3, dtype=torch.float64)
+    x = torch.rand(3, 60, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    y = model(x).argmax(1)
+    asked = asked_by(APGD(steps=steps), L1(2.0), model, x, y, box=(-1.0, 2.0))
+    assert len(asked) == steps + 1
+    resets = 0
+    for i in range(3):
+        oracle = Sparse(model, L1(2.0), x[i : i + 1], int(y[i]), steps)
+        for t, wanted in enumerate(oracle.walk(asked[0, i : i + 1])):
+            torch.testing.assert_close(asked[t, i : i + 1], wanted, rtol=0, atol=1e-6, msg=str(t))
+        resets += oracle.resets
+    assert resets > 3

@@ -1,0 +1,47 @@
+"""Carlini and Wagner's l2 attack step by step, against the paper's formulas in numpy."""
+
+from math import inf
+
+import numpy as np
+import pytest
+from helpers.steps import Walk
+
+from hauberk.solvers.cw import CW
+
+
+@pytest.mark.parametrize("box", [(0.0, 1.0), (-1.0, 3.0)], ids=str)
+@pytest.mark.parametrize("confidence", [0.0, 0.02])
+def test_adam_on_tanh_variables_for_a_constant_found_by_bisection(box, confidence):
+    steps, searches = 15, 5
+    solver = CW(steps=steps, searches=searches, constant=0.1, rate=0.2, confidence=confidence)
+    walk = Walk(solver, 2, box=box, classes=3)
+    half, mid, width = (box[1] - box[0]) / 2, sum(box) / 2, box[1] - box[0]
+    assert len(walk.asked) == steps * searches
+    seen = set()
+    for i, x0 in enumerate(walk.x0):
+        c, low, high = 0.1, 0.0, inf
+        for turn in range(searches):
+            u, w = x0, np.arctanh((x0 - mid) / half)
+            m, v, won = 0 * w, 0 * w, False
+            for k in range(steps):
+                np.testing.assert_allclose(walk.asked[turn * steps + k, i], u, atol=1e-4)
+                loss, grad, fooled = walk.look(u, i)
+                won |= fooled and loss >= confidence
+                # d/dw of |u - x|^2 + c max(confidence - margin, 0), in units of the box's width.
+                slope = 2 * (u - x0) / width**2 - c * grad * (loss < confidence)
+                slope = slope * half * (1 - np.tanh(w) ** 2)
+                m, v = 0.9 * m + 0.1 * slope, 0.999 * v + 0.001 * slope**2
+                mean, square = m / (1 - 0.9 ** (k + 1)), v / (1 - 0.999 ** (k + 1))
+                w = w - 0.2 * mean / (np.sqrt(square) + 1e-8)
+                u = mid + half * np.tanh(w)
+            high, low = (min(high, c), low) if won else (high, max(low, c))
+            c = (low + high) / 2 if high < inf else c * 10
+            seen.add(won)
+    assert seen == {False, True}
+
+
+def test_the_published_settings_are_the_defaults():
+    """9 rounds from 1e-3, rates of Adam as in the authors' code."""
+    solver = CW()
+    assert (solver.searches, solver.constant, solver.confidence) == (9, 1e-3, 0.0)
+    assert (solver.steps, solver.rate) == (1000, 1e-2)
