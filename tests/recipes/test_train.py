@@ -217,7 +217,7 @@ def test_trainings_of_recipes_are_those_of_maini_2020(read, name):
         top, end = (8, 20) if name.endswith("single") else (6, 15)
         corners = [(top / 2, 5e-4), (top, 1e-3), ((top + end) / 2, 5e-4), (end, 0)]
     else:
-        network = "ModelG" if name == "cifar10-linf-l1-msd" else "PreActResNet18"
+        network = "madry_wrn" if name == "cifar10-linf-l1-msd" else "PreActResNet18"
         assert (options.model, options.data) == (f"hauberk.models:{network}", "cifar10:train")
         assert (settings.optimiser, settings.minibatch, settings.nesterov) == ("sgd", 128, False)
         assert (settings.momentum, settings.weight_decay) == (0.9, 5e-4)
