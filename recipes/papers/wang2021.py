@@ -27,7 +27,7 @@ PUBLIC = {  # what stands for the large networks at the small scale: public weig
     "F": ("hauberk.models:ResNet20A", "cifar10_resnet20_standard.npz"),
 }
 SIZES = {"mnist": (0.05, 0.1, 0.15, 0.2, 0.3), "cifar10": (0.01, 0.02, 0.03, 0.05, 0.1)}
-GAMMAS = (0, 1, 2, 4, 7, 10)
+GAMMAS = (0, 1, 4, 7, 10)
 GROUPS = (2, 5, 10)
 WEIGHTS = {"linf": "linf:0.2", "l2": "l2:3", "l1": "l1:20", "l0": "l0:30"}
 SIDES = {"average": "average", "min-max": "minmax"}
@@ -83,7 +83,7 @@ def ensemble_row(data: str, letters: str, recipe: str) -> Any:
             values = [gain.value for gain in gains if isinstance(gain, Cell)]
             return {"lift": number(sum(values) / len(values), 1)}
         norm, _, side = name.partition(" ")
-        few = run.pick(40, 1000)
+        few = run.pick(30, 1000)
         found = minmax(
             run, f"{recipe}-{norm}", f"{recipe}-{norm}", *several(run, data, letters),
             f"--limit={few}",
@@ -120,7 +120,7 @@ def transforms_row(kind: str) -> Any:
 
     def row(run: Run, name: str) -> Cells:
         letter, _, side = name.partition(" ")
-        few = run.pick(20 if letter == "B" else 60, 1000)
+        few = run.pick(10 if letter == "B" else 50, 1000)
         found = minmax(
             run, f"transforms-{kind}", f"{kind}-{letter}", *trained(run, "cifar10", letter),
             f"--name={letter}", f"--limit={few}",
@@ -145,7 +145,7 @@ def table_a6(run: Run, name: str) -> Cells:
     for title, suite in SUITES.items():
         found = run.hauberk(
             "evaluate", f"--model={model}", "--data=mnist:test", f"--suite={suite}",
-            *(f"--threat={t}" for t in THREATS), f"--limit={run.pick(20, 1000)}",
+            *(f"--threat={t}" for t in THREATS), f"--limit={run.pick(10, 1000)}",
             out=f"a6-{name}-{suite}",
         )  # fmt: skip
         n = found["n"]
@@ -173,7 +173,7 @@ def universal(run: Run, name: str) -> Cells:
     recipe = f"universal-{letter}" if data == "mnist" else f"universal-cifar10-{letter}"
     found = minmax(
         run, recipe, f"{recipe}-{size}", *trained(run, data, letter), f"--name={letter}",
-        f"--group={size}", f"--limit={run.pick(40 if letter == 'B' else 100, 1000)}",
+        f"--group={size}", f"--limit={run.pick(20 if letter == 'B' else 100, 1000)}",
     )  # fmt: skip
     own, n = found["sides"][SIDES[side]], found["n"]
     return {
@@ -260,7 +260,7 @@ def figure_a1(run: Run, svg: Path) -> str:
         found = [
             minmax(
                 run, recipe, f"{recipe}-{eps}", *several(run, data, "ABC"),
-                f"--threat=linf:{eps}", f"--limit={run.pick(20, 1000)}",
+                f"--threat=linf:{eps}", f"--limit={run.pick(15, 1000)}",
             )
             for eps in sizes
         ]  # fmt: skip
@@ -281,7 +281,7 @@ def figure_a2(run: Run, svg: Path) -> str:
     found = [
         minmax(
             run, "ensemble-linf", f"gamma-{gamma}", *several(run, "mnist", "ABCD"),
-            f"--gamma={gamma}", f"--limit={run.pick(20, 1000)}",
+            f"--gamma={gamma}", f"--limit={run.pick(15, 1000)}",
         )
         for gamma in GAMMAS
     ]  # fmt: skip
@@ -298,7 +298,7 @@ def figure_a2(run: Run, svg: Path) -> str:
 
 
 SMALL = paper.scale == "small"
-CIFAR = """Models trained on 5,000 to 20,000 of the images for a few epochs; B, which costs the
+CIFAR = """Models trained on 2,500 to 20,000 of the images for a few epochs; B, which costs the
 most, on the fewest."""
 LARGE = """Public networks stand for three of the four: KWSmall (Wong & Kolter 2018) for E, ResNet20
 for F; B, trained here, for H."""
