@@ -18,6 +18,8 @@ def test_fields_are_read_as_their_types():
     assert strategy_of("msd", balls, ["k=[2, 3]"]).k == (2, 3)
     assert strategy_of("ampgd", balls, ["gamma=inf", "random_start=false"]).gamma == float("inf")
     assert strategy_of("ampgd", balls, ["beta=1/40"]).beta == 1 / 40
+    assert strategy_of("ampgd", balls, ["order=alternate"]).order == "alternate"
+    assert strategy_of("ampgd", balls, ["rule=gradient"]).rule == "gradient"
     assert strategy_of("ampgd", balls, ["share_moved=0.5"]).share_moved == 0.5
     assert strategy_of("ampgd", balls, ["share_moved=[1e-2, 1/2]"]).share_moved == (0.01, 0.5)
     assert strategy_of("eat", ["linf:0.1|l1:1"], ["steps=3"]).steps == 3
