@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "recipes" / "papers"))
 NORMS = ("linf:0.3", "l2:2", "l1:10", "linf:0.2")
 SIDE = {
     "asr_all": 0.5, "asr_avg": 0.75, "asr_group": 0.25,
-    "accuracy": {k: 0.1 for k in (*"ABCDEFGH", *map(str, range(7)))},
+    "accuracy": dict.fromkeys((*"ABCDEFGH", *map(str, range(7))), 0.1),
 }  # fmt: skip
 SUMMARY = {
     "n": 100, "clean_accuracy": 0.9, "union_accuracy": 0.4,
