@@ -58,6 +58,15 @@ def test_momentum_finds_the_corner_of_an_linf_ball(box):
     torch.testing.assert_close(out.points, (x + 0.1 * g.sign()).clamp(*box))
 
 
+def test_settings_are_those_of_dong_2018():
+    """Ten steps of a tenth of eps, nothing forgotten, from the clean input."""
+    attack, model, x = MomentumIterative(), Linear(), torch.full((2, 20), 0.5)
+    settings = (attack.steps, attack.momentum, attack.random_start, attack.loss)
+    assert settings == (10, 1.0, False, "ce")
+    asked = torch.stack(queries(attack, Linf(0.2), model, x, model(x).argmax(1)))
+    torch.testing.assert_close(asked.diff(dim=0).abs(), torch.full((10, 2, 20), 0.02))
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -54,7 +54,11 @@ TEN = {"restarts": 10}
 FOOLBOX = {  # what Maini et al. 2020 take from Foolbox; its settings are not printed
     "fgsm": (("linf",), "FGSM", {"steps": 1, "random_start": False}),
     "pgd-foolbox": (("linf",), "PGD", {"steps": 40, "step_share": 0.01 / 0.3, **TEN}),
-    "mim": (("linf",), "MomentumIterative", {"steps": 10, "random_start": True, **TEN}),
+    "mim": (
+        ("linf",),
+        "MomentumIterative",
+        {"steps": 10, "momentum": 1.0, "random_start": True, **TEN},
+    ),
     "pgd-l2-foolbox": (("l2",), "PGD", {"steps": 50, "step_share": 0.025, **TEN}),
     "gaussian": (("l2",), "Noise", {"steps": 100, "noise": "gaussian", **TEN}),
     "boundary": (("l2",), "Boundary", {"steps": 500, "trials": 25, "restarts": 1}),
