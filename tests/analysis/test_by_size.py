@@ -99,6 +99,8 @@ def test_metrics_end_at_the_largest_radius_found():
     assert found.end == pytest.approx(0.48, abs=1e-3)
     wrong = by_size({"half": MODELS["half"]}, X, 1 - Y, [hb.Metric(2.0)], budget=60)
     assert wrong["l2"].end == 1.0  # all radii are 0
+    never = by_size({"never": Above(9.0)}, X, 0 * Y, [hb.Metric(2.0)], budget=60)
+    assert never["l2"].end == 1.0  # all radii are inf
 
 
 def test_a_union_is_in_units_of_its_balls():

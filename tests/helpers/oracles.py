@@ -29,12 +29,14 @@ def judged(model, threat, x, y, outcome, box=(0.0, 1.0), most=inf):
 def queries(attack, threat, model, x, y, **options):
     """The points that an attack asks the model for, batch by batch."""
     asked = []
-    handle = model.register_forward_pre_hook(lambda _, given: asked.append(given[0].detach()))
+    handle = model.register_forward_pre_hook(
+        lambda _, given: asked.append(given[0].detach().clone())
+    )
     try:
         attack(model, x, y, threat, stop=False, **options)
     finally:
         handle.remove()
-    return [points.clone() for points in asked]
+    return asked
 
 
 def ask(objective, victim, x, y, target=None):

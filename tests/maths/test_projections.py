@@ -171,6 +171,7 @@ def test_l0_counts() -> None:
     assert project_l0(a.bfloat16(), 2, -1.0, 1.0).dtype == torch.bfloat16
     big = torch.tensor([[inf, 1.0, -inf, torch.nan]])
     assert project_l0(big, 2, -0.5, 0.5).tolist() == [[0.5, 0.0, -0.5, 0.0]]
+    assert project_l0(big, 1.9, -0.5, 0.5).count_nonzero() == 1  # part of an entry is none
 
 
 @pytest.mark.parametrize("eps", [torch.tensor([1.9, 2.0, 0.5]), torch.tensor([1.0, 2.0, 0.0])])

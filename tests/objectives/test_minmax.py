@@ -23,6 +23,8 @@ from torch import nn
 
 from hauberk.attacks import APGD, PGD, Square
 from hauberk.maths.losses import LOSSES
+from hauberk.maths.rng import Draws
+from hauberk.objectives.combined import Weighing
 from hauberk.objectives.minmax import Average, Fixed, MinMax
 from hauberk.threats import L1, L2, Linf, RotationTranslation
 from hauberk.threats.shared import Shared
@@ -379,3 +381,32 @@ def test_neither_batch_nor_order_matters(stop, toward):
     path = whole.path[order]
     torch.testing.assert_close(mixed.path, path, rtol=0, atol=1e-12, equal_nan=True)
     assert torch.equal(mixed.forwards, whole.forwards[order])
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_several_domains_and_threats_at_once_by_hand(gamma):
+    """Two domains, a perturbation for each of two threats: a least value inside a largest one."""
+    g = torch.tensor([[1.0, 0.2, 0.7, 0.6], [0.1, 0.9, 0.15, 0.3]], dtype=torch.float64)
+    loss = MinMax([constant(0.0), constant(1.0)], gamma=gamma, beta=inf, toward="strong")
+    state = Weighing(
+        w=torch.full((2, 4), 0.25, dtype=torch.float64), seen=torch.ones(2, dtype=torch.int64),
+        draws=Draws.of(0, torch.arange(2)),
+    )  # fmt: skip
+    value, w = loss.weigh(state, g)
+
+    def least(a, b):
+        """Of w a + (1 - w) b + gamma ((w - 1/2)^2): the weight of the first, and the value."""
+        first = min(1.0, max(0.0, 0.5 - (a - b) / (2 * gamma)))
+        return first, first * a + (1 - first) * b + gamma * (first - 0.5) ** 2
+
+    for row in range(2):
+        # Columns are (domain, threat): the domains of a threat lie two apart.
+        inner = [least(float(g[row, t]), float(g[row, t + 2])) for t in (0, 1)]
+        first, lower = least(-inner[0][1], -inner[1][1])
+        assert float(value[row]) == pytest.approx(-lower)
+        expected = [
+            first * inner[0][0], (1 - first) * inner[1][0], first * (1 - inner[0][0]),
+            (1 - first) * (1 - inner[1][0]),
+        ]  # fmt: skip
+        assert w[row].tolist() == pytest.approx(expected)
+        assert (inner[0][1] > inner[1][1]) == (first > 0.5)
