@@ -296,7 +296,7 @@ class TestFigures:
             attacks={"pgd": PGD(steps=4)}, losses=["ce"], box=(-5, 5),
         )  # fmt: skip
         assert {p.name for p in written} == {
-            "patterns.json", "patterns.npz", "radii.svg", "perturbations_loss.svg",
+            "patterns.json", "patterns.npz", "summary.json", "radii.svg", "perturbations_loss.svg",
             "perturbations_radius.svg", "sparsity_loss.svg", "sparsity_radius.svg",
             "sparsity_distances.svg",
         }  # fmt: skip

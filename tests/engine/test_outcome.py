@@ -10,6 +10,7 @@ from helpers.perceptual import ellipsoid, linear, middle, shear
 
 import hauberk as hb
 from hauberk.attacks import APGD, LPA, PGD, PWCF, Attack, Boundary, FastLPA, RandomSearch
+from hauberk.engine import loop
 from hauberk.engine.state import State
 from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.fab import FAB
@@ -75,6 +76,39 @@ def test_what_stops_at_a_hit_ended_inside():
     found = Stray(steps=3)(model, x, y, Linf(0.05))
     assert found.fooled.all()
     assert (found.violation == 0).all()
+
+
+def test_a_hit_ends_a_search_even_if_the_host_looks_later(monkeypatch):
+    """As on a GPU, whose host looks at every eighth step."""
+    begin = loop._Run.__init__
+
+    def later(self, *args):
+        begin(self, *args)
+        self.look_every = 8
+
+    monkeypatch.setattr(loop._Run, "__init__", later)
+    model, x = model_of()
+    found = Stray(steps=3)(model, x, 1 - model(x).argmax(1), Linf(0.05))
+    assert found.fooled.all()
+    assert (found.violation == 0).all()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost(Stray):
+    """Is never inside."""
+
+    def init(self, problem):
+        state = super().init(problem)
+        state.u = state.u - 0.9
+        self.see(problem, state)
+        return state
+
+
+def test_a_search_that_never_was_inside_has_one_too():
+    model, x = model_of()
+    found = Lost(steps=2)(model, x, model(x).argmax(1), Linf(0.1), stop=False, box=(-1, 1))
+    torch.testing.assert_close(found.violation, torch.full((3,), 0.8).double())
+    assert torch.equal(found.points, x)
 
 
 @pytest.mark.parametrize("threat", [Linf(0.1), L2(0.2), L1(0.3), L0(2)], ids=str)

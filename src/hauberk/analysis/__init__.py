@@ -9,6 +9,7 @@ from hauberk.analysis.figures import figures
 from hauberk.analysis.filters import Filters, filters
 from hauberk.analysis.gallery import Exhibit, Gallery, gallery, gallery_of_run
 from hauberk.analysis.gap import Gap, generalisation_gap
+from hauberk.analysis.geometry import Geometry, geometry
 from hauberk.analysis.hardness import Hardness, hardness
 from hauberk.analysis.landscape import Plane, Segment, landscape, plane, segment
 from hauberk.analysis.patterns import Pattern, compare, magnitudes, soft_sparsity
@@ -27,6 +28,7 @@ __all__ = [
     "Filters",
     "Gallery",
     "Gap",
+    "Geometry",
     "Hardness",
     "LossTrace",
     "Paid",
@@ -52,6 +54,7 @@ __all__ = [
     "gallery",
     "gallery_of_run",
     "generalisation_gap",
+    "geometry",
     "hardness",
     "landscape",
     "magnitudes",

@@ -116,6 +116,8 @@ class Study:
     def save(self, folder: str | Path, **more: Any) -> list[Path]:
         """Write ``patterns.json`` and ``patterns.npz`` into a folder; ``more`` goes to the JSON.
 
+        ``summary.json`` has the same without the rows of the examples.
+
         The archive holds ``names`` (R,) and, for run number i, ``delta_i`` (N, ...) in float32,
         ``rows_i``, ``sparsity_i`` and ``size_i`` (N,).
         """
@@ -129,9 +131,12 @@ class Study:
             for name in ("rows", "sparsity", "size"):
                 arrays[f"{name}_{i}"] = getattr(pattern, name).numpy()
         np.savez_compressed(folder / "patterns.npz", **arrays)  # type: ignore[arg-type]
-        text = json.dumps({**self.to_dict(), **more}, allow_nan=False)
-        (folder / "patterns.json").write_text(text + "\n", encoding="utf-8")
-        return [folder / "patterns.json", folder / "patterns.npz"]
+        whole = {"kind": "patterns", **self.to_dict(), **more}
+        short = {name: value for name, value in whole.items() if name != "patterns"}
+        for name, values in (("patterns.json", whole), ("summary.json", short)):
+            text = json.dumps(values, allow_nan=False)
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+        return [folder / name for name in ("patterns.json", "patterns.npz", "summary.json")]
 
 
 def patterns(

@@ -60,7 +60,9 @@ class PWCF(SQP, Attack[SQPState]):
             return region.measure(u) <= region.radius.to(u.dtype)
 
     def ended_at(self, problem: Problem, state: SQPState) -> Tensor | None:
-        return state.solve.v.reshape(state.u.shape)
+        # What a solve that was over found, where the last one could not end.
+        over = state.off.isfinite().unsqueeze(1)
+        return torch.where(over, state.end, state.solve.v).reshape(state.u.shape)
 
     def value(self, problem: Problem, state: SQPState, response: Response) -> Tensor:
         # Of several points that fool, the first one is as good as any.

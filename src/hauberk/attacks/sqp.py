@@ -78,6 +78,10 @@ class SQPState(State):
     worth: Tensor
     """Of ``kept``, and ``reached`` of the present start, ``(S,)``; larger is better."""
     reached: Tensor
+    end: Tensor = field(repr=False)
+    """Where the solve that ended with the least violation stood, ``(S, N)``."""
+    off: Tensor
+    """Its violation, ``(S,)``; inf where none has ended."""
     unit: Tensor
     """Scales fixed at the first gradient, ``(S, 3)``; 0 until then."""
 
@@ -162,7 +166,8 @@ class SQP(Stepper[SQPState]):
         solve = self.descent(v, self.constraints(region))
         return SQPState(
             u=u, feasible=self.within_threat(region, u), solve=solve, kept=solve,
-            worth=none - inf, reached=none - inf, unit=torch.zeros(len(u), 3).to(u),
+            worth=none - inf, reached=none - inf, end=v.clone(), off=none + inf,
+            unit=torch.zeros(len(u), 3).to(u),
         )  # fmt: skip
 
     @abstractmethod
@@ -342,6 +347,10 @@ class SQP(Stepper[SQPState]):
                 solve = choose(rows, self.descent(begun, solve.at.c.shape[1]), solve)
         if solve.dead.is_cpu and not bool(solve.dead.any()):
             return solve
+        violation = solve.at.c.clamp_min(0).sum(1)
+        ends = solve.dead & (violation < state.off)
+        state.end = torch.where(ends.unsqueeze(1), solve.v, state.end)
+        state.off = torch.where(ends, violation, state.off)
         turn = torch.from_numpy(count).to(solve.v.device)
         begun = self.pack(region, self.fresh_start(region, problem, turn))
         return choose(solve.dead, self.descent(begun, solve.at.c.shape[1]), solve)

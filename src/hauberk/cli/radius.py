@@ -88,7 +88,9 @@ class RadiusCommand(OneModelCommand):
             to = folder / ("curve.png" if len(found) == 1 else f"curve-{short}.png")
             yield plots.accuracy_curves({"eps": eps, "accuracy": {name: accuracy}}, to, unit=name)
         distances = {name: r.distance[r.found] for name, r in found.items()}
-        yield plots.radii(distances, folder / "histogram.png")
+        asked = found.summary.get("eps") or {}
+        lines = {name: sizes[0] for name, sizes in asked.items() if len(sizes) == 1}
+        yield plots.radii(distances, folder / "histogram.png", lines)
 
 
 def sizes(texts: list[str], names: list[str]) -> dict[str, list[float]]:

@@ -55,6 +55,8 @@ def save(figure: "Figure", path: str | Path, title: str = "") -> Path:
     Raises:
         InputError: for another ending.
     """
+    from matplotlib import rc_context
+
     path = Path(path)
     form = path.suffix.lower().removeprefix(".")
     if form not in ("png", "svg"):
@@ -64,7 +66,9 @@ def save(figure: "Figure", path: str | Path, title: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Neither a date nor a version: the same numbers give the same picture.
     unchanging = {"Date": None} if form == "svg" else {"Software": None}
-    figure.savefig(path, format=form, metadata=unchanging)
+    # Text stays text, in any font: its outlines, and long lists of fonts, are most of a file.
+    with rc_context({"svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans"]}):
+        figure.savefig(path, format=form, metadata=unchanging)
     return path
 
 

@@ -73,6 +73,7 @@ def perturbations(
         left.set_title(name, fontsize=8)
         bars(right, size, np.linspace(0, top, bins + 1))
         right.set_yscale("log")
+        right.minorticks_off()
         right.set(xlabel="|δᵢ|, in units of the input", ylabel="features")
     return save(figure, path, title)
 
