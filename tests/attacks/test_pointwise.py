@@ -1,5 +1,6 @@
 """The pointwise attack: what it resets, bisects and starts again from."""
 
+import pytest
 import torch
 from helpers.walks import Plane, mid_walk
 
@@ -110,3 +111,29 @@ def test_pointwise_ends_where_no_single_reset_is_left():
     out = Pointwise(steps=60)(model, x, y, L1(3.6))
     assert out.fooled.all()
     assert not Pointwise(steps=60)(model, x, y, L1(3.49)).fooled.any()
+
+
+def test_pointwise_bisects_in_the_middle():
+    """A change that remains is halved between a value that does not fool and one that does."""
+    x = torch.zeros(2, 30)
+    attack = Pointwise(trials=5)
+    problem, state = mid_walk(attack, L1(5.0), x, (0, 1))
+    state.fine, state.low = torch.tensor([True, False]), x + 0.5
+    goal = attack.goal(problem, state)
+    torch.testing.assert_close(goal[0], torch.full((30,), 0.75))  # of 0.5 and 1
+    assert torch.equal(goal[1], x[1])  # a reset
+
+
+@pytest.mark.parametrize(("share", "joined"), [(1.0, 4), (0.5, 2), (0.25, 1), (0.3, 2)])
+def test_pointwise_joins_a_share_of_the_trials_that_fool(share, joined):
+    x = torch.zeros(1, 30)
+    attack = Pointwise(trials=6)
+    problem, state = mid_walk(attack, L1(5.0), x, (0, 1))
+    state.candidates = attack.propose(problem, state)
+    state.group = (torch.arange(30) % 6).unsqueeze(0)
+    state.joined = torch.tensor([share])
+    fooled = torch.tensor([[False, True, True, False, True, True, False]])
+    attack.move(problem, state, fooled)
+    reset = {int(g) for g in state.group[0][state.joint[0] == 0]}
+    assert reset == set([1, 2, 4, 5][:joined])  # the first of those that fool
+    assert torch.equal(state.alone, state.candidates[:, 1])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers.models import Recorder, network
 
-from hauberk import Linf
+from hauberk import L2, Linf
 from hauberk.attacks import Square
 
 PUBLISHED = [
@@ -67,3 +67,24 @@ def test_a_query_repaints_one_square_of_the_best_point_so_far():
     assert 5 < kept < 60
     # A window wider than one pixel is repainted in one colour, and in each of several places.
     assert len({tuple(p.flatten().tolist()) for p in seen.asked}) > 30
+
+
+def test_the_budget_comes_from_a_window_of_its_own(monkeypatch):
+    """The two windows of a query are drawn apart, and are of one size."""
+    x = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    kind, seen = type(L2(1.0).at(x)), []
+    repaint = kind.repaint_window
+
+    def spy(region, u, windows, *others):
+        seen.append(windows)
+        return repaint(region, u, windows, *others)
+
+    monkeypatch.setattr(kind, "repaint_window", spy)
+    model = network(144, 20, 3)
+    Square(steps=20, share=0.1)(model, x, model(x).argmax(1), L2(1.0), stop=False)
+    assert len(seen) == 20
+    for windows in seen:
+        assert torch.equal(windows.painted.sum((1, 2, 3)), windows.side.square())
+        assert torch.equal(windows.paying.sum((1, 2, 3)), windows.side.square())
+    same = [bool((w.painted == w.paying).all()) for w in seen]
+    assert sum(same) < 5
