@@ -59,6 +59,17 @@ Points of each model tried on all (hidden gradients show), over several sizes:
   hauberk transfer --model runs/a --model runs/b --data npz:test.npz --limit 200 \\
       --threat linf:4/255 --threat linf:8/255 --out runs/transfer
 
+Pictures (.png or .svg) and their numbers: loss per step, the loss around an example, adversarial
+images, first-layer filters:
+  hauberk trace --model runs/a --data npz:test.npz --limit 100 --threat l1:12 --attack PGD \\
+      --set steps=1000 --vary q=0.8,0.95,0.995,none --out trace.svg
+  hauberk landscape --model runs/a --data npz:test.npz --limit 100 --threat l1:12 --out plane.svg
+  hauberk landscape --model runs/a --model runs/b --along segment --data npz:test.npz \\
+      --limit 50 --threat linf:8/255 --out segments.svg
+  hauberk gallery --model runs/a --data npz:test.npz --limit 50 \\
+      --threat 'affine(linf:8/255,l1:12)' --out gallery.png
+  hauberk filters --model runs/a --model runs/b --out filters.svg
+
 Training, by the strategy of your choice (--dry-run tells the cost, --devices 4 takes so many GPUs):
   hauberk train --model my_package.nets:make_net --data npz:train.npz --validation 1000 \\
       --strategy max --set steps=10 --threat linf:0.1 --threat l2:0.5 --epochs 15 \\
