@@ -221,3 +221,10 @@ def test_the_default_grid_is_that_of_engstrom_2019():
     seen = torch.cat(model.asked).double()
     apart = torch.cdist(wanted.flatten(1), seen.flatten(1)).amin(1)
     assert (apart < 1e-5).all()
+
+
+def test_random_search_is_the_worst_of_ten():
+    assert RandomSearch().samples == 10
+    x, y = torch.full((2, 3), 0.5), torch.tensor([0, 1])
+    found = RandomSearch()(torch.nn.Linear(3, 2), x, y, Linf(0.1), stop=False)
+    assert found.forwards.tolist() == [10, 10]
