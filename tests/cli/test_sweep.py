@@ -46,6 +46,9 @@ def test_variants_are_trained_evaluated_and_compared(words, tmp_path, capsys):
         {"strategy.step_linf": 0.25}, {"strategy.step_linf": 0.5},
         {"strategy.attacks.linf.steps": 1},
     ]  # fmt: skip
+    assert found["folders"] == [
+        "msd-step_linf=0.25", "msd-step_linf=0.5", "max-linf.steps=1",
+    ]  # fmt: skip
     folder = tmp_path / "out/msd-step_linf=0.25"
     config = json.loads((folder / "run/config.json").read_text())
     assert config["strategy"]["step_linf"] == 0.25

@@ -84,7 +84,8 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
             union = found[-1].accuracy["union"]
             label = f"{training.recipe.stem} {training.variant.label}".strip()
             print(f"[{number}/{len(trainings)}] {label}: union {100 * union:.1f}%", flush=True)
-        self.leave(found, thresholds or [0.3, 0.4, 0.5, 0.6])
+        folders = [training.folder.name for training in trainings]
+        self.leave(found, folders, thresholds or [0.3, 0.4, 0.5, 0.6])
         return 0
 
     def trainings(self) -> list[Training]:
@@ -156,7 +157,9 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
         group = training.recipe.stem
         return SweptModel(group, dict(training.variant.settings), accuracy, len(data.labels))
 
-    def leave(self, models: "list[SweptModel]", thresholds: list[float]) -> None:
+    def leave(
+        self, models: "list[SweptModel]", folders: list[str], thresholds: list[float]
+    ) -> None:
         """Print the table, and write ``summary.json``, ``sweep.csv`` and the picture."""
         from hauberk.analysis.sweep import Sweep
         from hauberk.report.plots.sweep import shares_above
@@ -166,7 +169,7 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
         sweep, folder = Sweep(models), Path(self.out or "")
         above = sweep.above(thresholds)
         facts = {"hauberk_version": __version__, "suite": self.suite, "seed": self.seed}
-        shares = {"thresholds": thresholds, "above": above}
+        shares = {"folders": folders, "thresholds": thresholds, "above": above}
         put(folder / "summary.json", to_json({**facts, **sweep.to_dict(), **shares}))
         table(sweep.to_dict()["models"], above, thresholds).print()
         header, rows = _lines(sweep)

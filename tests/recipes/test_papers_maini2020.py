@@ -1,0 +1,151 @@
+"""The page of Maini et al. 2020: every row asks for commands that there are, at both scales."""
+
+import importlib
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from hauberk.cli.corruptions import CorruptionsCommand
+from hauberk.cli.curves import CurvesCommand
+from hauberk.cli.evaluate import EvaluateCommand
+from hauberk.cli.filters import FiltersCommand
+from hauberk.cli.main import main as cli
+from hauberk.cli.sweep import SweepCommand
+from hauberk.cli.train import TrainCommand
+from hauberk.evaluation.accuracy.reading import suite_of
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "recipes" / "papers"))
+
+COMMANDS = (
+    TrainCommand, EvaluateCommand, CurvesCommand, CorruptionsCommand, SweepCommand, FiltersCommand,
+)  # fmt: skip
+MODELS = ("Standard", "P_inf", "P_2", "P_1", "MAX", "AVG", "MSD")
+UNION = {"union": 0.5, "union, gradients alone": 0.75}
+
+
+def word(words, name, default=None):
+    found = [w.partition("=")[2] for w in words if w.startswith(f"--{name}=")]
+    return found if default is None else (found or [default])[0]
+
+
+def answer(words):
+    """A summary as the command would leave it; 7 of 10 are right, an attack breaks 2 of them."""
+    if words[0] == "evaluate":
+        attacks = suite_of(word(words, "suite", "")).stages
+        each = {"accuracy": 0.5, "attacks": {k: {"broke_alone": 2} for k in attacks}}
+        threats = dict.fromkeys(word(words, "threat"), each)
+        return {"n": 10, "clean_accuracy": 0.7, "union_accuracy": 0.4, "threats": threats}
+    if words[0] == "sweep":
+        accuracy = {"clean": 0.9, "linf:0.3": 0.4, "l2:2": 0.5, "l1:10": 0.6, **UNION}
+        varied = [{"linf": s} for s in (0.1, 0.3)] + [
+            {"without": t} for t in ("linf:0.3", "l2:2", "l1:10")
+        ]
+        alone = "without" in " ".join(words)
+        settings = [{}, *varied[2:]] if alone else varied[:2]
+        files = [Path(name).stem for name in word(words, "recipe")]
+        groups = files or [
+            "mnist-union-msd",
+            *([] if alone else ["mnist-union-max", "mnist-union-avg"]),
+        ]
+        models = [
+            {"group": group, "settings": one, "accuracy": accuracy, "n": 10}
+            for group in groups for one in settings
+        ]  # fmt: skip
+        return {"models": models, "folders": [f"variant-{k}" for k in range(len(models))]}
+    one = {"mean": 0.5, "interval": [0.4, 0.6]}
+    return {"n": 10, "kinds": ["fog"], "severities": [1], "models": dict.fromkeys(MODELS, one)}
+
+
+class Parsed:
+    """In place of the processes: commands are read as hauberk reads them, and leave a summary."""
+
+    def __init__(self):
+        self.asked = []
+
+    def submit(self, work, words):
+        self.asked.append(words)
+        assert cli(list(words)) == 0, words
+        out = Path(word(words, "out", "absent"))
+        if words[0] == "filters":
+            out.write_text("<svg/>")
+            panels = {name: {"count": 3, "filters": 16} for name in word(words, "name")}
+            out.with_suffix(".json").write_text(json.dumps({"models": panels}))
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "summary.json").write_text(json.dumps(answer(words)))
+            (out / "curves.svg").write_text("<svg>1.23456</svg>")
+        return Namespace(result=lambda: None)
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """The script, as if called with a scale, in an empty folder beside the recipes."""
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    monkeypatch.chdir(tmp_path)
+    for kind in COMMANDS:
+        monkeypatch.setattr(kind, "run", lambda self: 0)
+
+    def load(scale):
+        monkeypatch.setattr(sys, "argv", ["maini2020.py", "--data-dir=D", f"--scale={scale}"])
+        sys.modules.pop("maini2020", None)
+        return importlib.import_module("maini2020")
+
+    yield load
+    sys.modules.pop("maini2020", None)
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
+    page, parsed, made = script(scale), Parsed(), {}
+    for section in page.paper.sections:
+        for part in section.parts():
+            run = page.Run(page.paper, parsed)
+            if not section.rows:
+                assert section.make(run, tmp_path / "a.svg")
+                assert (tmp_path / "a.svg").read_text().count("<svg") == 1
+                continue
+            found = made[section.name, part] = section.make(run, part)
+            assert set(found) <= set(section.columns), part
+            printed = section.printed.get(part) or ()
+            there = {c for c, v in zip(section.columns, printed, strict=False) if v is not None}
+            assert there - {"B-ABS", "ABS"} <= set(found), (section.name, part)
+            assert run.commands, (section.name, part)
+    # Attacks alone: 7 right of 10 less 2; under a threat and under all as the summary says.
+    whole = {k: v.value for k, v in made["Table 1", "MSD"].items()}
+    assert whole == {"clean": 70, "linf": 50, "l2": 50, "l1": 50, "all": 40}
+    assert {v.value for v in made["Table 3", "MIM"].values()} == {50}
+    assert {v.value for v in made["Table 3", "all"].values()} == {40}
+    assert made["Figure 4, in numbers", "MSD"]["above 50"].value == 0
+    assert made["Figure 4, in numbers", "MSD"]["above 40"].value == 100
+    assert made["Appendix F", "without l1"]["l1"].value == 60
+    kinds = {words[0] for words in parsed.asked}
+    assert kinds == {"train", "evaluate", "curves", "corruptions", "sweep", "filters"}
+    trained = [w for words in parsed.asked if words[0] == "train" for w in word(words, "config")]
+    folder = "recipes/papers/small/" if scale == "small" else "recipes/train/"
+    assert all(config.startswith(folder) for config in trained)
+
+
+def test_the_paper_scale_takes_the_suites_and_recipes_of_the_paper(script):
+    page, parsed = script("paper"), Parsed()
+    for section in page.paper.sections:
+        if section.rows:
+            for part in section.parts():
+                section.make(page.Run(page.paper, parsed), part)
+    judged = [words for words in parsed.asked if words[0] == "evaluate"]
+    assert {s for w in judged for s in word(w, "suite")} == {
+        "maini2020", "maini2020-cifar10", "maini2020-once",
+    }  # fmt: skip
+    assert {s for w in judged for s in word(w, "limit")} == {"1000"}
+    trained = {c for w in parsed.asked if w[0] == "train" for c in word(w, "config")}
+    wanted = [f"{d}-{k}" for d in ("mnist", "cifar10") for k in (
+        "linf-single", "l2-single", "l1-single", "union-max", "union-avg", "union-msd",
+    )]  # fmt: skip
+    assert {f"recipes/train/maini2020/{name}.yaml" for name in wanted} <= trained
+    sweeps = [w for w in parsed.asked if w[0] == "sweep"]
+    assert {c.rpartition("-")[2] for w in sweeps for c in word(w, "config")} == {
+        "search.yaml", "one.yaml",
+    }  # fmt: skip
