@@ -329,3 +329,13 @@ def test_notation():
 def test_errors(make, says):
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_the_two_steps_of_a_random_point_are_independent():
+    x0 = torch.full((300, 20), 0.5)
+    region = Affine(Linf(0.1), Linf(0.1), betas=3).at(x0).at_variant(torch.ones(300).long())
+    u = region.random(Draws.of(0, torch.arange(300)), 0)
+    middle, x = u[:, :20], u[:, 20:]
+    steps = torch.stack(((middle - x0).flatten(), (x - middle).flatten()))
+    assert steps.abs().amax(1).tolist() == pytest.approx([0.05, 0.05], rel=0.01)
+    assert abs(float(torch.corrcoef(steps)[0, 1])) < 4 / 6000**0.5

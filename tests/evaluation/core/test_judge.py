@@ -294,6 +294,37 @@ def test_radius_judge_moves_points_over_the_boundary():
     assert torch.equal(found.points.nan_to_num(), points.nan_to_num())
 
 
+def test_radius_judge_moves_points_by_rounding_only():
+    """A point that leaves the box is no point; a claim that is off by a thousandth is none."""
+    x0 = torch.tensor([[0.2, 0.2], [0.6, 0.6], [0.6, 0.6]]).double()
+    points = torch.tensor([[0.4997, 0.4997], [-0.2, 1.0], [0.0, 1.2]]).double()
+    y, ids = torch.tensor([0, 1, 1]), torch.arange(3)
+    judge_ = RadiusJudge(Victim(sums()), Box())
+    moved, verdict = judge_(Metric(2.0), x0, outcome_of(points, torch.ones(3).bool()), y, ids)
+    assert not verdict.broken.any()
+    assert verdict.distance.isinf().all()
+    assert torch.equal(moved.points[1:], points[1:])
+    assert (moved.points[0] - points[0]).abs().max() < 1e-5
+
+
+def test_domain_judge_draws_anew_for_every_domain_and_number():
+    seen = []
+
+    def noise(x, draws, draw):
+        seen.append(draws.uniform(draw, (4,)))
+        return x
+
+    noise.random = True
+    victim = Victim(sums())
+    domains = [Domain(model=victim, transform=noise, name=name) for name in "ab"]
+    x0 = torch.full((3, 2), 0.4)
+    y, ids = torch.zeros(3, dtype=torch.int64), torch.arange(3)
+    DomainJudge(domains, Box(), seed=1, draws=2).decisions(x0, y, ids)
+    rows = torch.cat(seen)
+    assert len(rows) == 2 * 2 * 3
+    assert len(rows.unique(dim=0)) == len(rows)
+
+
 def test_domain_judge_wants_every_domain_fooled():
     victims = [Victim(sums()), Victim(Wrapped(sums(), after=torch.neg))]
     domains = [Domain(model=v, name=n) for v, n in zip(victims, "ab", strict=True)]

@@ -169,6 +169,10 @@ def test_a_tampered_point_is_refuted(ledger, model, point, reason):
         ("attack-00000-000", "row", 0, 5, "rows and its 1 points do not match"),
         ("attack-00000-000", "distance", 0, 0.01, "another distance"),
         ("attack-00000-000", "margin", 0, -3.0, "another margin"),
+        # Another device may change a margin by a thousandth, and no distance by a millionth.
+        ("attack-00000-000", "distance", 0, 0.25 * (1 + 1e-5), "another distance"),
+        ("attack-00000-000", "margin", 0, -0.495, "another margin"),
+        ("clean-00000", "margin", 1, 1.01, "another margin"),
         ("attack-00000-000", "forwards", 0, 1, "cost.forwards is 45, the parts give 42"),
     ],
 )
@@ -279,6 +283,23 @@ def test_points_within_rounding_are_neither_confirmed_nor_refuted(ledger, model)
     assert [p.id for p in found.unsettled] == [10]
     assert not found.refuted
     assert "1 within rounding" in str(found)
+
+
+def test_points_near_the_boundary_now_that_were_recorded_far_from_it_are_refuted(ledger, model):
+    change_tensor(ledger, "attack-00000-000", "points", lambda p: torch.tensor([[0.375, 0.624999]]))
+    change(ledger, "attack-00000-000", "distance", 0, 0.124999)
+    found = verify(ledger.path, model)
+    assert [p.id for p in found.refuted] == [10]
+    assert not found.unsettled
+
+
+def test_points_within_rounding_but_outside_the_threat_are_refuted(ledger, model):
+    change_tensor(ledger, "attack-00000-000", "points", lambda p: torch.tensor([[0.05, 0.949999]]))
+    change(ledger, "attack-00000-000", "margin", 0, -1e-6)
+    found = verify(ledger.path, model)
+    assert [p.id for p in found.refuted] == [10]
+    assert "outside linf:0.25" in found.refuted[0].reason
+    assert not found.unsettled
 
 
 def test_a_box_per_feature_is_read(tmp_path, model):
