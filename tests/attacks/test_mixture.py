@@ -11,7 +11,7 @@ from helpers.data import inputs
 from helpers.models import network
 from helpers.oracles import refusal
 
-from hauberk.attacks import PGD, MixturePGD
+from hauberk.attacks import PGD, Grid, MixturePGD, RandomSearch, SparseL1Descent
 from hauberk.engine.state import Answer, BestSoFar, Clock
 from hauberk.engine.stepper import respond
 from hauberk.maths.norms import norm
@@ -202,3 +202,15 @@ def test_refusals():
     assert "random start" in refusal(MixturePGD, first="held", random_start=False)
     assert "steepest" in refusal(MixturePGD, rule="gradient", step_size=1.0)
     assert "momentum" in refusal(MixturePGD, momentum=0.5)
+
+
+def test_settings_that_nobody_names_are_those_of_tramer_2019():
+    """100 steps, q from 80% to 99.5%, the worst of 10 warps in training, none held but warps."""
+    sparse, mixed = SparseL1Descent(), MixturePGD()
+    assert (sparse.steps, sparse.random_start, sparse.share) == (100, False, (0.005, 0.2))
+    assert (mixed.steps, mixed.restarts, mixed.share) == (100, 10, (0.005, 0.2))
+    assert (mixed.first, mixed.random_start, mixed.step_size, mixed.step_share) == (
+        None, True, None, None,
+    )  # fmt: skip
+    assert RandomSearch().samples == 10
+    assert Grid().counts == (31, 5, 5)
