@@ -52,3 +52,29 @@ def test_the_ball_shrinks_where_it_is_fooled_and_grows_elsewhere(p, settings):
             step = cosine(k, steps, settings.get("alpha", 1.0), 0.01)
             u = x0 + within(u + step * grad / size(grad, 2) - x0, eps, p)
     assert min(reached, regained) > 3
+
+
+def test_in_l0_the_ball_changes_by_whole_features():
+    """Where it is fooled one feature fewer at least, and fewer than the nearest point has."""
+    steps = 30
+    walk = Walk(FMN(steps=steps, gamma=0.3), 0, classes=3, n=6)
+    below = 0
+    for i, x0 in enumerate(walk.x0):
+        u, eps, nearest = x0, 1, inf
+        for k, asked in enumerate(walk.asked[:, i]):
+            np.testing.assert_allclose(asked, u, atol=1e-8)
+            u = asked
+            _, grad, fooled = walk.look(u, i)
+            gamma = cosine(k, steps, 0.3, 0.001)
+            if fooled:
+                nearest = min(nearest, np.count_nonzero(u != x0))
+                smaller = min(eps - 1, np.floor(eps * (1 - gamma)))
+                below += nearest - 1 < smaller
+                eps = max(min(smaller, nearest - 1), 0)
+            else:
+                eps = max(eps + 1, np.floor(eps * (1 + gamma)))
+            delta = u + cosine(k, steps, 1.0, 0.01) * grad / size(grad, 2) - x0
+            kept = np.argsort(-np.abs(delta), kind="stable")[: int(eps)]
+            u = x0.copy()
+            u[kept] += delta[kept]
+    assert below > 0
