@@ -54,6 +54,8 @@ SEARCH = {  # small scale of Figure 4: the step sizes of two of the three norms
     "AVG": ("mnist-avg", "strategy.attacks.linf.step_share=0.125,0.375",
             "strategy.attacks.l1.step_share=0.1,0.2"),
 }  # fmt: skip
+CHEAP = ("--set=limit=1500", "--set=minibatch=25", "--set=ema=0.95")
+"""Of the many trainings of a search: fewer images."""
 VARIED = "recipes/sweep/maini2020-search.yaml"
 STANDARD = ("hauberk.models:kwsmall_cifar10", "cifar10_kwsmall_standard.npz")
 """Public weights that stand for the standard model of CIFAR-10 at the small scale."""
@@ -179,7 +181,7 @@ def searched(run: Run, row: str) -> tuple[list[Any], list[Path]]:
     name, *vary = SEARCH[row]
     if run.small:
         out = run.folder(f"search-{row}")
-        words = [f"--recipe=recipes/papers/small/{name}.yaml", "--set=limit=1000", "--set=epochs=2"]
+        words = [f"--recipe=recipes/papers/small/{name}.yaml", *CHEAP]
         words += [f"--vary={v}" for v in vary]
         words += ["--suite=recipes/papers/maini2020-search.yaml", "--data=mnist:test"]
         words += ["--limit=100", *(f"--threat={t}" for t in MNIST)]
@@ -202,10 +204,8 @@ def search(run: Run, row: str) -> Cells:
         (values,) = sweep.above([threshold], of).values()
         return share(values[0], many)
 
-    return {
-        "above 40": above(0.4), "above 50": above(0.5),
-        "above 50 by gradients alone": above(0.5, "union, gradients alone"),
-    }  # fmt: skip
+    cells = {f"above {k}": above(k / 100) for k in (20, 30, 40, 50)}
+    return {**cells, "above 50 by gradients alone": above(0.5, "union, gradients alone")}
 
 
 def figure_4(run: Run, svg: Path) -> str:
@@ -229,7 +229,7 @@ def figure_4(run: Run, svg: Path) -> str:
 
 def without(run: Run, row: str) -> Cells:
     if run.small:
-        words = ["--recipe=recipes/papers/small/mnist-msd-9.yaml", "--set=limit=1500"]
+        words = ["--recipe=recipes/papers/small/mnist-msd-9.yaml", *CHEAP]
         words += ["--suite=recipes/papers/maini2020-search.yaml", "--data=mnist:test"]
         words += ["--limit=100", *(f"--threat={t}" for t in MNIST), "--without-one"]
     else:
@@ -253,14 +253,31 @@ def curves(data: str, ends: Sequence[str]) -> Callable[[Run, Path], str]:
         found = run.hauberk(
             "curves", *words, f"--data={data}:test", *(f"--threat={t}" for t in ends),
             f"--budget={run.pick(200, 2000)}", f"--limit={run.pick(50, 1000)}", "--format=svg",
+            f"--least={run.pick(0.15, 0.01)}",
             out=out,
         )  # fmt: skip
-        # Fewer digits: pictures are to be small.
         text = (out / "curves.svg").read_text(encoding="utf-8")
-        svg.write_text(re.sub(r"(\d\.\d\d)\d+", r"\1", text), encoding="utf-8")
+        svg.write_text(thinned(text), encoding="utf-8")
         return f"n = {found['n']}; bands are 95% intervals."
 
     return figure
+
+
+def thinned(svg: str) -> str:
+    """A picture of staircases with fewer digits, and without points in the middle of a step."""
+
+    def path(found: re.Match[str]) -> str:
+        words = re.findall(r"([ML]) (\S+) (\S+)", found[1])
+        points = [(k, *(f"{float(n):.1f}" for n in xy)) for k, *xy in words]
+        kept = points[:1]
+        for point, after in zip(points[1:], [*points[2:], ("M", "", "")], strict=True):
+            straight = any(kept[-1][i] == point[i] == after[i] for i in (1, 2))
+            if not (straight and point[0] == after[0] == "L"):
+                kept.append(point)
+        end = "z" if found[1].rstrip().endswith("z") else ""
+        return f'd="{" ".join(" ".join(p) for p in kept)}{end}"'
+
+    return re.sub(r'\bd="(M [^"CQ]*)"', path, svg)
 
 
 def filters(*panels: tuple[str, Callable[[Run], str]]) -> Callable[[Run, Path], str]:
@@ -300,7 +317,9 @@ def note(text: str, small: str = "") -> str:
 
 
 NETWORK = """A network of 166,406 parameters, trained on 6,000 images with few attack steps; the
-fifteen attacks with few steps, and two restarts where the paper has ten."""
+fifteen attacks with few steps (C&W, with 4 times 100, finds little), and at most two restarts where
+the paper has ten. That P_inf hides from gradients, as printed, is not seen here: pointwise and
+boundary attacks find no more."""
 COLOUR = """A network of 214,918 parameters, trained on 3,000 images for 4 or 5 epochs: its clean
 accuracy is half of the paper's. The attacks as in Table 1."""
 FOOLBOX = """Attacks that the paper takes from Foolbox are our own, for their settings are not
@@ -319,8 +338,8 @@ paper.table(
     differs=note(
         """The paper does not say with which radii and restarts MAX and AVG were searched: here
 with those of MSD, and with two starts in l1.""",
-        """Four trainings a strategy (two step sizes in linf, two in l1), of 1,000 images and two
-epochs, where the paper has 24.""",
+        """Four trainings a strategy (two step sizes in linf, two in l1), of 1,500 images and
+three epochs, where the paper has 24.""",
     ),
 )  # fmt: skip
 paper.figure("Figure 4", figure_4, differs="The models of the table above.")
