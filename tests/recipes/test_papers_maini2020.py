@@ -149,3 +149,12 @@ def test_the_paper_scale_takes_the_suites_and_recipes_of_the_paper(script):
     assert {c.rpartition("-")[2] for w in sweeps for c in word(w, "config")} == {
         "search.yaml", "one.yaml",
     }  # fmt: skip
+
+
+def test_pictures_of_staircases_lose_points_in_the_middle_of_a_step(script):
+    steps = "M 0 0 \nL 1.04 0 \nL 2.04 0 \nL 2.04 3 \nL 4 3 \nL 5 5 \nz\n"
+    found = script("small").thinned(f'<path id="a" d="{steps}"/><path d="M 1 1 Q 2 2 3 3"/>')
+    assert found == (
+        '<path id="a" d="M 0.0 0.0 L 2.0 0.0 L 2.0 3.0 L 4.0 3.0 L 5.0 5.0z"/>'
+        '<path d="M 1 1 Q 2 2 3 3"/>'
+    )
