@@ -423,7 +423,7 @@ paper.table(
     breakdown("mnist"),
     rows=[*paper.printed["tables"]["Table 4"]["rows"], OTHER],
     differs="*public Adv_inf*: kwsmall_mnist with the public weights of fast_adversarial (PGD, "
-    "linf 0.3): first-order attacks in l1 and l2 do less than those without gradients, as printed "
+    "linf 0.3): in l1 the first-order attacks do less than the one without gradients, as printed "
     "for Adv_inf. The small networks of this page learn no thresholds in so short a training.",
 )
 paper.table("Table 5", breakdown("cifar10"))
