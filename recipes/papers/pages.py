@@ -18,7 +18,7 @@ The script gives the rows and the pictures::
     paper = Paper.from_command_line("maini2020", about="...")
 
     def table1(run, row):                            # one row: a cell for each column
-        net = run.model("mnist-msd")
+        net = run.model("mnist-msd-9")
         found = run.hauberk("evaluate", f"--model={net}", "--data=mnist:test", "--limit=100", ...)
         return {"clean": share(found["clean_accuracy"], found["n"]), ...}
 
