@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers.models import Linear, Of, Recorder
+from helpers.models import Linear, Of, Recorder, halfspace
 
 from hauberk import L1, L2, Linf
 from hauberk.analysis.trace import LossTrace, trace, varied
@@ -73,6 +73,17 @@ def test_the_best_counts_points_in_the_threat_alone():
     assert torch.allclose(found.best[:, -1], most, atol=1e-4)
     assert bool((found.current[:, :5].amax(1) > found.best[:, -1]).any())
     assert found.curve("best")["mean"].isnan().any()
+
+
+def test_what_fools_outside_of_the_threat_alone_is_not_broken():
+    model = halfspace([1.0] * 4, -2.5)
+    x, y = torch.full((2, 4), 0.5), torch.zeros(2, dtype=torch.int64)  # 0.5 from the boundary
+    (found,) = trace(model, x, y, L1(0.4), {"apgd": APGD(steps=20)}, loss="margin")
+    assert float(found.current.max()) > 0  # in the larger balls
+    assert float(found.best[:, -1].max()) < 0
+    assert not bool(found.broken.any())
+    (found,) = trace(model, x, y, L1(0.6), {"apgd": APGD(steps=20)}, loss="margin")
+    assert bool(found.broken[:, -1].all())
 
 
 def test_examples_that_have_ended_keep_what_they_had():
