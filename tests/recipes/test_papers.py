@@ -44,7 +44,10 @@ class TestSettings:
             assert line in page
 
 
-@pytest.mark.parametrize("folder", ["maini2020", "wang2021", "ding2020", "tramer2019"])
+FOLDERS = ["maini2020", "wang2021", "ding2020", "tramer2019", "liang2023"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_recipe_of_a_paper_has_its_settings_listed(folder):
     if folder not in PRINTED:
         pytest.skip("its page is not there yet")
