@@ -11,6 +11,7 @@ from hauberk import InputError
 from hauberk.attacks import APGD, FGSM, PGD, SparseL1Descent
 from hauberk.engine.loop import drive
 from hauberk.engine.method import Job
+from hauberk.objectives.base import Objective
 from hauberk.threats import L1, L2, Linf, Union
 from hauberk.victims.victim import Victim
 
@@ -431,3 +432,17 @@ def test_a_box_of_ones_own():
     out = APGD(steps=5)(model, x, y, L1(5), box=per_feature, stop=False)
     assert L1(5).contains(x, out.points, box=per_feature).all()
     assert (out.points > 2).any()
+
+
+def test_an_objective_without_a_trace_is_asked_for_it_once_and_not_at_every_step():
+    asked = []
+
+    @dataclass(frozen=True)
+    class Watched(Objective):
+        def traced(self, state, inside=None):
+            asked.append(inside)
+            return super().traced(state, inside)
+
+    model, x = TwoLayers(6), torch.rand(3, 6)
+    PGD(steps=5, loss=Watched())(model, x, model(x).argmax(1), Linf(0.01), stop=False)
+    assert asked == [None]

@@ -61,3 +61,15 @@ def test_only_what_is_near_and_of_the_same_function_counts():
     for _ in range(3):  # older ones are forgotten
         samples.push_(here, left, one, every)
     assert samples.least(here, one, reach).tolist() == [1, 1]
+
+
+def test_what_is_no_number_stays_in_its_row_and_nothing_waits_for_the_device(monkeypatch):
+    def checked(*_):
+        raise AssertionError("the plain solve waits for the device, to see whether it succeeded")
+
+    monkeypatch.setattr(torch.linalg, "solve", checked)
+    vectors = torch.eye(3).double().repeat(3, 1, 1)
+    vectors[0, 1, 1], vectors[1, 0, 0] = torch.nan, torch.inf
+    weights = shortest(vectors @ vectors.mT, torch.ones(3, 3, dtype=torch.bool))
+    torch.testing.assert_close(weights[2], torch.full((3,), 1 / 3).double())
+    assert weights[:2].isnan().all()

@@ -8,6 +8,7 @@ from helpers.data import inputs
 from helpers.models import Linear
 
 from hauberk import InputError
+from hauberk.solvers.anpgd import ANPGD
 from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.ddn import DDN
 from hauberk.solvers.fab import FAB
@@ -83,3 +84,9 @@ def test_near_is_a_share_of_the_ball_within_which_fab_starts():
 def test_near_is_for_fab(wrong):
     with pytest.raises(InputError, match="share of the radius"):
         AsAttack(**wrong)
+
+
+def test_a_solver_must_look_for_points_that_fool():
+    AsAttack(solver=ANPGD(boundary="decision"))
+    with pytest.raises(InputError, match="boundary='decision'"):
+        AsAttack(solver=ANPGD(boundary="soft_margin"))

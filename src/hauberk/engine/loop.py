@@ -171,10 +171,11 @@ class _Run:
         response = respond(answer, clock, best)
         self.count(1, int(gradient))
         record(stepper, slots.problem, state, response)
-        feasible = state.feasible
-        inside = None if feasible is None else torch.as_tensor(feasible, device=state.u.device)
-        traced = self.objective.traced(slots.weights, inside)
-        if slots.trace is not None and traced is not None:
+        if slots.trace is not None:
+            feasible = state.feasible
+            inside = None if feasible is None else torch.as_tensor(feasible, device=state.u.device)
+            traced = self.objective.traced(slots.weights, inside)
+            assert traced is not None
             slots.trace.add_(traced)
         if inspect and answer.gradient is not None:
             size = answer.gradient.flatten(1).abs().amax(1)

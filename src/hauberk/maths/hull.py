@@ -35,7 +35,8 @@ def shortest(gram: Tensor, given: Tensor) -> Tensor:
     for _ in range(4 * k):
         both = active.unsqueeze(1) & active.unsqueeze(2)
         system = torch.where(both, matrix, 0.0) + eye * torch.where(active, 1e-13, 1.0).unsqueeze(1)
-        found = torch.linalg.solve(system, active.to(matrix))
+        # Without the check of the plain solve, which waits for the device at every round.
+        found = torch.linalg.solve_ex(system, active.to(matrix)).result
         # Back to where the first weight is used up, and without that vector.
         spent = active & (found <= 0)
         share = torch.where(spent, u / (u - found).clamp_min(1e-300), 1.0).amin(1, keepdim=True)

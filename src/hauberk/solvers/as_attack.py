@@ -30,7 +30,8 @@ class AsAttack(Method):
 
     Raises:
         InputError: for threats that are no lp balls, a norm that the solver does not serve, and
-            ``near`` below 0 or with another solver.
+            ``near`` below 0 or with another solver; for a solver that looks for the soft margin's
+            boundary, where the model need not be fooled.
 
     Example:
         >>> from hauberk.threats import L2
@@ -47,6 +48,11 @@ class AsAttack(Method):
     def __post_init__(self) -> None:
         if self.near and (not isinstance(self.solver, FAB) or not 0 < self.near < inf):
             raise InputError(f"near is {self.near}: give a share of the radius, 0 or more, for FAB")
+        if getattr(self.solver, "boundary", "decision") != "decision":
+            raise InputError(
+                f"{type(self.solver).__name__} looks for the soft margin's boundary, where the "
+                "model need not be fooled: give it boundary='decision'"
+            )
 
     @property
     def passes(self) -> int:
