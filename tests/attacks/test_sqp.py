@@ -323,3 +323,17 @@ def test_the_test_of_stationarity_needs_a_feasible_point_and_near_gradients():
     solve.near.mark[:], solve.mu = 0.05, 0.05 * one
     assert not attack.stationary(solve, here, at, due, 0.1 * one).any()
     assert (attack.tolerance, attack.nearby, attack.samples) == (1e-5, 1e-4, 8)
+
+
+def test_near_is_said_in_widths_of_the_box():
+    seen = []
+
+    class Seen(PWCF):
+        def search(self, solve, new, reach):
+            seen.append(reach)
+            return super().search(solve, new, reach)
+
+    model = Linear(6, seed=1, dtype=torch.float64)
+    x = data.inputs(2, (6,), seed=2, dtype=torch.float64)
+    Seen(steps=2)(model, x, model(x).argmax(1), L2(0.2), box=(-1, 2), stop=False)
+    torch.testing.assert_close(seen[0], torch.full((2,), 3e-4).double())
