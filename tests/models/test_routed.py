@@ -204,3 +204,24 @@ def test_what_a_file_must_say(folder, text, message):
     (folder / "routed.yaml").write_text(text)
     assert message in refusal(load_model, "routed.yaml")
     assert "leave --weights out" in refusal(load_model, "routed.yaml", "w.npz")
+
+
+def test_logits_that_are_no_numbers_do_not_reach_the_model_that_answers():
+    class Masked(nn.Module):
+        def forward(self, x):
+            return torch.cat([x.flatten(1)[:, :2], torch.full((len(x), 1), -torch.inf)], 1)
+
+    class Plain(nn.Module):
+        def forward(self, x):
+            return 2 * x.flatten(1)[:, :3]
+
+    class Score(nn.Module):
+        def forward(self, x):
+            return x.flatten(1).sum(1) - 10
+
+    x = torch.rand(2, 4, requires_grad=True)
+    model = Routed(Score(), Masked(), Plain(), width=1.0)
+    logits = model(x)
+    assert torch.equal(logits, Plain()(x))
+    (slope,) = torch.autograd.grad(logits.sum(), x)
+    assert slope.isfinite().all()

@@ -64,7 +64,9 @@ class Routed(nn.Module):
         if not self.width or not torch.is_grad_enabled():
             return logits
         share = torch.sigmoid(score / self.width).unsqueeze(1)
-        soft = share * one + (1 - share) * two
+        # A logit that is no number has no slope, and must not spoil those of the other model.
+        first, second = (z.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for z in (one, two))
+        soft = share * first + (1 - share) * second
         # The value of the choice, the slope of the mixture.
         sloped: Tensor = logits.detach() + (soft - soft.detach())
         return sloped
