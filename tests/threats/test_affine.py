@@ -339,3 +339,26 @@ def test_the_two_steps_of_a_random_point_are_independent():
     steps = torch.stack(((middle - x0).flatten(), (x - middle).flatten()))
     assert steps.abs().amax(1).tolist() == pytest.approx([0.05, 0.05], rel=0.01)
     assert abs(float(torch.corrcoef(steps)[0, 1])) < 4 / 6000**0.5
+
+
+def test_a_step_moves_both_parts_and_the_second_with_the_first():
+    """By hand: signs for linf, the unit gradient for l2, each in shares of its own budget."""
+    x0 = torch.full((2, 6), 0.5, dtype=torch.float64)
+    mixture = Affine(Linf(0.2), L2(1.0), betas=(0.25,))
+    region = mixture.at(x0).at_variant(torch.tensor([1, 1]))
+    generator = torch.Generator().manual_seed(0)
+    grad = torch.randn(2, 12, generator=generator, dtype=torch.float64)
+    u = region.start()
+    for _ in range(2):  # the second step starts away from the middle
+        before = u
+        u = region.ascent(u, grad, 0.1)
+        middle = before[:, :6] + 0.1 * 0.2 * 0.25 * grad[:, :6].sign()
+        length = grad[:, 6:].norm(dim=1, keepdim=True)
+        x = before[:, 6:] + 0.1 * 1.0 * 0.75 * grad[:, 6:] / length
+        torch.testing.assert_close(u[:, :6], middle)
+        torch.testing.assert_close(u[:, 6:], x + (middle - before[:, :6]))
+    # The first step is held to its share before the second rides on it.
+    far = region.ascent(u, grad, 3.0)
+    held = x0 + 0.05 * grad[:, :6].sign()
+    x = u[:, 6:] + 3.0 * 0.75 * grad[:, 6:] / grad[:, 6:].norm(dim=1, keepdim=True)
+    torch.testing.assert_close(far[:, 6:], x + (held - u[:, :6]))
