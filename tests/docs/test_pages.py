@@ -163,6 +163,15 @@ def test_readme_is_short():
     assert len(PAGES["README.md"].read_text(encoding="utf-8").splitlines()) <= 150
 
 
+def test_readme_names_every_command_and_paper():
+    text = PAGES["README.md"].read_text(encoding="utf-8")
+    papers = [f"docs/papers/{page.name}" for page in (ROOT / "docs" / "papers").glob("*.md")]
+    assert [
+        name for name in COMMANDS if f"`{name}`" not in text and f"hauberk {name}" not in text
+    ] == []
+    assert [page for page in papers if f"({page})" not in text] == []
+
+
 def test_every_command_is_listed():
     shown = {
         c.argv[1] for b in BLOCKS["docs/cli.md"] for c in pages.commands(b) if "--help" in c.argv
