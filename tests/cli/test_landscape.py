@@ -67,7 +67,10 @@ def test_segments_to_failed_points(place, capsys):
         (["--threat", "l2:1", "--set-free", "steps=3"], "name the attack"),
         (["--threat", "l2:1", "--index", "10"], "give 0 to 9"),
         (["--threat", "l2:1", "--index", "-1"], "give 0 to 9"),
-        (["--threat", "l2:1", *FAST, "--points", "1"], "1 points from"),
+        (["--threat", "l2:1", "--points", "0"], "--points is 0: give 2 or more"),
+        (["--threat", "l2:1", "--points", "1"], "--points is 1: give 2 or more"),
+        (["--threat", "l2:1", "--along", "segment", "--points", "1"], "--points is 1: give"),
+        (["--threat", "l2:1", "--span", "1", "0"], "--span is 1.0 0.0: give a span that rises"),
         (["--threat", "l2:1", "--out", "a.gif"], "FILE.png"),
     ],
 )

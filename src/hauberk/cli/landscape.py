@@ -76,6 +76,10 @@ class LandscapeCommand(StudyCommand):
             raise InputError(f"--loss {self.loss}: give ce or margin")
         if self.along == "segment" and (self.free or self.set_free or self.index is not None):
             raise InputError("--free and --index are for planes: leave them out")
+        if self.points is not None and self.points < 2:
+            raise InputError(f"--points is {self.points}: give 2 or more")
+        if not self.span[0] < self.span[1]:
+            raise InputError(f"--span is {self.span[0]} {self.span[1]}: give a span that rises")
         if self.set and not self.attack:
             raise InputError(f"--set {self.set[0]}: name the attack that it is of, --attack")
         if self.set_free and not self.free:
