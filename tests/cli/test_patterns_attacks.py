@@ -76,6 +76,16 @@ def test_the_patterns_of_a_suite(place, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["--data", "digits:test"], ["--solver", "fab"], ["--attack", "pgd"], ["--loss", "ce"],
+     ["--eps", "l2:1"], ["--each"], ["--dry-run"]],
+)  # fmt: skip
+def test_a_recorded_run_takes_no_other_search(place, capsys, words):
+    assert main(["patterns", "--ledger", "runs/x", "--out", "q", *words]) == 2
+    assert f"{words[0]} and --ledger exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--attack", "magic"], "magic"),
@@ -86,6 +96,7 @@ def test_the_patterns_of_a_suite(place, capsys):
         (["--eps", "perceptual(1)"], "has no size"),
         (["--loss", "magic"], "magic"),
         (["--format", "gif"], "png or svg"),
+        (["--ledger", "runs/x"], "--model and --ledger exclude each other"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(place, capsys, words, message):

@@ -60,7 +60,14 @@ class PatternsCommand(
             raise InputError("no folder for the pictures: give --out, e.g. --out runs/patterns")
         if self.format not in FORMATS:
             raise InputError(f"--format {self.format}: give png or svg")
-        return self.recorded() if self.ledger else self.searched()
+        if not self.ledger:
+            return self.searched()
+        others = ("model", "weights", "data", "solver", "attack", "loss", "eps", "each", "dry_run")
+        for name in others:
+            if getattr(self, name):
+                word = f"--{name.replace('_', '-')}"
+                raise InputError(f"{word} and --ledger exclude each other: leave {word} out")
+        return self.recorded()
 
     def searched(self) -> int:
         """Patterns of what the solvers find now."""
