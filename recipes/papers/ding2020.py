@@ -12,7 +12,7 @@ import torch
 from pages import Cell, Paper, Run, number, share, slug, work
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "train"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "train"))
 
 from margins import SMALL, follow
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from compare import fill, markdown
 
 import hauberk as hb
 from hauberk import train
@@ -127,6 +126,8 @@ def row(name: str, found: Margins, tested: dict[str, float]) -> list[str]:
 
 
 def main() -> None:
+    from compare import fill, markdown
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", required=True, help="folder of the MNIST files")
     parser.add_argument(
