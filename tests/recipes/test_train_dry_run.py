@@ -27,9 +27,12 @@ class Small(nn.Module):
     def __init__(self):
         super().__init__()
         self.pool, self.last = nn.AdaptiveAvgPool2d(4), nn.Linear(16, 10)
+        # As perceptual distances of the recipes name them.
+        self.layer1, self.layer2, self.layer3, self.layer4 = (nn.Identity() for _ in range(4))
 
     def forward(self, x):
-        return self.last(self.pool(x).mean(1).flatten(1))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(self.pool(x)))))
+        return self.last(x.mean(1).flatten(1))
 
 
 def stand_in(monkeypatch, held):

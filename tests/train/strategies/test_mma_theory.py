@@ -290,6 +290,7 @@ def test_the_margin_by_the_soft_loss_is_the_smaller_one(classes):
         model = nn.Sequential(nn.Linear(1, 6), nn.Tanh(), nn.Linear(6, classes)).double()
         with torch.no_grad():
             model[2].weight.mul_(4)
+            model[2].bias[0] += 2 * log(classes)
             hard, soft = (least(losses(model, loss), 0.0) for loss in (margin, soft_margin))
         assert soft <= hard
         both += 0 < soft < inf
