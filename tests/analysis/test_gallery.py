@@ -176,6 +176,19 @@ def test_the_points_of_a_run(tmp_path):
     assert bool((found.best(3).predicted == found.best(3).labels).all())
 
 
+def test_of_several_points_of_a_run_the_first_counts(tmp_path):
+    model, x, y = case(8)
+    first, second = FGSM(), PGD(steps=9, random_start=True)
+    both = {"one": first, "two": second}
+    hb.evaluate(model, x, y, L2(1.2), suite=both, all_attacks=True, out=tmp_path / "both")
+    hb.evaluate(model, x, y, L2(1.2), suite=first, out=tmp_path / "one")
+    found, alone = (gallery_of_run(tmp_path / name).exhibits[0] for name in ("both", "one"))
+    hit = alone.fooled
+    assert bool(hit.any())
+    assert torch.equal(found.points[hit], alone.points[hit])
+    assert torch.equal(found.distance[hit], alone.distance[hit])
+
+
 def test_the_points_of_radii(tmp_path):
     model, x, y = case()
     hb.radius(model, x, y, ["l2", "linf"], solver="fab", budget=60, out=tmp_path / "radii")
