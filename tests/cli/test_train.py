@@ -305,7 +305,7 @@ def test_dry_run_tells_the_cost_and_writes_nothing(place, capsys):
         (["--strategy", "max", "--d-max", "l2:1"], "--d-max"),
         (["--strategy", "mma", "--d-max", "l2:1", "--threat", "l2:1"], "--d-max"),
         (["--strategy", "{name: max, threat: 'l2:1'}", *BALLS], "has a threat already"),
-        (["--strategy", "max", *BALLS, "--set", "steps"], "name=value"),
+        (["--strategy", "max", *BALLS, "--set", "steps"], "NAME=VALUE"),
         (["--strategy", "max", *BALLS, "--set", "step=3"], "no field 'step'"),
         (["--strategy", "max", *BALLS, "--set", "steps=many"], "a whole number"),
         (["--strategy", "max", *BALLS, "--set", "steps=2.5"], "a whole number"),

@@ -81,6 +81,11 @@ def diversity(found: Study | Mapping[str, tuple[Tensor, Tensor]]) -> Diversity:
 
     Raises:
         InputError: for rows and perturbations that differ in number.
+
+    Example:
+        >>> rows, one = torch.tensor([0]), torch.tensor([[1.0, 0.0]])
+        >>> diversity({"a": (rows, one), "b": (rows, one.flip(1))}).cosine
+        0.0
     """
     if isinstance(found, Study):
         found = {p.name: (p.rows, d) for p, d in zip(found.patterns, found.deltas, strict=True)}

@@ -76,6 +76,12 @@ def geometry(
         InputError: for perturbations of another shape, or of no length.
 
     Source: Liang et al. 2023, Figure 7a.
+
+    Example:
+        >>> x, sides = torch.zeros(1, 2), torch.eye(2)
+        >>> found = geometry(nn.Linear(2, 2), x, 0, sides[:1], sides[1:], p=1, eps=2.0, points=5)
+        >>> found.wrong.shape
+        torch.Size([5, 5])
     """
     sides = [first.double().flatten(), second.double().flatten()]
     if any(len(side) != x.numel() for side in sides) or points < 2:

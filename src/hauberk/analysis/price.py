@@ -16,7 +16,12 @@ SAME = ("n", "labels_crc", "images_crc", "ids_crc")
 
 @dataclass(frozen=True)
 class Paid:
-    """What one model pays: the optimum less what it has, as shares; below 0 where it has more."""
+    """What one model pays: the optimum less what it has, as shares; below 0 where it has more.
+
+    Example:
+        >>> Paid(union=0.1, average=0.05, threats={"linf:0.3": 0.1}).union
+        0.1
+    """
 
     union: float
     average: float
@@ -159,6 +164,12 @@ def price_of(folders: Iterable[str | Path], single: Iterable[str | Path] = ()) -
 
     Raises:
         InputError: for a folder without a summary of an evaluation, and as :func:`price`.
+
+    Example:
+        >>> price_of([])
+        Traceback (most recent call last):
+        ...
+        hauberk.errors.InputError: no runs: give the folders of hauberk evaluate
     """
     alone = [_folder(one) for one in single]
     distinct = list(dict.fromkeys([*map(_folder, folders), *alone]))
