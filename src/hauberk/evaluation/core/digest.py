@@ -49,7 +49,9 @@ UNSEEN = frozenset(
     | {"__dataclass_fields__", "__dataclass_params__", "__parameters__", "__orig_bases__"}
     | {"__slotnames__"}  # copying an object adds it to the class
 )
-_MODULE = frozenset(vars(nn.Module())) | {"_is_torch_compile", "_compiled_call_impl"}
+# torch.compile leaves notes of its own on the module that it wraps.
+_COMPILED = frozenset({"_is_torch_compile", "_compiled_call_impl", "_compile_kwargs"})
+_MODULE = frozenset(vars(nn.Module())) | _COMPILED
 
 
 def digest(*values: Any, names: Mapping[int, str] | None = None) -> str:
