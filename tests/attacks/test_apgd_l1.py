@@ -60,7 +60,7 @@ class Sparse:
         self.d = x.numel()
         third = -(-3 * steps // 10)
         self.starts = [min(k * third, steps) for k in range(3)]
-        self.resets = 0
+        self.resets = self.near = 0
 
     def look(self, u):
         v = u.clone().requires_grad_()
@@ -84,6 +84,7 @@ class Sparse:
             since, length = t - self.starts[phase], ends[phase] - self.starts[phase]
             if since and since % max(int(0.04 * length), 1) == 0:
                 now = self.changed(best[1], eps)
+                self.near += 0.95 * count <= now < 0.99 * count  # not sparse enough
                 if now < 0.95 * count:  # sparser: back to the best point, with the full step
                     size, self.resets = 1.0, self.resets + 1
                     u, grad = best[1], best[2]
@@ -106,17 +107,18 @@ class Sparse:
 BOX = Box.of((-1.0, 2.0))
 
 
-@pytest.mark.parametrize("steps", [7, 60])
-def test_apgd_in_l1_goes_step_by_step_as_published(steps):
-    model = network(60, 20, 3, dtype=torch.float64)
-    x = torch.rand(3, 60, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+@pytest.mark.parametrize(("steps", "features", "seed"), [(7, 60, 3), (60, 60, 3), (60, 120, 4)])
+def test_apgd_in_l1_goes_step_by_step_as_published(steps, features, seed):
+    model = network(features, 20, 3, dtype=torch.float64)
+    x = torch.rand(3, features, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     y = model(x).argmax(1)
     asked = asked_by(APGD(steps=steps), L1(2.0), model, x, y, box=(-1.0, 2.0))
     assert len(asked) == steps + 1
-    resets = 0
+    resets = near = 0
     for i in range(3):
         oracle = Sparse(model, L1(2.0), x[i : i + 1], int(y[i]), steps)
         for t, wanted in enumerate(oracle.walk(asked[0, i : i + 1])):
             torch.testing.assert_close(asked[t, i : i + 1], wanted, rtol=0, atol=1e-6, msg=str(t))
-        resets += oracle.resets
+        resets, near = resets + oracle.resets, near + oracle.near
     assert resets > 3
+    assert near > 0 or features == 60

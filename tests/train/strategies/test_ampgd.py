@@ -437,3 +437,26 @@ def test_the_configuration_tells_all_of_it():
     assert described["threat"] == "linf:0.1 | l2:1"
     assert (described["steps"], described["beta"], described["gamma"]) == (3, 1 / 50, 1.0)
     assert (described["order"], described["rule"]) == ("together", "steepest")
+
+
+class Peak(nn.Module):
+    """Label 0 loses most at 0.62, beside the steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.height = nn.Parameter(torch.tensor(30.0, dtype=torch.float64))
+
+    def forward(self, x):
+        away = (x.flatten(1)[:, 0] - 0.62).square()
+        return torch.stack([self.height * away, 0 * away], 1)
+
+
+@pytest.mark.parametrize("order", ["together", "alternate"])
+def test_the_last_iterate_counts_not_the_best(order):
+    """From 0.5 in steps of 0.1 to 0.6, where the loss is largest, and on to 0.7."""
+    threat = hb.Linf(0.2) | hb.L2(0.2)
+    strategy = AMPGD(threat, steps=2, step_shares=(0.5, 0.5), random_start=False, order=order)
+    x, y = torch.full((1, 1), 0.5, dtype=torch.float64), torch.tensor([0])
+    attack = strategy.attack(torch.full((1, 2), 0.5))
+    found = attack(Peak(), x, y, Each(hb.Linf(0.2), hb.L2(0.2)), stop=False)
+    torch.testing.assert_close(found.points, torch.full((1, 2, 1), 0.7, dtype=torch.float64))

@@ -19,6 +19,7 @@ from hauberk.threats import Measured
 from hauberk.threats.base import Box
 from hauberk.train import (
     MAX,
+    PGDLS,
     Single,
     fit,
 )  # fmt: skip
@@ -53,3 +54,8 @@ def test_softened_attacks_need_a_model_that_can_be_looked_into():
     assert not Single(hb.Linf(0.05), steps=2).softens
     with pytest.raises(InputError, match="cannot be softened"):
         fit(model, blobs(), strategy, epochs=1)
+
+
+def test_pgdls_grows_over_half_of_the_training():
+    strategy = PGDLS(hb.L2(2.0), steps=3)
+    assert [strategy.share(done) for done in (0.0, 0.1, 0.25, 0.5, 0.9)] == [0, 0.2, 0.5, 1, 1]
