@@ -163,8 +163,10 @@ def test_remark_10_closed_forms_of_few_features(d, alpha, n):
     assert found.weak == pytest.approx(stats.norm.cdf(0, left * eta, sqrt(left)))
 
 
-def test_theorem_11_the_classifier_as_printed():
+def test_the_classifiers_as_printed():
     x = torch.tensor([[0.2, 1.0, -4.0, 0.5, 0.5], [-7.0, 3.0, 3.0, 1.0, 1.0]])
+    assert Weak(2).score(x).tolist() == [-3, 5]
+    assert Strong().score(x).tolist() == pytest.approx([0.2, -7])
     assert Both().score(x).tolist() == [3 + 2 / 2 * -2, -3 + 2 / 2 * 8]
 
 

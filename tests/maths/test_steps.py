@@ -178,3 +178,11 @@ def test_the_share_from_a_percentile_is_numpys(features):
     for dtype in (torch.float32, torch.float64):
         share = share_from(torch.tensor(low, dtype=dtype), features)
         assert (share * features).round().tolist() == wanted
+
+
+@pytest.mark.parametrize("k", [-1, 0, 1, 5, 9])
+def test_the_rank_is_held_to_those_that_there_are(k):
+    rows = torch.tensor([[1.0, 4.0, 3.0, 2.0, 5.0]])
+    wanted = float(6 - min(5, max(1, k)))
+    assert kth_largest(rows, k).tolist() == [[wanted]]
+    assert kth_largest(rows, torch.tensor([k])).tolist() == [[wanted]]

@@ -79,11 +79,12 @@ def test_excess_is_the_distance_beyond(p):
     assert torch.equal(slope, region.slope(U)[1].flatten(1))
 
 
-def test_excess_in_linf_is_the_length_of_all_excesses():
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_excess_in_linf_is_the_length_of_all_excesses(share):
     region = Linf(0.3).at(X)
     u = U.clone().requires_grad_(True)
-    beyond = ((u - X).abs() - 0.3).clamp_min(0).norm(dim=1)
-    excess, slope = region.excess(U)
+    beyond = ((u - X).abs() - 0.3 * share).clamp_min(0).norm(dim=1)
+    excess, slope = region.excess(U, share)
     assert torch.allclose(excess, beyond.detach())
     beyond.sum().backward()
     assert torch.allclose(slope, u.grad)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hauberk import InputError
-from hauberk.threats import L0, L1, L2, Linf, Lp, Union, threat
-from hauberk.threats.notation import grammar
+from hauberk.threats import L0, L1, L2, Linf, Lp, Metric, Union, threat
+from hauberk.threats.notation import grammar, metric
 
 WRITTEN = [
     ("linf:8/255", Linf(8 / 255)),
@@ -141,6 +141,11 @@ def test_names():
     assert repr(Lp(1.5, 2)) == "Lp(1.5, 2)"
     assert repr(Lp(2, 1)) == "L2(1)"
     assert repr(Linf(0.3) | L2(2)) == "Union(Linf(0.3), L2(2))"
+
+
+@pytest.mark.parametrize("text", ["L2", " l2 ", "l2.0"])
+def test_other_spellings_of_a_metric(text):
+    assert metric(text) == Metric(2)
 
 
 def test_a_threat_is_read_from_itself():

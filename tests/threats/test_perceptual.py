@@ -121,3 +121,12 @@ def test_double_inputs_to_a_single_network_end_inside():
     assert region.contains(projected).all()
     assert threat.precise
     assert region.measure(x).dtype == torch.float64
+
+
+def test_the_smooth_form_of_the_l1_distance_is_the_l2_distance():
+    net = nn.Conv2d(3, 5, 3)
+    x, other = images(), images(seed=1)
+    rough = Perceptual(net, 0.5, p=1)
+    assert torch.equal(rough.smooth.distance(x, other), Perceptual(net, 0.5).distance(x, other))
+    assert rough.p == 1
+    assert (rough.distance(x, other) > rough.smooth.distance(x, other)).all()

@@ -7,10 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from helpers.questions import Shake, UnderNoise
 from helpers.runs import data, net
 from safetensors.torch import load_file, save_file
 
 import hauberk as hb
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.run import run as ask
+from hauberk.threats import Linf
 
 
 @dataclass
@@ -71,3 +75,32 @@ def test_a_changed_manifest_is_found_in_every_run(run):
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps(manifest | {"labels_crc": 7}))
     assert "manifest.json was changed" in str(hb.verify(ledger.path, models))
+
+
+class ShakeAll(Shake):
+    keeps_all = True
+
+
+@dataclass(frozen=True)
+class AllUnderNoise(UnderNoise):
+    kind = "noise, all points kept"
+
+    def tasks(self, setting):
+        return [ShakeAll("noise-{}-0", "noise", Linf(self.strengths[0]))]
+
+
+def test_a_point_that_breaks_and_is_not_recorded_so_is_found(tmp_path):
+    model, (x, y) = net(8), data()
+    y = model(x).argmax(1)
+    question = AllUnderNoise((0.9,))
+    ask(question, {"model": model}, x, y, RunOptions(out=tmp_path / "r"))
+    assert hb.verify(tmp_path / "r", model).ok
+    file = tmp_path / "r/parts/noise-00000-0.parquet"
+    table = pq.ParquetFile(file).read()
+    broken = table.column("broken").to_pylist()
+    assert True in broken
+    broken[broken.index(True)] = False
+    at = table.column_names.index("broken")
+    pq.write_table(table.set_column(at, "broken", pa.array(broken)), file)
+    problems = " ".join(hb.verify(tmp_path / "r", model).problems)
+    assert "breaks now, and is not recorded as broken" in problems
