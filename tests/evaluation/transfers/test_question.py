@@ -237,6 +237,16 @@ def test_runs_have_random_numbers_of_their_own():
     assert all(task.stop for task in tasks if isinstance(task, Check))
 
 
+def test_equal_attacks_start_at_different_points(tmp_path):
+    still = PGD(steps=1, step_size=1e-9)  # so that the points are about those of the start
+    transfer(MODELS, *data(), Linf(0.2), [still, still], out=tmp_path / "run", seed=4)
+    ledger = Ledger.open(tmp_path / "run")
+    one, other = (ledger.tensors(f"craft-00000-00-{k:03d}")["points"] for k in (0, 1))
+    assert ((one - other).abs().amax(1) > 1e-4).all()
+    again = ledger.tensors("craft-00000-02-000")["points"]  # of another model, from the same start
+    assert (one - again).abs().max() < 1e-6
+
+
 def test_errors():
     x, y = data()
     for more, says in (
