@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from hauberk.cli.load import NamedModel, named_models, recorded
-from hauberk.cli.options import DataOptions, ModelsOptions
+from hauberk.cli.load import NamedModel, load_by_name, named_models, recorded
+from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions
 from hauberk.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Both(ModelsOptions, DataOptions):
+class Both(ModelsOptions, DataOptions, DeviceOptions):
     def run(self):
         return 0
 
@@ -46,3 +46,16 @@ def test_what_a_manifest_records(tmp_path):
     assert (facts["data"], facts["limit"], facts["offset"]) == ("digits:test", 3, 0)
     assert facts["command"] == ["hauberk", "minmax", "--limit", "3"]
     assert recorded(named[0], options)["model"] == "a.py:f"
+
+
+def test_models_are_loaded_by_the_names_given_or_names_of_their_own(tmp_path):
+    for name, size in (("one", 2), ("two", 3)):
+        (tmp_path / f"{name}.py").write_text(
+            f"from torch import nn\ndef net():\n    return nn.Linear({size}, {size})\n"
+        )
+    files = [f"{tmp_path / name}.py:net" for name in ("one", "two", "one")]
+    for given, names in (([], ["net", "net (2)", "net (3)"]), (["c", "a", "b"], ["c", "a", "b"])):
+        options = Both(model=files, name=given)
+        found = load_by_name(named_models(options), options, options)
+        assert list(found) == names
+        assert [model.in_features for model in found.values()] == [2, 3, 2]

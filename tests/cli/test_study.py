@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hauberk.cli.load import NamedModel
-from hauberk.cli.study import PictureOptions, names_of, one_threat
+from hauberk.cli.load import NamedModel, names_of
+from hauberk.cli.study import PictureOptions, one_threat
 from hauberk.errors import InputError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.maths.rows import Rows
+from hauberk.maths.rows import Rows, put_in_rings_
 
 
 @dataclass
@@ -68,3 +68,28 @@ def test_join_undoes_take():
     again = rows.take(torch.arange(2)).join(rows.take(torch.arange(2, 6)))
     assert torch.equal(again.tensor, rows.tensor)
     assert np.array_equal(again.array, rows.array)
+
+
+def test_rings_hold_the_last_values_of_each_row():
+    """Against a list a row: the latest value stands at its number modulo the length."""
+    length, draw = 3, torch.Generator().manual_seed(0)
+    flat, deep = torch.zeros(4, length), torch.zeros(4, length, 2, dtype=torch.float64)
+    at = torch.zeros(4, dtype=torch.int64)
+    pushed = [[] for _ in range(4)]
+    for turn in range(9):
+        where = torch.rand(4, generator=draw) < 0.6
+        new = torch.arange(4.0) + 10 * (turn + 1)
+        pairs = (flat, new), (deep, torch.stack((new, -new), 1).double())
+        at = put_in_rings_(at, where, *pairs)
+        for row in where.nonzero().flatten().tolist():
+            pushed[row].append(new[row].item())
+        expected = [[0.0] * length for _ in range(4)]
+        for row, values in enumerate(pushed):
+            for k, value in enumerate(values):
+                expected[row][k % length] = value
+        assert flat.tolist() == expected
+        assert deep[..., 0].tolist() == expected
+        assert torch.equal(deep[..., 1], -deep[..., 0])
+        assert at.tolist() == [len(values) % length for values in pushed]
+    assert max(map(len, pushed)) > length
+    assert len(set(map(len, pushed))) > 1

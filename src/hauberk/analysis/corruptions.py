@@ -18,15 +18,15 @@ from hauberk.data import load_data
 from hauberk.data.corruptions import KINDS, SEVERITIES, Corruption
 from hauberk.data.sources.cifar10c import FILES
 from hauberk.errors import InputError
-from hauberk.evaluation.core.identity import fingerprints, snapshot
+from hauberk.evaluation.core.identity import snapshot
 from hauberk.evaluation.core.judge import PointJudge
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model, Setting, prepare
 from hauberk.evaluation.core.progress import Reporter
+from hauberk.evaluation.core.run import open_store
 from hauberk.evaluation.core.summary import RunResult, fingerprint, interval, share
 from hauberk.report.tables.corruptions import table
-from hauberk.store.files import read_json
-from hauberk.store.ledger import MANIFEST, Ledger, MemoryLedger, Store
+from hauberk.store.ledger import Store
 
 Images = Callable[[str, int], Tensor]
 """The corrupted images ``(N, C, H, W)`` of a kind and a severity."""
@@ -119,15 +119,8 @@ def corruption_table(
         "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
         "severities": list(dict.fromkeys(severity for _, severity in cells)),
         "images": "made" if files is None else "files",
-        **fingerprints(
-            setting.victims, before=before, recorded=_recorded(options), x=setting.x[:2]
-        ),
-        **setting.facts(),
-        **(options.manifest or {}),
     }
-    store: Store = MemoryLedger(facts)
-    if options.out is not None:
-        store = Ledger.create(options.out, facts, resume=options.resume)
+    store = open_store(facts, setting, options, before=before)
     reporter = Reporter(options.progress, list(setting.victims.values()), len(cells) + 1)
     _look(setting, store, CLEAN, lambda: setting.x)
     reporter.finish(1, CLEAN)
@@ -178,13 +171,6 @@ def _read(folder: str | Path, setting: Setting) -> Images:
     return read
 
 
-def _recorded(options: RunOptions) -> dict[str, Any] | None:
-    if not options.resume or options.out is None:
-        return None
-    file = Path(options.out) / MANIFEST
-    return read_json(file) if file.is_file() else None
-
-
 def _look(setting: Setting, store: Store, key: str, images: Callable[[], Tensor]) -> None:
     """Write which decisions are right on some images, unless the store has it."""
     if store.has(key):
@@ -214,6 +200,7 @@ def summarise(
         baseline: a name, or None.
 
     Example:
+        >>> from hauberk.store.ledger import MemoryLedger
         >>> store = MemoryLedger({})
         >>> for key, right in (("clean", [True, True]), ("fog-1", [True, False])):
         ...     store.write(key, {"id": [0, 1], "correct_0": right, "seconds": [0.0, 0.0]})

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from hauberk.cli.dry_run import print_costs, tried
 from hauberk.cli.files import leave, write_csv
-from hauberk.cli.load import load_data, load_named, named_models, names_of, recorded
+from hauberk.cli.load import load_by_name, load_data, named_models, recorded
 from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
     DryRunOption,
+    FormatOption,
     ModelsOptions,
     OutOptions,
     option,
@@ -21,11 +22,11 @@ from hauberk.errors import InputError
 if TYPE_CHECKING:
     from hauberk.analysis.corruptions import CorruptionTable
 
-FORMATS = ("png", "svg")
-
 
 @dataclass(frozen=True, kw_only=True)
-class CorruptionsCommand(DryRunOption, OutOptions, DeviceOptions, DataOptions, ModelsOptions):
+class CorruptionsCommand(
+    FormatOption, DryRunOption, OutOptions, DeviceOptions, DataOptions, ModelsOptions
+):
     """Measure models on common corruptions."""
 
     kind: list[str] = option([], "a kind, such as fog; repeat; else all fifteen")
@@ -33,7 +34,6 @@ class CorruptionsCommand(DryRunOption, OutOptions, DeviceOptions, DataOptions, M
     baseline: str | None = option(None, "name of the model whose error counts as 100 in the mCE")
     files: str | None = option(None, "folder of CIFAR-10-C's files, to read instead of making them")
     resume: bool = option(False, "continue the run in --out")
-    format: str = option("png", "png or svg")
 
     def run(self) -> int:
         from hauberk.analysis.corruptions import corruption_table
@@ -41,15 +41,13 @@ class CorruptionsCommand(DryRunOption, OutOptions, DeviceOptions, DataOptions, M
         from hauberk.evaluation.core.options import RunOptions
         from hauberk.report.progress import shown
 
-        if self.format not in FORMATS:
-            raise InputError(f"--format is {self.format}: give png or svg")
+        self.require_format()
         severities = self.severities()
         options = RunOptions(
             seed=self.seed, batch_size=self.batch_size, out=self.out or None, resume=self.resume
         )
         named, data = named_models(self), load_data(self)
-        names = self.name or names_of(named)
-        models = {name: load_named(one, self) for name, one in zip(names, named, strict=True)}
+        models = load_by_name(named, self, self)
         options = replace(options, ids=data.ids, manifest=recorded(named, self))
         kinds = tuple(self.kind) or tuple(KINDS)
         if self.dry_run:

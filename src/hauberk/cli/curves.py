@@ -1,15 +1,21 @@
 """``hauberk curves``."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
-from hauberk.cli.files import leave, write_csv
-from hauberk.cli.load import load_data, load_named, named_models, names_of, recorded
-from hauberk.cli.options import DataOptions, DeviceOptions, LedgerOptions, ModelsOptions, option
+from hauberk.cli.files import leave, write_csv, write_json
+from hauberk.cli.load import load_by_name, load_data, named_models, recorded
+from hauberk.cli.options import (
+    DataOptions,
+    DeviceOptions,
+    FormatOption,
+    LedgerOptions,
+    ModelsOptions,
+    option,
+)
 from hauberk.cli.radius import sizes as sizes_of
 from hauberk.errors import InputError
 
@@ -17,13 +23,12 @@ if TYPE_CHECKING:
     from hauberk.analysis import Panel
     from hauberk.threats import Threat
 
-FORMATS = ("png", "svg")
 SHOWN = 4
 """Sizes that the table shows where none are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvesCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
+class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
     """Draw accuracy against the size of threats, a curve a model."""
 
     threat: list[str] = option([], "linf:0.4, l2:4, ...: a panel up to that size; repeat")
@@ -35,7 +40,6 @@ class CurvesCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
     budget: int = option(2000, "of the radii: passes per example and norm")
     solver: str = option("best", "of the radii: a name; best by default")
     least: float = option(0.01, "a lead counts for a crossing above this difference of accuracies")
-    format: str = option("png", "png or svg")
 
     def run(self) -> int:
         from hauberk.analysis.by_size import by_size, named_panels
@@ -46,10 +50,8 @@ class CurvesCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
         named, threats = named_models(self), self.threats()
         panels = named_panels(threats, self.by)
         sizes = sizes_of(self.eps, list(panels))
-        models_of = self.name or names_of(named)
         data = load_data(self)
-        loaded = [load_named(one, self) for one in named]
-        models = dict(zip(models_of, loaded, strict=True))
+        models = load_by_name(named, self, self)
         common: dict[str, Any] = {
             "box": self.box, "seed": self.seed, "batch_size": self.batch_size, "ids": data.ids,
         }  # fmt: skip
@@ -80,8 +82,7 @@ class CurvesCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
         from hauberk.evaluation.accuracy.reading import suite_of
         from hauberk.threats import metric, threat
 
-        if self.format not in FORMATS:
-            raise InputError(f"--format is {self.format}: give png or svg")
+        self.require_format()
         if not 0 <= self.least < 1:
             raise InputError(f"--least is {self.least}: give a share of examples, such as 0.01")
         if not (self.threat or self.metric):
@@ -152,15 +153,10 @@ class CurvesCommand(LedgerOptions, DeviceOptions, DataOptions, ModelsOptions):
                 for row in several
             ),
         )
-        yield _write(folder / "curves.json", summary | {"curves": rows})
+        yield write_json(folder / "curves.json", summary | {"curves": rows})
         yield plots.panels(
             {name: drawn(panel) for name, panel in found.items()},
             folder / f"curves.{self.format}",
             {name: [one["eps"] for one in summary["panels"][name]["crossings"]] for name in found},
         )
-        yield _write(folder / "summary.json", summary)
-
-
-def _write(path: Path, values: Any) -> Path:
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    return path
+        yield write_json(folder / "summary.json", summary)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hauberk.cli.dry_run import Cost, Trial
+from hauberk.cli.files import write_json
 from hauberk.cli.load import load_data, threat_of
 from hauberk.cli.options import option
 from hauberk.cli.run import OneModelCommand
@@ -60,7 +61,6 @@ class EvaluateCommand(OneModelCommand):
         from hauberk.analysis.gap import generalisation_gap
         from hauberk.evaluation.core.run import run
         from hauberk.report.tables.gap import table
-        from hauberk.store.files import put, to_json
 
         if not self.gap:
             return
@@ -74,9 +74,7 @@ class EvaluateCommand(OneModelCommand):
         gaps = {name: gap.to_dict() for name, gap in generalisation_gap(train, found).items()}
         table(gaps, len(data.images), found.summary["n"]).print()
         if out is not None:
-            path = out.parent / "gap.json"
-            put(path, to_json(gaps))
-            yield path
+            yield write_json(out.parent / "gap.json", gaps)
 
     def question(self) -> "Accuracy":
         from hauberk.evaluation.accuracy.question import Accuracy, Points

@@ -16,6 +16,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     return path
 
 
+def write_json(path: Path, values: object) -> Path:
+    """Values as JSON; returns the path."""
+    from hauberk.store.files import plain, put, to_json
+
+    put(path, to_json(plain(values)))
+    return path
+
+
 def leave(
     out: str | None,
     write: Callable[[Path], Iterable[Path]] = lambda _: (),

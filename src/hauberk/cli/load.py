@@ -109,6 +109,18 @@ def load_named(named: NamedModel, options: DeviceOptions) -> "nn.Module":
         raise InputError(f"device '{options.device}' cannot be used: {line}") from error
 
 
+def load_by_name(
+    named: Sequence[NamedModel], options: ModelsOptions, device: DeviceOptions
+) -> "dict[str, nn.Module]":
+    """Models by the names that were given, or by names of their own (:func:`names_of`).
+
+    Raises:
+        InputError: as :func:`load_named` does.
+    """
+    names = options.name or names_of(named)
+    return {name: load_named(one, device) for name, one in zip(names, named, strict=True)}
+
+
 def load_models(
     options: ModelsOptions, device: DeviceOptions
 ) -> "dict[str, nn.Module] | list[nn.Module]":

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypeVar, get_type_hints
 
+from hauberk.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -131,6 +133,25 @@ class DryRunOption(Command):
     """The cost instead of the work."""
 
     dry_run: bool = option(False, "print what it can cost at most, and stop")
+
+
+FORMATS = ("png", "svg")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatOption(Command):
+    """The format of pictures that go into a folder."""
+
+    format: str = option("png", "png or svg")
+
+    def require_format(self) -> None:
+        """Refuse another format.
+
+        Raises:
+            InputError: for one.
+        """
+        if self.format not in FORMATS:
+            raise InputError(f"--format is {self.format}: give png or svg")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
     DryRunOption,
+    FormatOption,
     ModelOptions,
     OutOptions,
     option,
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
 
     Solve = Callable[[nn.Module, Tensor, Tensor], Outcome]
 
-FORMATS = ("png", "svg")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PatternsCommand(
-    DryRunOption, OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOptions
+    FormatOption, DryRunOption, OutOptions, BoxOption, DeviceOptions, DataOptions, ModelOptions
 ):
     """Draw what the perturbations of several solvers look like."""
 
@@ -50,7 +49,6 @@ class PatternsCommand(
     )
     each: bool = option(False, "each run on all examples it succeeds on; else on the common ones")
     example: int = option(0, "which of the common examples is shown one by one")
-    format: str = option("png", "png or svg")
     ledger: str | None = option(
         None, "folder of a run of hauberk evaluate, for the patterns of its attacks"
     )
@@ -58,8 +56,7 @@ class PatternsCommand(
     def run(self) -> int:
         if not (self.out or self.dry_run):
             raise InputError("no folder for the pictures: give --out, e.g. --out runs/patterns")
-        if self.format not in FORMATS:
-            raise InputError(f"--format {self.format}: give png or svg")
+        self.require_format()
         if not self.ledger:
             return self.searched()
         others = ("model", "weights", "data", "solver", "attack", "loss", "eps", "each", "dry_run")
@@ -111,14 +108,14 @@ class PatternsCommand(
         studies = patterns_of_run(str(self.ledger))
         written, folder = [], Path(str(self.out))
         for number, (threat, study) in enumerate(studies.items()):
-            told = diversity(study).to_dict()
+            differ = diversity(study).to_dict()
             part = folder / str(number) if len(studies) > 1 else folder
-            written += study.save(part, threat=threat, diversity=told)
+            written += study.save(part, threat=threat, diversity=differ)
             if study.patterns:
                 picture = part / f"sparsity_attacks.{self.format}"
                 written.append(plots.sparsity(study.patterns, picture, f"Attacks under {threat}"))
             print(f"{threat}:")
-            table({**study.to_dict(), "diversity": told}).print()
+            table({**study.to_dict(), "diversity": differ}).print()
         print(*written, sep="\n")
         return 0
 
@@ -157,7 +154,7 @@ class PatternsCommand(
             attack = attack_of(name, settings)
             if not isinstance(attack, Attack):
                 raise InputError(f"--attack {name} maximises no loss of its own: give e.g. apgd")
-            # Settings are told where they tell two attacks apart.
+            # Settings are part of the name where only they distinguish two attacks.
             short = name.lower() if alone.count(name.lower()) == 1 else text.lower()
             if short in found:
                 raise InputError(f"--attack {text} is given twice: give it once")

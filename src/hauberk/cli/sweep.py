@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hauberk.__about__ import __version__
-from hauberk.cli.files import write_csv
+from hauberk.cli.files import write_csv, write_json
 from hauberk.cli.load import load_data, load_named, named_model, threat_of
-from hauberk.cli.options import DataOptions, DeviceOptions, OutOptions, option
+from hauberk.cli.options import DataOptions, DeviceOptions, FormatOption, OutOptions, option
 from hauberk.cli.parsing import parse
 from hauberk.cli.train import TrainCommand
 from hauberk.errors import InputError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from hauberk.analysis.sweep import Sweep, SweptModel
     from hauberk.data import Dataset
     from hauberk.evaluation.accuracy.suites import Suite
-
-FORMATS = ("png", "svg")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepCommand(OutOptions, DeviceOptions, DataOptions):
+class SweepCommand(FormatOption, OutOptions, DeviceOptions, DataOptions):
     """Train recipes in several variants, evaluate each, and compare the strategies."""
 
     recipe: list[str] = option([], "YAML file of hauberk train; repeat")
@@ -57,7 +55,6 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
     )
     suite: str = option("standard", "a name or a .yaml file, to evaluate by")
     threshold: list[str] = option([], "accuracies of the table, such as 0.5; repeat")
-    format: str = option("png", "of the picture: png or svg")
     resume: bool = option(False, "continue the trainings in --out")
     list_trainings: bool = option(False, "print the trainings and stop")
 
@@ -65,8 +62,7 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
         from hauberk.evaluation.accuracy.reading import suite_of
 
         thresholds = [number_in(text, f"--threshold {text}") for text in self.threshold]
-        if self.format not in FORMATS:
-            raise InputError(f"--format is {self.format}: give {' or '.join(FORMATS)}")
+        self.require_format()
         if not self.out and not self.list_trainings:
             raise InputError("no folder for the models: give --out, e.g. --out runs/sweep")
         if self.out and not self.resume and any(Path(self.out).glob("*/recipe.yaml")):
@@ -164,13 +160,12 @@ class SweepCommand(OutOptions, DeviceOptions, DataOptions):
         from hauberk.analysis.sweep import Sweep
         from hauberk.report.plots.sweep import shares_above
         from hauberk.report.tables.sweep import table
-        from hauberk.store.files import put, to_json
 
         sweep, folder = Sweep(models), Path(self.out or "")
         above = sweep.above(thresholds)
         facts = {"hauberk_version": __version__, "suite": self.suite, "seed": self.seed}
         shares = {"folders": folders, "thresholds": thresholds, "above": above}
-        put(folder / "summary.json", to_json({**facts, **sweep.to_dict(), **shares}))
+        write_json(folder / "summary.json", {**facts, **sweep.to_dict(), **shares})
         table(sweep.to_dict()["models"], above, thresholds).print()
         header, rows = _lines(sweep)
         panels = {name: sweep.accuracies(name) for name in ("union", "union, gradients alone")}

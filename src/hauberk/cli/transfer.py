@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_csv
-from hauberk.cli.load import NamedModel, load_named, named_models, names_of
-from hauberk.cli.options import ModelsOptions, option
+from hauberk.cli.load import NamedModel, load_by_name, named_models
+from hauberk.cli.options import FormatOption, ModelsOptions, option
 from hauberk.cli.run import RunCommand
 from hauberk.cli.settings import attack_of
 from hauberk.errors import InputError
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from hauberk.threats import Threat
 
 PRESET = "ding2020"
-FORMATS = ("png", "svg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferCommand(RunCommand, ModelsOptions):
+class TransferCommand(FormatOption, RunCommand, ModelsOptions):
     """Craft points on every model and try them on all."""
 
     shown_by = "transfers"
@@ -42,7 +41,6 @@ class TransferCommand(RunCommand, ModelsOptions):
     stop: bool = option(False, "a run ends at the first point that fools its own model")
     spsa: int | None = option(None, "also SPSA, a check of the gradients, on so many examples")
     spsa_set: list[str] = option([], "setting of SPSA: samples=256; repeat")
-    format: str = option("png", "png or svg")
 
     def question(self) -> "TransferTable":
         from hauberk.evaluation.transfer import TransferTable, cases
@@ -50,8 +48,7 @@ class TransferCommand(RunCommand, ModelsOptions):
 
         if not self.threat:
             raise InputError("no threat: give at least one, e.g. --threat linf:0.1")
-        if self.format not in FORMATS:
-            raise InputError(f"--format is {self.format}: give png or svg")
+        self.require_format()
         if self.spsa is not None and self.spsa < 1:
             raise InputError(f"--spsa is {self.spsa}: give 1 or more examples, or leave it out")
         if self.spsa_set and self.spsa is None:
@@ -129,9 +126,7 @@ class TransferCommand(RunCommand, ModelsOptions):
 
     def models(self) -> "Mapping[str, Model]":
         named = named_models(self)
-        names = self.name or names_of(named)
-        models = {name: load_named(one, self) for name, one in zip(names, named, strict=True)}
-        return with_votes(models, self.vote)
+        return with_votes(load_by_name(named, self, self), self.vote)
 
     def facts(self) -> dict[str, Any]:
         votes = ["+".join(map(str.strip, text.split("+"))) for text in self.vote]

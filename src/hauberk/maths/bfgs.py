@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hauberk.maths.rows import Rows
+from hauberk.maths.rows import Rows, put_in_rings_
 
 SWEEPS = 12
 
@@ -45,15 +45,9 @@ class LimitedBFGS(Rows):
     def push_(self, step: Tensor, change: Tensor, where: Tensor) -> None:
         """Add a pair for the rows of ``where`` (S,), unless the curvature along it is negative."""
         product, size, sound = _curvature(step, change, where)
-        rows = torch.arange(len(step), device=step.device)
-        for ring, new in (
-            (self.steps, step), (self.changes, change), (self.weight, 1 / product)
-        ):  # fmt: skip
-            kept = ring[rows, self.at]
-            keep = sound.view(-1, *[1] * (kept.dim() - 1))
-            ring[rows, self.at] = torch.where(keep, new, kept)
+        pairs = (self.steps, step), (self.changes, change), (self.weight, 1 / product)
+        self.at = put_in_rings_(self.at, sound, *pairs)
         self.scale = torch.where(sound, product / size.clamp_min(1e-300), self.scale)
-        self.at = torch.where(sound, (self.at + 1) % self.weight.shape[1], self.at)
 
     def clear_(self, where: Tensor) -> None:
         """Forget the pairs of the rows of ``where`` (S,)."""

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from hauberk.maths.rows import Rows
+from hauberk.maths.rows import Rows, put_in_rings_
 
 
 def shortest(gram: Tensor, given: Tensor) -> Tensor:
@@ -76,11 +76,8 @@ class Samples(Rows):
 
     def push_(self, point: Tensor, slope: Tensor, mark: Tensor, where: Tensor) -> None:
         """Add a point and its gradient, ``(S, N)`` each, for the rows of ``where`` (S,) bool."""
-        rows = torch.arange(len(point), device=point.device)
-        for ring, new in ((self.points, point), (self.slopes, slope), (self.mark, mark)):
-            kept = ring[rows, self.at]
-            ring[rows, self.at] = torch.where(where.view(-1, *[1] * (kept.dim() - 1)), new, kept)
-        self.at = torch.where(where, (self.at + 1) % self.mark.shape[1], self.at)
+        pairs = (self.points, point), (self.slopes, slope), (self.mark, mark)
+        self.at = put_in_rings_(self.at, where, *pairs)
 
     def least(self, point: Tensor, mark: Tensor, reach: Tensor) -> Tensor:
         """Length of the shortest convex combination of the gradients taken nearby, ``(S,)``.

@@ -34,6 +34,27 @@ class Rows:
         return replace(self, **{name: _join(*pair) for name, pair in pairs.items()})
 
 
+def put_in_rings_(at: Tensor, where: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Write a value into each ring ``(S, K, ...)`` at its next place; returns the places after it.
+
+    Args:
+        at: the next place of each row, ``(S,)`` int64.
+        where: rows that are written, ``(S,)`` bool.
+        pairs: a ring, and its new values ``(S, ...)``.
+
+    Example:
+        >>> ring = torch.zeros(2, 3)
+        >>> on = torch.tensor([True, False])
+        >>> put_in_rings_(torch.tensor([2, 0]), on, (ring, torch.ones(2))), ring[0]
+        (tensor([0, 0]), tensor([0., 0., 1.]))
+    """
+    rows = torch.arange(len(at), device=at.device)
+    for ring, new in pairs:
+        kept = ring[rows, at]
+        ring[rows, at] = torch.where(where.view(-1, *[1] * (kept.dim() - 1)), new, kept)
+    return torch.where(where, (at + 1) % pairs[0][0].shape[1], at)
+
+
 def _take(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value[index]

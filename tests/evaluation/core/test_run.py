@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from helpers.questions import under_noise
 from torch import nn
 
 import hauberk as hb
+from hauberk.evaluation.core.identity import snapshot
+from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.prepare import prepare
 from hauberk.evaluation.core.question import Question
-from hauberk.store.ledger import Ledger
+from hauberk.evaluation.core.run import open_store
+from hauberk.store.ledger import Ledger, MemoryLedger
 
 COMMON = (
     "id", "label", "threat", "task", "claimed", "broken", "margin", "distance", "forwards",
@@ -139,3 +144,55 @@ def test_models_are_left_as_they_were():
     under_noise(model, x, y, STRENGTHS)
     assert model.training
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+class Counting(nn.Module):
+    """A linear network that counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.calls = net(), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.inner(x)
+
+
+def test_a_ledger_says_what_is_asked_of_which_models(tmp_path):
+    x, y = data()
+    model, other = Counting(), Counting()
+    asked = {"kind": "a", "strength": 0.5}
+    options = RunOptions(out=tmp_path / "r", seed=3, manifest={"command": ["b"]})
+    before = snapshot({"one": model})
+    setting = prepare({"one": model}, x, y, options)
+
+    def store(asked=asked, **changed):
+        return open_store(asked, setting, replace(options, **changed), [other], before=before)
+
+    in_memory = store(out=None)
+    assert isinstance(in_memory, MemoryLedger)
+    assert not (tmp_path / "r").exists()
+    assert store().path == tmp_path / "r"
+    written = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    for manifest in (in_memory.manifest, written):
+        assert {**asked, "command": ["b"], "seed": 3, "n": 11}.items() <= manifest.items()
+        # Calls change as the models run, those of a model inside the settings too.
+        varies = {name: found["varies"] for name, found in manifest["models"].items()}
+        assert varies == {"one": [" calls"], "0": [" calls"]}
+    with pytest.raises(hb.InputError, match="resume"):
+        store()
+    with pytest.raises(hb.InputError, match="strength"):
+        store({**asked, "strength": 0.4}, resume=True)
+    # What the manifest left out is left out again, whatever has changed by now.
+    before["one"] = snapshot({"one": model})["one"]
+    store(resume=True)
+
+
+def test_models_in_the_settings_run_on_two_examples_of_the_first_group():
+    x, y = data()
+    model, other, seen = net(), net(), []
+    setting = prepare({"one": model}, x, y, RunOptions())
+    setting = replace(setting, x=torch.stack((x, x)), y=torch.stack((y, y)))
+    other.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    open_store({}, setting, RunOptions(), [other], before={})
+    assert seen == [(2, 1, 2, 2)]

@@ -46,23 +46,8 @@ def run(
     for task in tasks:
         task.check(setting)
     size = options.block or question.block
-    facts = {
-        "kind": question.kind,
-        **question.facts(),
-        "block": size,
-        **fingerprints(
-            setting.victims,
-            question.parts(),
-            before=before,
-            recorded=_recorded(options),
-            x=setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2],
-        ),
-        **setting.facts(),
-        **(options.manifest or {}),
-    }
-    store: Store = MemoryLedger(facts)
-    if options.out is not None:
-        store = Ledger.create(options.out, facts, resume=options.resume)
+    facts = {"kind": question.kind, **question.facts(), "block": size}
+    store = open_store(facts, setting, options, question.parts(), before=before)
     each = sum(task.weight for task in tasks)
     total = each * len(setting.x) + question.extra_weight(setting)
     reporter = Reporter(options.progress, list(setting.victims.values()), max(total, 1e-30))
@@ -76,6 +61,38 @@ def run(
     summary = question.summarise(store)
     store.write_summary(summary)
     return question.result(store, summary)
+
+
+def open_store(
+    facts: Mapping[str, Any], setting: Setting, options: RunOptions, parts: Any = (), *,
+    before: Mapping[str, Mapping[str, str]],
+) -> Store:  # fmt: skip
+    """The ledger of a run, in ``options.out`` or in memory; new, or the one that is resumed.
+
+    Args:
+        facts: what the manifest says of the question asked.
+        setting: models and data, whose fingerprints and facts it holds.
+        parts: what has functions or models of its own (:func:`fingerprints`).
+        before: :func:`snapshot` of the models before they were first run.
+
+    Raises:
+        InputError: for another run in ``options.out``.
+    """
+    manifest = {
+        **facts,
+        **fingerprints(
+            setting.victims,
+            parts,
+            before=before,
+            recorded=_recorded(options),
+            x=setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2],
+        ),
+        **setting.facts(),
+        **(options.manifest or {}),
+    }
+    if options.out is None:
+        return MemoryLedger(manifest)
+    return Ledger.create(options.out, manifest, resume=options.resume)
 
 
 def _recorded(options: RunOptions) -> dict[str, Any] | None:
