@@ -1,24 +1,18 @@
 """The page of Maini et al. 2020: every row asks for commands that there are, at both scales."""
 
-import importlib
 import json
-import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from helpers.papers import Parsed, loader, values
 
 from hauberk.cli.corruptions import CorruptionsCommand
 from hauberk.cli.curves import CurvesCommand
 from hauberk.cli.evaluate import EvaluateCommand
 from hauberk.cli.filters import FiltersCommand
-from hauberk.cli.main import main as cli
 from hauberk.cli.sweep import SweepCommand
 from hauberk.cli.train import TrainCommand
 from hauberk.evaluation.accuracy.reading import suite_of
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "recipes" / "papers"))
 
 COMMANDS = (
     TrainCommand, EvaluateCommand, CurvesCommand, CorruptionsCommand, SweepCommand, FiltersCommand,
@@ -27,17 +21,12 @@ MODELS = ("Standard", "P_inf", "P_2", "P_1", "MAX", "AVG", "MSD")
 UNION = {"union": 0.5, "union, gradients alone": 0.75}
 
 
-def word(words, name, default=None):
-    found = [w.partition("=")[2] for w in words if w.startswith(f"--{name}=")]
-    return found if default is None else (found or [default])[0]
-
-
 def answer(words):
     """A summary as the command would leave it; 7 of 10 are right, an attack breaks 2 of them."""
     if words[0] == "evaluate":
-        attacks = suite_of(word(words, "suite", "")).stages
+        attacks = suite_of(values(words, "suite")[0]).stages
         each = {"accuracy": 0.5, "attacks": {k: {"broke_alone": 2} for k in attacks}}
-        threats = dict.fromkeys(word(words, "threat"), each)
+        threats = dict.fromkeys(values(words, "threat"), each)
         return {"n": 10, "clean_accuracy": 0.7, "union_accuracy": 0.4, "threats": threats}
     if words[0] == "sweep":
         accuracy = {"clean": 0.9, "linf:0.3": 0.4, "l2:2": 0.5, "l1:10": 0.6, **UNION}
@@ -46,7 +35,7 @@ def answer(words):
         ]
         alone = "without" in " ".join(words)
         settings = [{}, *varied[2:]] if alone else varied[:2]
-        files = [Path(name).stem for name in word(words, "recipe")]
+        files = [Path(name).stem for name in values(words, "recipe")]
         groups = files or [
             "mnist-union-msd",
             *([] if alone else ["mnist-union-max", "mnist-union-avg"]),
@@ -60,47 +49,28 @@ def answer(words):
     return {"n": 10, "kinds": ["fog"], "severities": [1], "models": dict.fromkeys(MODELS, one)}
 
 
-class Parsed:
-    """In place of the processes: commands are read as hauberk reads them, and leave a summary."""
+class Planted(Parsed):
+    """Commands leave a summary."""
 
-    def __init__(self):
-        self.asked = []
-
-    def submit(self, work, words):
-        self.asked.append(words)
-        assert cli(list(words)) == 0, words
-        out = Path(word(words, "out", "absent"))
+    def leave(self, words, out):
         if words[0] == "filters":
             out.write_text("<svg/>")
-            panels = {name: {"count": 3, "filters": 16} for name in word(words, "name")}
+            panels = {name: {"count": 3, "filters": 16} for name in values(words, "name")}
             out.with_suffix(".json").write_text(json.dumps({"models": panels}))
         else:
             out.mkdir(parents=True, exist_ok=True)
             (out / "summary.json").write_text(json.dumps(answer(words)))
             (out / "curves.svg").write_text("<svg>1.23456</svg>")
-        return Namespace(result=lambda: None)
 
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    """The script, as if called with a scale, in an empty folder beside the recipes."""
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    monkeypatch.chdir(tmp_path)
-    for kind in COMMANDS:
-        monkeypatch.setattr(kind, "run", lambda self: 0)
-
-    def load(scale):
-        monkeypatch.setattr(sys, "argv", ["maini2020.py", "--data-dir=D", f"--scale={scale}"])
-        sys.modules.pop("maini2020", None)
-        return importlib.import_module("maini2020")
-
-    yield load
-    sys.modules.pop("maini2020", None)
+    yield from loader("maini2020", COMMANDS, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
-    page, parsed, made = script(scale), Parsed(), {}
+    page, parsed, made = script(scale), Planted(), {}
     for section in page.paper.sections:
         for part in section.parts():
             run = page.Run(page.paper, parsed)
@@ -124,29 +94,29 @@ def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
     assert made["Appendix F", "without l1"]["l1"].value == 60
     kinds = {words[0] for words in parsed.asked}
     assert kinds == {"train", "evaluate", "curves", "corruptions", "sweep", "filters"}
-    trained = [w for words in parsed.asked if words[0] == "train" for w in word(words, "config")]
+    trained = [w for words in parsed.asked if words[0] == "train" for w in values(words, "config")]
     folder = "recipes/papers/small/" if scale == "small" else "recipes/train/"
     assert all(config.startswith(folder) for config in trained)
 
 
 def test_the_paper_scale_takes_the_suites_and_recipes_of_the_paper(script):
-    page, parsed = script("paper"), Parsed()
+    page, parsed = script("paper"), Planted()
     for section in page.paper.sections:
         if section.rows:
             for part in section.parts():
                 section.make(page.Run(page.paper, parsed), part)
     judged = [words for words in parsed.asked if words[0] == "evaluate"]
-    assert {s for w in judged for s in word(w, "suite")} == {
+    assert {s for w in judged for s in values(w, "suite")} == {
         "maini2020", "maini2020-cifar10", "maini2020-once",
     }  # fmt: skip
-    assert {s for w in judged for s in word(w, "limit")} == {"1000"}
-    trained = {c for w in parsed.asked if w[0] == "train" for c in word(w, "config")}
+    assert {s for w in judged for s in values(w, "limit")} == {"1000"}
+    trained = {c for w in parsed.asked if w[0] == "train" for c in values(w, "config")}
     wanted = [f"{d}-{k}" for d in ("mnist", "cifar10") for k in (
         "linf-single", "l2-single", "l1-single", "union-max", "union-avg", "union-msd",
     )]  # fmt: skip
     assert {f"recipes/train/maini2020/{name}.yaml" for name in wanted} <= trained
     sweeps = [w for w in parsed.asked if w[0] == "sweep"]
-    assert {c.rpartition("-")[2] for w in sweeps for c in word(w, "config")} == {
+    assert {c.rpartition("-")[2] for w in sweeps for c in values(w, "config")} == {
         "search.yaml", "one.yaml",
     }  # fmt: skip
 

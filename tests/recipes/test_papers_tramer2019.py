@@ -1,24 +1,20 @@
 """The page of Tramèr & Boneh 2019: every row asks for commands that there are, at both scales."""
 
-import importlib
 import json
-import sys
-from argparse import Namespace
-from pathlib import Path
 
 import pytest
+from helpers.papers import Parsed, loader, values
 
 from hauberk.cli.evaluate import EvaluateCommand
 from hauberk.cli.filters import FiltersCommand
 from hauberk.cli.gallery import GalleryCommand
 from hauberk.cli.landscape import LandscapeCommand
-from hauberk.cli.main import main as cli
 from hauberk.cli.trace import TraceCommand
 from hauberk.cli.train import TrainCommand
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "recipes" / "papers"))
-
+COMMANDS = (
+    EvaluateCommand, TrainCommand, TraceCommand, LandscapeCommand, GalleryCommand, FiltersCommand,
+)  # fmt: skip
 BROKE = {"broke_alone": 30}
 STAGES = ("pgd", "sparse-l1", "ead", "pointwise", "cw", "boundary")
 PICTURES = {
@@ -33,26 +29,21 @@ PICTURES = {
 
 def summary(words):
     """What an evaluation would leave, under the threats that the words name."""
-    named = [w.removeprefix("--threat=") for w in words if w.startswith("--threat=")]
     own = {"accuracy": 0.5, "attacks": dict.fromkeys(STAGES, BROKE), "upper_bound": False}
     return {
         "n": 100, "clean_accuracy": 0.9, "union_accuracy": 0.4, "average_accuracy": 0.5,
-        "union_interval": [0.3, 0.5], "threats": dict.fromkeys(named, own), "suite": "s",
+        "union_interval": [0.3, 0.5], "suite": "s",
+        "threats": dict.fromkeys(values(words, "threat"), own),
     }  # fmt: skip
 
 
-class Parsed:
-    """In place of the processes: commands are read as hauberk reads them, and leave a summary."""
+class Planted(Parsed):
+    """Commands leave a summary or a picture."""
 
-    def __init__(self):
-        self.asked = []
+    def computed(self, *arguments):
+        return 0.42  # a theorem
 
-    def submit(self, function, words, *more):
-        if isinstance(words, str):  # a theorem
-            return Namespace(result=lambda: 0.42)
-        self.asked.append(words)
-        assert cli(list(words)) == 0, words
-        out = Path(next(w for w in words if w.startswith("--out=")).removeprefix("--out="))
+    def leave(self, words, out):
         if words[0] in PICTURES:
             out.write_text('<svg d="1.23456"/>')
             out.with_suffix(".json").write_text(json.dumps(PICTURES[words[0]]))
@@ -61,30 +52,16 @@ class Parsed:
             (out / "summary.json").write_text(json.dumps(summary(words)))
             gap = {"union": {"train": 0.9, "test": 0.6, "gap": 0.3, "interval": [0.2, 0.4]}}
             (out / "gap.json").write_text(json.dumps(gap))
-        return Namespace(result=lambda: None)
 
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    """The script, as if called with a scale, in an empty folder beside the recipes."""
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    monkeypatch.chdir(tmp_path)
-    commands = EvaluateCommand, TrainCommand, TraceCommand
-    for kind in (*commands, LandscapeCommand, GalleryCommand, FiltersCommand):
-        monkeypatch.setattr(kind, "run", lambda self: 0)
-
-    def load(scale):
-        monkeypatch.setattr(sys, "argv", ["tramer2019.py", "--data-dir=D", f"--scale={scale}"])
-        sys.modules.pop("tramer2019", None)
-        return importlib.import_module("tramer2019")
-
-    yield load
-    sys.modules.pop("tramer2019", None)
+    yield from loader("tramer2019", COMMANDS, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
-    page, parsed = script(scale), Parsed()
+    page, parsed = script(scale), Planted()
     assert {s.name for s in page.paper.sections} == {
         *page.paper.printed["tables"], *page.paper.printed["figures"],
     }  # fmt: skip
@@ -116,7 +93,7 @@ def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
 def test_the_numbers_of_a_row(script):
     """By hand, of a summary: 90 right, 30 broken by each attack alone, 50 under each threat."""
     page = script("small")
-    run = page.Run(page.paper, Parsed())
+    run = page.Run(page.paper, Planted())
     row = page.breakdown("mnist")(run, "Adv_max")
     assert row["l1 EAD"].value == pytest.approx(60)
     assert row["all l2"].value == pytest.approx(50)

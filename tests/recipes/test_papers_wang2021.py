@@ -1,21 +1,16 @@
 """The page of Wang et al. 2021: every row asks for commands that there are, at both scales."""
 
-import importlib
 import json
-import sys
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from helpers.papers import Parsed, loader
 
 from hauberk.cli.evaluate import EvaluateCommand
-from hauberk.cli.main import main as cli
 from hauberk.cli.minmax import MinmaxCommand
 from hauberk.cli.train import TrainCommand
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "recipes" / "papers"))
-
+COMMANDS = EvaluateCommand, MinmaxCommand, TrainCommand
 NORMS = ("linf:0.3", "l2:2", "l1:10", "linf:0.2")
 SIDE = {
     "asr_all": 0.5, "asr_avg": 0.75, "asr_group": 0.25,
@@ -33,48 +28,30 @@ HISTORY = "epoch,loss" + "".join(
 )
 
 
-class Parsed:
-    """In place of the processes: commands are read as hauberk reads them, and leave a summary."""
+class Planted(Parsed):
+    """Commands leave a summary, trainings a history."""
 
-    def __init__(self):
-        self.asked = []
+    def computed(self, *arguments):
+        found = {norm: [(0.5, 3, 10), (0.4, 2, 10)] for norm in ("linf", "l2", "l1", "l0")}
+        weights = Path(arguments[-1])  # of images
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_text(json.dumps(found))
 
-    def submit(self, work, words, *more):
-        if isinstance(words, str):  # a function of the script: the weights of images
-            found = {norm: [(0.5, 3, 10), (0.4, 2, 10)] for norm in ("linf", "l2", "l1", "l0")}
-            Path(more[-1]).parent.mkdir(parents=True, exist_ok=True)
-            Path(more[-1]).write_text(json.dumps(found))
-            return Namespace(result=lambda: None)
-        self.asked.append(words)
-        assert cli(list(words)) == 0, words
-        out = Path(next(w for w in words if w.startswith("--out=")).removeprefix("--out="))
+    def leave(self, words, out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "summary.json").write_text(json.dumps(SUMMARY))
         (out / "history.csv").write_text(f"{HISTORY}\n1" + ",0.3" * HISTORY.count(",") + "\n")
-        return Namespace(result=lambda: None)
 
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
-    """The script, as if called with a scale, in an empty folder beside the recipes."""
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    monkeypatch.chdir(tmp_path)
-    for kind in (EvaluateCommand, MinmaxCommand, TrainCommand):
-        monkeypatch.setattr(kind, "run", lambda self: 0)
-
-    def load(scale):
-        monkeypatch.setattr(sys, "argv", ["wang2021.py", "--data-dir=D", f"--scale={scale}"])
-        sys.modules.pop("wang2021", None)
-        return importlib.import_module("wang2021")
-
-    yield load
-    sys.modules.pop("wang2021", None)
+    yield from loader("wang2021", COMMANDS, monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("scale", ["small", "paper"])
 def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
     page = script(scale)
-    parsed = Parsed()
+    parsed = Planted()
     for section in page.paper.sections:
         for part in section.parts():
             run = page.Run(page.paper, parsed)
