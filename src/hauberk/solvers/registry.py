@@ -10,7 +10,8 @@ from hauberk.threats.base import Threat
 
 CLASSES = {
     "best": "portfolio.Portfolio", "fmn": "fmn.FMN", "ddn": "ddn.DDN", "fab": "fab.FAB",
-    "bisection": "bisection.Bisection", "deepfool": "deepfool.DeepFool", "cw": "cw.CW",
+    "bisection": "bisection.Bisection", "deepfool": "deepfool.DeepFool",
+    "super_deepfool": "super_deepfool.SuperDeepFool", "cw": "cw.CW",
     "ead": "ead.EAD", "pdpgd": "pdpgd.PDPGD", "sigma_zero": "sigma_zero.SigmaZero",
     "anpgd": "anpgd.ANPGD", "general": "level_set.LevelSetFMN", "pwcf": "pwcf.PWCFRadius",
 }  # fmt: skip
