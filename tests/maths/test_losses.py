@@ -1,7 +1,9 @@
 """Losses, their slopes and their targeted forms."""
 
+import decimal
+from decimal import Decimal
 from functools import partial
-from math import inf, log, nan
+from math import exp, inf, log, nan
 
 import pytest
 import torch
@@ -24,6 +26,10 @@ def given(name, y, t):
     return (y, t) if name.startswith("targeted") else (y,)
 
 
+def two_artanh(p, q):
+    return log((1 + p - q) / (1 - p + q))
+
+
 def reference(name, z, y, t):
     """One row at a time, in Python floats."""
     out = []
@@ -42,6 +48,8 @@ def reference(name, z, y, t):
                 "soft_margin": lse_others - row[own],
                 "cw": min(margin, 50.0),
                 "dlr": margin if len(row) < 3 else margin / (top[0] - top[2]),
+                "probability_margin": two_artanh(exp(max(others) - lse), exp(row[own] - lse)),
+                "targeted probability_margin": two_artanh(exp(row[aim] - lse), exp(row[own] - lse)),
                 "targeted ce": row[aim] - lse,
                 "targeted margin": ahead,
                 "targeted dlr": ahead if len(row) < 3 else ahead / (top[0] - sum(low) / len(low)),
@@ -86,9 +94,9 @@ def test_identities():
 def test_two_classes_have_one_margin():
     z, y, t = some(2, dtype=torch.float64)
     margin = LOSSES["margin"](z, y)
-    for name in ("soft_margin", "dlr"):
+    for name in ("soft_margin", "dlr", "probability_margin"):
         torch.testing.assert_close(LOSSES[name](z, y), margin)
-    for name in ("margin", "dlr"):
+    for name in ("margin", "dlr", "probability_margin"):
         torch.testing.assert_close(TARGETED[name](z, y, t), margin)
 
 
@@ -117,6 +125,41 @@ def test_a_saturated_cross_entropy_still_has_a_slope():
         torch.testing.assert_close(loss.double(), exact_loss, rtol=1e-5, atol=0)
         torch.testing.assert_close(slope.double(), exact, rtol=1e-5, atol=0)
         assert (loss > 0).all()
+
+
+def climb(z, y, j):
+    """The gradient of ``p_j - p_y`` in the logits, by numbers of 120 digits; of length one."""
+    with decimal.localcontext(prec=120):
+        e = [Decimal(v).exp() for v in z]
+        p = [v / sum(e) for v in e]
+        grad = [p[j] * ((k == j) - p[k]) - p[y] * ((k == y) - p[k]) for k in range(len(z))]
+        size = sum(v * v for v in grad).sqrt()
+        return [float(v / size) for v in grad]
+
+
+@pytest.mark.parametrize("gap", [0.5, 10.0, 18.0, 40.0, 90.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_saturated_probability_margin_has_the_direction_of_the_probabilities(gap, sign):
+    """In float32 ``p_j - p_y`` itself is -1 from a gap of 17 on, and its gradient 0."""
+    z = torch.tensor([[sign * gap, 0.0, -0.5, -1.25]])
+    y = torch.tensor([0])
+    for j, (loss, slope) in (
+        (1, SLOPES["probability_margin"](z, y)),
+        (2, TARGETED_SLOPES["probability_margin"](z, y, torch.tensor([2]))),
+    ):
+        exact = torch.tensor([climb(z[0].tolist(), 0, j)], dtype=torch.float64)
+        found = F.normalize(slope.double(), dim=1)
+        torch.testing.assert_close(found, exact, rtol=0, atol=2e-6)
+        higher = LOSSES["probability_margin"](z + 0.01 * torch.eye(4)[[1]], y)
+        assert (loss >= 0) == (sign < 0)
+        assert higher > LOSSES["probability_margin"](z, y)
+
+
+def test_the_probability_margin_weighs_the_other_classes():
+    """At a sure label: two parts in the runner-up, one in each other, by their shares."""
+    z = torch.tensor([[60.0, log(0.5), log(0.3), log(0.2)]])
+    _, slope = SLOPES["probability_margin"](z, torch.tensor([0]))
+    torch.testing.assert_close(slope, torch.tensor([[-1.5, 1.0, 0.3, 0.2]]) / 1.5)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -185,7 +228,7 @@ def test_nan_stays_nan_and_to_its_row(name, loss):
     assert torch.equal(found[[0, 2]], clean[[0, 2]])
 
 
-@pytest.mark.parametrize("name", ["ce", "margin", "soft_margin", "cw", "dlr"])
+@pytest.mark.parametrize("name", list(LOSSES))
 def test_nan_in_another_class_is_nan(name):
     z = torch.tensor([[1.0, nan, 0.0]])
     assert LOSSES[name](z, torch.tensor([0])).isnan().all()

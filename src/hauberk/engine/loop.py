@@ -16,6 +16,7 @@ from hauberk.engine.results import Results
 from hauberk.engine.slots import Slots
 from hauberk.engine.state import Answer, BestSoFar, Clock, keep_, pick
 from hauberk.engine.stepper import Stepper, record, record_candidates, respond
+from hauberk.engine.targets import by_logits, linearised, metric_of
 from hauberk.engine.trace import Trace
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
@@ -96,18 +97,22 @@ class _Run:
                     progress(queue - (len(slots.example) if slots else 0), total)
 
     def ranking(self) -> Tensor | None:
-        """Wrong classes of each example, the largest clean logit first, ``(B, C - 1)``."""
+        """Wrong classes of each example in the stepper's order, ``(B, C - 1)``."""
         if not self.stepper.targets:
             return None
         if self.job.targets is not None:
             return self.job.targets.to(self.x.device)
+        metric = metric_of(self.threat) if self.stepper.rank == "linear" else None
+        if metric is not None:
+            soften, victim = self.objective.soften, self.victim
+            near = linearised(victim, self.x, self.y, [metric], box=self.box, soften=soften)
+            self.results.spent += (near.forwards, near.backwards)
+            return near.ranked()
         clean_logits = self.job.clean_logits
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
             self.results.spent[:, 0] += self.victim.draws
-        logits = clean_logits.to(self.x.device, torch.float64).nan_to_num(nan=-torch.inf)
-        logits = logits.clamp(-1e300, 1e300).scatter(1, self.y.unsqueeze(1), -torch.inf)
-        return logits.argsort(dim=1, descending=True, stable=True)[:, :-1]
+        return by_logits(clean_logits.to(self.x.device), self.y)
 
     def slot(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> Slots:
         example, attempt = jobs % n, jobs // n

@@ -144,6 +144,10 @@ class Method(ABC):
         """Attempts per example on a model of so many classes."""
         return 1
 
+    def aiming(self, classes: int) -> int:
+        """Most passes per example that putting target classes in order takes, once."""
+        return 0
+
     @abstractmethod
     def run(self, victim: Victim, job: Job) -> Outcome:
         """Do the job on a victim; what suites, solvers and trainers call.

@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import TypeVar
 
 from hauberk.engine.state import Answer, BestSoFar, Clock, Response, State, pick
+from hauberk.engine.targets import RANKS, looked_at
 from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.objectives.base import Objective
@@ -31,13 +32,17 @@ class Stepper(ABC, Generic[S]):
     (:meth:`finished`). A stepper never runs the model, counts nothing and keeps no best point.
 
     Args:
-        loss: ``ce``, ``margin``, ``soft_margin``, ``cw`` or ``dlr``; with targets ``ce``,
-            ``margin`` or ``dlr``; or a function of logits and labels (and targets); or an
-            :class:`~hauberk.objectives.base.Objective`.
+        loss: ``ce``, ``margin``, ``soft_margin``, ``cw``, ``dlr`` or ``probability_margin``; with
+            targets ``ce``, ``margin``, ``dlr`` or ``probability_margin``; or a function of logits
+            and labels (and targets); or an :class:`~hauberk.objectives.base.Objective`.
         steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one
-            attempt each, the largest clean logits first.
+            attempt each.
+        rank: which of them come first: those of the largest clean ``logits``, or those whose
+            ``linear`` boundary is nearest in the threat's lp distance, by a Jacobian that costs one
+            forward and a backward for each wrong class, 15 at most
+            (:func:`~hauberk.engine.targets.linearised`); threats without one rank by logits.
         soften: width of the sigmoids that stand in for kinks and steps in the backward pass, in
             standard deviations of a layer's units; 0 for the model's own gradients
             (:class:`hauberk.victims.softening.Softened`).
@@ -52,6 +57,7 @@ class Stepper(ABC, Generic[S]):
     steps: int = 100
     restarts: int = 1
     targets: int = 0
+    rank: str = "logits"
     soften: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,6 +68,8 @@ class Stepper(ABC, Generic[S]):
             raise InputError(f"soften is {self.soften}: give 0 (off) or a positive width")
         if self.targets < 0:
             raise InputError(f"targets is {self.targets}: give 0 (untargeted) or more")
+        if self.rank not in RANKS:
+            raise InputError(f"unknown rank '{self.rank}': choose {' or '.join(RANKS)}")
         _ = self.objective  # refuses an unknown loss now, not when the attack runs
 
     @abstractmethod
@@ -117,6 +125,10 @@ class Stepper(ABC, Generic[S]):
     def attempts(self, classes: int) -> int:
         """Attempts per example when there are so many classes."""
         return self.restarts * (min(self.targets, classes - 1) if self.targets else 1)
+
+    def aiming(self, classes: int) -> int:
+        """Most passes per example that putting the targets in order takes, once."""
+        return 1 + looked_at(classes) if self.targets and self.rank == "linear" else 0
 
     @property
     def objective(self) -> Objective:

@@ -119,6 +119,47 @@ def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return loss / (_combine(z, (1.0, first), *low) + 1e-12)
 
 
+def probability_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Probability margin ``d = max_{j != y} p_j - p_y`` as ``2 artanh(d)``: it never saturates.
+
+    It rises with ``d`` and in the same direction, but where the model is sure the gradient of ``d``
+    itself is 0. With two classes it is the logit margin; 0 or more means wrong, a tie counts as
+    wrong. Source: Xie et al. 2025, "Towards million-scale adversarial robustness evaluation with
+    stronger individual attacks", section 3.2 (there ``d``).
+    """
+    z = _finite(logits)
+    return _lead(z, _runner_up(z, y), y)
+
+
+def targeted_probability_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """``2 artanh(p_t - p_y)``: 0 or more means that the target beats the label."""
+    return _lead(_finite(logits), target.unsqueeze(1), y)
+
+
+def _two_sides(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits with y's set to j's, and the other way round.
+
+    Their logsumexps are ``log(1 + p_j - p_y)`` and ``log(1 - p_j + p_y)``, plus the same number.
+    """
+    own = y.unsqueeze(1)
+    return z.scatter(1, own, z.gather(1, j)), z.scatter(1, j, z.gather(1, own))
+
+
+def _lead(z: Tensor, j: Tensor, y: Tensor) -> Tensor:
+    ahead, behind = _two_sides(z, j, y)
+    return ahead.logsumexp(1) - behind.logsumexp(1)
+
+
+def _lead_slope(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    own = y.unsqueeze(1)
+    ahead, behind = _two_sides(z, j, y)
+    loss = ahead.logsumexp(1) - behind.logsumexp(1)
+    ahead, behind = ahead.softmax(1), behind.softmax(1)
+    # Each side holds one of the two classes twice, and the other not at all.
+    slope = (ahead - behind).scatter_(1, j, ahead.gather(1, j).mul_(2))
+    return loss, slope.scatter_(1, own, behind.gather(1, own).mul_(-2))
+
+
 def cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy ``(B,)`` and its gradient in the logits, ``softmax(z) - onehot(y)``, (B, C)."""
     z, own = _finite(logits), y.unsqueeze(1)
@@ -152,6 +193,19 @@ def targeted_margin_slope(logits: Tensor, y: Tensor, target: Tensor) -> tuple[Te
     return _difference(_finite(logits), target.unsqueeze(1), y)
 
 
+def probability_margin_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Probability margin and its gradient in the logits."""
+    z = _finite(logits)
+    return _lead_slope(z, _runner_up(z, y), y)
+
+
+def targeted_probability_margin_slope(
+    logits: Tensor, y: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Targeted probability margin and its gradient in the logits."""
+    return _lead_slope(_finite(logits), target.unsqueeze(1), y)
+
+
 def _difference(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     slope = torch.zeros_like(z).scatter_(1, j, 1.0).scatter_(1, y.unsqueeze(1), -1.0)
     return (z * slope).sum(1), slope
@@ -163,20 +217,24 @@ LOSSES: dict[str, Loss] = {
     "soft_margin": soft_margin,
     "cw": cw,
     "dlr": dlr,
+    "probability_margin": probability_margin,
 }
 TARGETED: dict[str, TargetedLoss] = {
     "ce": targeted_cross_entropy,
     "margin": targeted_margin,
     "dlr": targeted_dlr,
+    "probability_margin": targeted_probability_margin,
 }
 # Gradients in closed form spare the loss's own autograd, a third of a small model's pass.
 SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce": cross_entropy_slope,
     "margin": margin_slope,
+    "probability_margin": probability_margin_slope,
 }
 TARGETED_SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce": targeted_cross_entropy_slope,
     "margin": targeted_margin_slope,
+    "probability_margin": targeted_probability_margin_slope,
 }
 
 

@@ -61,6 +61,9 @@ class AsAttack(Method):
     def attempts(self, classes: int) -> int:
         return self.solver.attempts(classes)
 
+    def aiming(self, classes: int) -> int:
+        return self.solver.aiming(classes)
+
     def check(self, job: Job) -> None:
         self.solver.check(self._unbounded(job))
 

@@ -154,7 +154,8 @@ class MinNormSolver(Stepper[S], Solver):
 
 def _cost(solver: "MinNormSolver[Any]", classes: int) -> int:
     """Most passes per example; ranking the targets takes one."""
-    return solver.attempts(classes) * solver.passes + bool(solver.targets)
+    ranking = solver.aiming(classes) or bool(solver.targets)
+    return solver.attempts(classes) * solver.passes + ranking
 
 
 def cosine(clock: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:

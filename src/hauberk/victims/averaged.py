@@ -102,9 +102,9 @@ class Averaged(Victim):
             return surely_wrong(self._last[1], y, self.sure)
         return super().wrong(logits, y)
 
-    def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor) -> Tensor:
+    def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor, keep: bool = False) -> Tensor:
         self.backwards += (self.draws - 1) * len(u)
-        return super().gradient(head, slope, u)
+        return super().gradient(head, slope, u, keep)
 
     def predict(self, x: Tensor) -> Tensor:
         """Logs of mean probabilities, ``(B, C)``, each a function of its example alone."""

@@ -172,11 +172,17 @@ class Victim:
         plain: Tensor = self.model(given)
         return plain
 
-    def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor) -> Tensor:
-        """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge."""
+    def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor, keep: bool = False) -> Tensor:
+        """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge.
+
+        Args:
+            head: what to go back from. ``slope``: the gradient in it; None for a scalar.
+            u: the input on the graph.
+            keep: leave the graph for another gradient.
+        """
         self.backwards += len(u)
         if head.requires_grad:
-            (grad,) = torch.autograd.grad(head, u, slope, allow_unused=True)
+            (grad,) = torch.autograd.grad(head, u, slope, retain_graph=keep, allow_unused=True)
             if grad is not None:
                 # An expanded gradient (of a sum, say) cannot be written to.
                 return grad.nan_to_num_() if grad.is_contiguous() else grad.nan_to_num()

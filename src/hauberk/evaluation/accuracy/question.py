@@ -16,6 +16,7 @@ from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
+from hauberk.evaluation.accuracy.targets import linear_targets
 from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
@@ -178,13 +179,15 @@ class AttackTask(Task):
                 most = int(warm.take(rows).mask.sum(1).max()) if len(rows) else 1
                 attack = replace(attack, restarts=max(attack.restarts, most))
             at, logits = index[rows], block.clean.logits
+            aims = linear_targets(block, self.threat, attack, at, self.manifest["threats"])
             job = replace(
                 block.job(self.threat, at, report),
                 stream=crc32(f"{self.threat} {self.name}".encode()),
                 warm=None if warm is None else warm.take(rows),
                 clean_logits=None if logits is None else logits[at.to(logits.device)],
+                targets=aims.classes,
             )
-            verdict = yield at, attack.run(block.setting.victim, job)
+            verdict = yield at, aims.counted(attack.run(block.setting.victim, job))
             if not bool(verdict.broken.any()):
                 return
 

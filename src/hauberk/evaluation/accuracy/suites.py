@@ -63,7 +63,9 @@ class Stage:
         """Most passes that a point costs that nothing breaks; with ``portion``, for one portion."""
         if self.carry:
             return 0.0
-        return self.portion * self.attack.attempts(classes) * self.attack.passes
+        attack = self.attack
+        most = attack.attempts(classes) * attack.passes + attack.aiming(classes)
+        return self.portion * most
 
     def about(self) -> str:
         """The attack's settings that are not its defaults, and what the stage is for."""
