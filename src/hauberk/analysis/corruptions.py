@@ -23,10 +23,11 @@ from hauberk.evaluation.core.judge import PointJudge
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model, Setting, prepare
 from hauberk.evaluation.core.progress import Reporter
-from hauberk.evaluation.core.run import open_store
+from hauberk.evaluation.core.run import open_store, recorded
 from hauberk.evaluation.core.summary import RunResult, fingerprint, interval, share
 from hauberk.report.tables.corruptions import table
 from hauberk.store.ledger import Store
+from hauberk.victims.threads import tell
 
 Images = Callable[[str, int], Tensor]
 """The corrupted images ``(N, C, H, W)`` of a kind and a severity."""
@@ -110,8 +111,8 @@ def corruption_table(
     if baseline is not None and baseline not in models:
         named = ", ".join(models)
         raise InputError(f"baseline is '{baseline}': give the name of a model, one of {named}")
-    before = snapshot(models)
-    setting = prepare(models, images, labels, options)
+    before, kept = snapshot(models), (recorded(options) or {}).get("threads")
+    setting = prepare(models, images, labels, options, kept)
     made = _made(setting) if files is None else _read(files, setting)
     made(*cells[0])  # refuses images and folders before anything is written
     facts = {
@@ -122,11 +123,12 @@ def corruption_table(
     }
     store = open_store(facts, setting, options, before=before)
     reporter = Reporter(options.progress, list(setting.victims.values()), len(cells) + 1)
-    _look(setting, store, CLEAN, lambda: setting.x)
-    reporter.finish(1, CLEAN)
-    for kind, severity in cells:
-        _look(setting, store, f"{kind}-{severity}", partial(made, kind, severity))
-        reporter.finish(1, f"{kind}:{severity}")
+    with tell(setting.threads).used():
+        _look(setting, store, CLEAN, lambda: setting.x)
+        reporter.finish(1, CLEAN)
+        for kind, severity in cells:
+            _look(setting, store, f"{kind}-{severity}", partial(made, kind, severity))
+            reporter.finish(1, f"{kind}:{severity}")
     summary = summarise(store, list(setting.victims), cells, baseline)
     store.write_summary(summary)
     return CorruptionTable(summary, store)

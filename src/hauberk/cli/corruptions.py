@@ -44,8 +44,9 @@ class CorruptionsCommand(
         self.require_format()
         severities = self.severities()
         options = RunOptions(
-            seed=self.seed, batch_size=self.batch_size, out=self.out or None, resume=self.resume
-        )
+            seed=self.seed, batch_size=self.batch_size, threads=self.threads,
+            out=self.out or None, resume=self.resume,
+        )  # fmt: skip
         named, data = named_models(self), load_data(self)
         models = load_by_name(named, self, self)
         options = replace(options, ids=data.ids, manifest=recorded(named, self))
@@ -61,7 +62,8 @@ class CorruptionsCommand(
             found = corruption_table(
                 models, data.images, data.labels, kinds=kinds, severities=severities,
                 baseline=self.baseline, files=self.files, progress=progress, seed=self.seed,
-                batch_size=self.batch_size, out=self.out or None, resume=self.resume,
+                batch_size=self.batch_size, threads=self.threads, out=self.out or None,
+                resume=self.resume,
                 ids=data.ids, manifest=options.manifest,
             )  # fmt: skip
         print(found.table())

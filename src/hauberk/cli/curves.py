@@ -53,7 +53,8 @@ class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, Mod
         data = load_data(self)
         models = load_by_name(named, self, self)
         common: dict[str, Any] = {
-            "box": self.box, "seed": self.seed, "batch_size": self.batch_size, "ids": data.ids,
+            "box": self.box, "seed": self.seed, "batch_size": self.batch_size,
+            "threads": self.threads, "ids": data.ids,
         }  # fmt: skip
         if self.dry_run:
             trial = tried(None, models, data, RunOptions(**common))

@@ -1,7 +1,7 @@
 """Models and data that the options name, and what a manifest records of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,10 +9,11 @@ from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from hauberk.data import Dataset
     from hauberk.threats import Threat
+    from hauberk.victims.victim import Victim
 
 NO_MODEL = (
     "no model: give --model package.module:name, --model file.py:name or, of one that hauberk "
@@ -145,6 +146,24 @@ def require_device(device: str | None) -> None:
         _ = torch.device(device or "cpu")
     except RuntimeError:
         raise InputError(f"unknown device '{device}': give cpu, cuda, cuda:0 or mps") from None
+
+
+def settle_threads(
+    options: DeviceOptions, models: "Iterable[nn.Module | Victim]", images: "Tensor"
+) -> None:
+    """Choose the number of threads for what follows, where that is no run that chooses its own.
+
+    Args:
+        models: what will be run; images: on batches of these, ``(N, ...)``.
+
+    Raises:
+        InputError: for a number below 1.
+    """
+    from hauberk.victims.threads import choose, set_threads, tell
+    from hauberk.victims.victim import Victim
+
+    victims = [Victim.of(model, options.batch_size) for model in models]
+    set_threads(tell(choose(victims, images, options.threads)).number)
 
 
 def load_data(options: DataOptions) -> "Dataset":

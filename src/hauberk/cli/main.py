@@ -1,8 +1,10 @@
 """The console command: finds the command that is named, runs it, and shows errors in one line."""
 
+import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from hauberk.errors import HauberkWarning, InputError, TrainingError
@@ -143,9 +145,42 @@ def _run(argv: Sequence[str]) -> int:
     kind: type[Command] = getattr(import_module(f"hauberk.cli.{name}"), f"{name.title()}Command")
     command = parse(kind, name, COMMANDS[name], words)
     try:
-        return command.run()
+        with _noted():
+            return command.run()
     except (InputError, TrainingError) as error:
         raise type(error)(in_options(str(error), kind)) from error
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Show what the library logs, each line once; leave torch's number of threads as it was."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else None
+    log, notes = logging.getLogger("hauberk"), _Notes()
+    level = log.level
+    log.addHandler(notes)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(notes)
+        log.setLevel(level)
+        if torch and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+class _Notes(logging.Handler):
+    """Prints to stderr, wherever that is now: a bar of progress may have taken its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = record.getMessage()
+        if line not in self.shown:
+            self.shown.add(line)
+            print(f"hauberk: {line}", file=sys.stderr)
 
 
 def _show_warning(

@@ -111,6 +111,9 @@ class DeviceOptions(Command):
 
     device: str | None = option(None, "cpu, cuda, cuda:1, ...")
     batch_size: int | None = option(None, "examples per pass; chosen if left out")
+    threads: int | None = option(
+        None, "threads of the CPU; OMP_NUM_THREADS, or found by timing a pass"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

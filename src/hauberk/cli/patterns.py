@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.dry_run import print_costs, tried
-from hauberk.cli.load import load_data, load_named, named_model, threat_of
+from hauberk.cli.load import load_data, load_named, named_model, settle_threads, threat_of
 from hauberk.cli.options import (
     BoxOption,
     DataOptions,
@@ -85,6 +85,7 @@ class PatternsCommand(
         how: dict[str, Any] = {
             "box": self.box, "seed": self.seed, "batch_size": self.batch_size
         }  # fmt: skip
+        settle_threads(self, [model], data.images)
         if self.dry_run:
             trial = tried(None, {"model": model}, data, RunOptions(**how))
             passes = self.passes(data.images, eps, threats, attacks, losses, len(solvers))

@@ -67,8 +67,8 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
 
         # What costs nothing to find out comes before data and models are loaded.
         options = RunOptions(
-            box=self.box, seed=self.seed, batch_size=self.batch_size, out=self.out or None,
-            resume=self.resume,
+            box=self.box, seed=self.seed, batch_size=self.batch_size, threads=self.threads,
+            out=self.out or None, resume=self.resume,
         )  # fmt: skip
         named, question = self.named(), self.question()
         data = load_data(self)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hauberk.cli.load import load_by_name, load_data, named_models
+from hauberk.cli.load import load_by_name, load_data, named_models, settle_threads
 from hauberk.cli.options import (
     BoxOption,
     Command,
@@ -73,7 +73,9 @@ class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, Models
         """The models by name, and the examples."""
         named = named_models(self)
         data = load_data(self)
-        return load_by_name(named, self, self), data
+        models = load_by_name(named, self, self)
+        settle_threads(self, models.values(), data.images)
+        return models, data
 
     def at_index(self, index: int | None) -> Self:
         """The command on the one example at a place of the data given, or on all.

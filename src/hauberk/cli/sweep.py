@@ -30,6 +30,7 @@ class Training:
     recipe: Path
     variant: Variant
     folder: Path
+    threads: int | None = None
 
     @property
     def command(self) -> TrainCommand:
@@ -37,6 +38,7 @@ class Training:
         begun = ["--resume"] if (self.folder / "run" / "config.json").exists() else []
         file = self.folder / "recipe.yaml"
         words = ["--config", str(file), "--out", str(self.folder / "run"), *begun]
+        words += [] if self.threads is None else ["--threads", str(self.threads)]
         return parse(TrainCommand, "train", "train", words)
 
 
@@ -103,7 +105,7 @@ class SweepCommand(FormatOption, OutOptions, DeviceOptions, DataOptions):
             for variant in variants(recipe, vary):
                 for one in without_one(variant) if self.without_one else [variant]:
                     name = re.sub(r"[^\w.=-]+", "-", f"{file.stem} {one.label}".strip())
-                    made.append(Training(file, one, Path(self.out or "", name)))
+                    made.append(Training(file, one, Path(self.out or "", name), self.threads))
         return made
 
     def prepare(self, trainings: list[Training]) -> None:
@@ -140,7 +142,7 @@ class SweepCommand(FormatOption, OutOptions, DeviceOptions, DataOptions):
         found = evaluate(
             load_named(named_model(str(run), None), self), data.images, data.labels, threats,
             suite=suite, out=judged, resume=judged.exists(), seed=self.seed, ids=data.ids,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size, threads=self.threads,
         )  # fmt: skip
         stages = found.summary["threats"].values()
         kinds = {name: stage.attack.kind for name, stage in suite.stages.items()}

@@ -20,7 +20,10 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
         models, data = load_models(self, self), load_data(self) if self.data else None
         models = with_recorded_votes(self.folder, models)
         objects = with_recorded_networks(self.folder)
-        found = verify(self.folder, models, data=data, batch_size=self.batch_size, objects=objects)
+        found = verify(
+            self.folder, models, data=data, batch_size=self.batch_size, threads=self.threads,
+            objects=objects,
+        )  # fmt: skip
         print(found)
         return 0 if found.ok else 1
 

@@ -42,7 +42,7 @@ from hauberk.store.folder import Folder
 MANIFEST = "manifest.json"
 VOLATILE = frozenset(
     {"batch_size", "command", "device", "finished", "out", "resume", "started", "warnings"}
-    | {"workers"}
+    | {"threads", "workers"}
 )
 """Manifest keys that a resumed run may change: they do not decide what the numbers mean."""
 

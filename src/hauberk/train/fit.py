@@ -97,6 +97,7 @@ def fit(model: nn.Module, data: Data, strategy: Strategy, options: Options) -> T
     trainer = Trainer(model, data, strategy, options)
     try:
         trainer.open()
-        return trainer.run()
+        with trainer.threads.used():
+            return trainer.run()
     finally:
         trainer.close()

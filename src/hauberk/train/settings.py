@@ -28,6 +28,7 @@ from hauberk.train.loop.arguments import (
 from hauberk.train.loop.augment import Augmentation
 from hauberk.train.loop.optimisers import NAMES
 from hauberk.train.loop.schedule import Rates, Schedule
+from hauberk.victims.threads import require_threads
 
 SELECT = ("union", "clean", "margin", "last")
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -286,6 +287,14 @@ class Execution:
         ),
     )
     nodes: int = field(default=1, metadata=about("machines, each begun with torchrun"))
+    threads: int | None = field(
+        default=None,
+        metadata=about(
+            "threads of the CPU; if left out, OMP_NUM_THREADS or MKL_NUM_THREADS if one is set, "
+            "else found by timing a pass of a minibatch at 1, 2, 4, ... threads; a resumed "
+            "training keeps its number"
+        ),
+    )
     compile: bool = field(default=False, metadata=about("compile the model (torch.compile)"))
     channels_last: bool = field(
         default=False, metadata=about("memory layout that some GPUs compute faster in")
@@ -318,6 +327,7 @@ class Execution:
         for name in ("devices", "nodes"):
             require_number(name, getattr(self, name), whole=True)
             require_whole(name, getattr(self, name))
+        require_threads(self.threads)
         if self.resume and self.out is None:
             raise InputError("resume needs the folder of the run: give out=")
         if not self.every_minutes > 0:

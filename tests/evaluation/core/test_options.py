@@ -10,7 +10,9 @@ from hauberk.evaluation import transfer
 from hauberk.evaluation.core.options import OPTIONS, RunFields, RunOptions, with_run_options
 
 FUNCTIONS = (hb.evaluate, hb.radius, hb.minmax, hb.universal, transfer)
-NAMES = ["box", "seed", "ids", "batch_size", "out", "resume", "progress", "manifest", "block"]
+NAMES = [
+    "box", "seed", "ids", "batch_size", "threads", "out", "resume", "progress", "manifest", "block",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)

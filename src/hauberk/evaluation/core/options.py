@@ -12,6 +12,7 @@ from torch import Tensor
 from hauberk.errors import InputError
 from hauberk.evaluation.core.progress import Progress
 from hauberk.threats.base import Box
+from hauberk.victims.threads import require_threads
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +23,10 @@ OPTIONS = """\
         ids: names of the examples, ``(N,)`` different integers; 0 to N - 1 by default. Random
             numbers are made from them, so an example keeps its draws in another selection.
         batch_size: examples through the model at once; chosen, and halved if memory runs out.
+        threads: of the CPU. If left out, ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` if one is set,
+            else found by timing a pass at 1, 2, 4, ... up to what torch is set to (see
+            :func:`hauberk.victims.threads.choose`). Torch is left as it was. Another number may
+            change results in their last digits.
         out: folder of the ledger; nothing is written without it.
         resume: continue the run that ``out`` holds.
         progress: called now and then with a
@@ -38,6 +43,7 @@ class RunFields(TypedDict, total=False):
     seed: int
     ids: Tensor | None
     batch_size: int | None
+    threads: int | None
     out: str | Path | None
     resume: bool
     progress: Callable[[Progress], None] | None
@@ -58,6 +64,7 @@ class RunOptions:
     seed: int = 0
     ids: Tensor | None = field(default=None, repr=False)
     batch_size: int | None = None
+    threads: int | None = None
     out: str | Path | None = None
     resume: bool = False
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)
@@ -68,6 +75,7 @@ class RunOptions:
         Box.of(self.box)  # refuses what is none
         if isinstance(self.seed, int) and not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}: give a number below 2 to the 63rd")
+        require_threads(self.threads)
         if self.resume and self.out is None:
             raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):

@@ -16,6 +16,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight
 from hauberk.threats.base import Box
+from hauberk.victims.threads import Threads, choose
 from hauberk.victims.victim import Victim
 
 Model = nn.Module | Victim
@@ -34,6 +35,7 @@ class Setting:
         classes: of every model.
         warnings: what was noticed about the models.
         steady: whether all of them decide alike in identical calls.
+        threads: of the CPU, that the models are to be run with.
     """
 
     victims: Mapping[str, Victim]
@@ -46,6 +48,7 @@ class Setting:
     classes: int = 2
     warnings: tuple[str, ...] = ()
     steady: bool = True
+    threads: Threads = field(default_factory=Threads.of_torch)
 
     @property
     def victim(self) -> Victim:
@@ -65,6 +68,7 @@ class Setting:
             "torch_version": torch.__version__,
             "device": str(self.victim.device),
             "batch_size": self.batch_size,
+            "threads": self.threads.number,
             "draws": max(victim.draws for victim in self.victims.values()),
             "model_draws": {name: victim.draws for name, victim in self.victims.items()},
             "warnings": list(self.warnings),
@@ -73,13 +77,15 @@ class Setting:
 
 
 def prepare(
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, options: RunOptions
-) -> Setting:
+    models: Mapping[str, Model], images: Tensor, labels: Tensor, options: RunOptions,
+    threads: int | None = None,
+) -> Setting:  # fmt: skip
     """Check models and data, and wrap the models.
 
     Args:
         models: one or several by name.
         images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
+        threads: what a resumed run was begun with.
 
     Raises:
         InputError: for data or a model that nothing can be said about.
@@ -99,12 +105,14 @@ def prepare(
         raise InputError("there are no examples: check --data, --limit and --offset")
     x, y = check(images, labels, box)
     ids = _ids(options.ids, len(x))
+    chosen = choose(list(wrapped.values()), x, options.threads, threads)
     victims: dict[str, Victim] = {}
     warned: list[str] = []
     counts: dict[str, int] = {}
     steady = True
     for name, victim in wrapped.items():
-        looked = preflight(victim, x, y, options.seed)
+        with chosen.used():
+            looked = preflight(victim, x, y, options.seed)
         victims[name], counts[name] = looked.victim, looked.classes
         steady &= looked.steady
         prefix = f"{name}: " if len(wrapped) > 1 else ""
@@ -114,8 +122,9 @@ def prepare(
         raise InputError(f"the models differ in their number of classes ({found}): choose others")
     classes = next(iter(counts.values()))
     return Setting(
-        victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady
-    )
+        victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady,
+        chosen,
+    )  # fmt: skip
 
 
 def box_of(manifest: Mapping[str, Any]) -> Box:

@@ -20,6 +20,7 @@ from hauberk.evaluation.core.same import require_same_decisions
 from hauberk.evaluation.core.task import Block, Task, do, first
 from hauberk.store.files import read_json
 from hauberk.store.ledger import MANIFEST, Ledger, MemoryLedger, Store
+from hauberk.victims.threads import tell
 
 R = TypeVar("R")
 
@@ -39,8 +40,17 @@ def run(
     Raises:
         InputError: for bad input, before anything is written; for another run in ``options.out``.
     """
-    before = snapshot(models)
-    setting = prepare(models, images, labels, options)
+    before, kept = snapshot(models), (recorded(options) or {}).get("threads")
+    setting = prepare(models, images, labels, options, kept)
+    with tell(setting.threads).used():
+        return _run(question, setting, options, before)
+
+
+def _run(
+    question: Question[R], setting: Setting, options: RunOptions,
+    before: Mapping[str, Mapping[str, str]],
+) -> R:  # fmt: skip
+    """The run on models and data as they were prepared; ``before``: :func:`snapshot` of models."""
     question, setting = question.bind(setting)
     tasks = list(question.tasks(setting))
     for task in tasks:
@@ -84,7 +94,7 @@ def open_store(
             setting.victims,
             parts,
             before=before,
-            recorded=_recorded(options),
+            recorded=recorded(options),
             x=setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2],
         ),
         **setting.facts(),
@@ -95,7 +105,7 @@ def open_store(
     return Ledger.create(options.out, manifest, resume=options.resume)
 
 
-def _recorded(options: RunOptions) -> dict[str, Any] | None:
+def recorded(options: RunOptions) -> dict[str, Any] | None:
     """The manifest of the run that is resumed, if there is one that can be read."""
     if not options.resume or options.out is None:
         return None
@@ -125,8 +135,8 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
         x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
         clean = judge.clean(x, y, ids)
         key = CLEAN.format(number)
-        recorded = store.has(key)
-        if not recorded:
+        known = store.has(key)
+        if not known:
             columns = {
                 "id": first(ids).numpy(),
                 "label": first(y).cpu().numpy(),
@@ -137,7 +147,7 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
             columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
             store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
         part = store.part(key)
-        if recorded and setting.steady:  # what was just written needs no second reading
+        if known and setting.steady:  # what was just written needs no second reading
             margins = store.tensors(key).get("margins")
             require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
         yield Block(setting, store, number, rows, clean, part)

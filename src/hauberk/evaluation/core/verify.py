@@ -16,6 +16,7 @@ from hauberk.evaluation.core.run import originals
 from hauberk.store.ledger import Ledger
 from hauberk.threats.base import Box
 from hauberk.victims.averaged import Averaged
+from hauberk.victims.threads import choose, tell
 from hauberk.victims.victim import Victim
 
 __all__ = ["Data", "Point", "Verification", "verify"]
@@ -74,6 +75,7 @@ def verify(
     *,
     data: Data | None = None,
     batch_size: int | None = None,
+    threads: int | None = None,
     objects: Mapping[str, Any] | None = None,
 ) -> Verification:
     """Open the ledger of a run, of whatever kind, and check every claim in it.
@@ -87,6 +89,7 @@ def verify(
         model: the model of the run; of a run on several, all of them by name, or in its order.
         data: the data set: checks as well that the ledger's clean inputs and labels are its own.
         batch_size: examples through the model at once; chosen if left out.
+        threads: of the CPU; if left out, as in a run, or what the run had.
         objects: what a manifest cannot hold as text, by its name there: own distances, domains and
             transformations that are Python functions.
 
@@ -121,11 +124,13 @@ def verify(
             "restore it from a copy"
         ) from error
     victims = _victims(manifest, model, batch_size)
-    setting = _setting(ledger, victims, box)
-    question = question.recall(setting)
-    checks = Checks(ledger, question, setting, data, size)
-    checks.blocks()
-    finished = checks.totals()
+    chosen = choose(list(victims.values()), torch.zeros(0), threads, manifest.get("threads"))
+    with tell(chosen).used():
+        setting = _setting(ledger, victims, box)
+        question = question.recall(setting)
+        checks = Checks(ledger, question, setting, data, size)
+        checks.blocks()
+        finished = checks.totals()
     if checks.problems or checks.refuted:
         checks.problems[:0] = other_models(manifest.get("models") or {}, victims)
     return Verification(

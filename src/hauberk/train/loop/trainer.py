@@ -29,6 +29,7 @@ from hauberk.train.result import Trained
 from hauberk.train.settings import Options
 from hauberk.train.strategies.base import Batch, Loss, Strategy
 from hauberk.victims.softening_check import stiffness
+from hauberk.victims.threads import Threads, choose, tell
 from hauberk.victims.victim import Victim
 
 
@@ -78,6 +79,7 @@ class Trainer:
         )  # fmt: skip
         self.tables = self._begin_strategy(train)
         self.step, self.total = 0, options.epochs * self.loader.steps
+        self.few, self.threads = train.x[: options.minibatch], Threads.of_torch()
         self.tally = Tally(self.device)
         self.epochs = Epochs(options, bool(strategy.threats), self.ema)
         known = train.split_off(min(len(held), len(train)))[1] if options.gap else held
@@ -153,12 +155,19 @@ class Trainer:
         except InputError as error:
             found = error
         found = self.processes.from_first(found)
+        self.settle_threads(None if found is None else found.get("threads"))
         if found is None:
             self.output.begin(self.model)
             self.save()
         else:
             self.restore(found)
         self.output.open_logs(len(self.epochs.history))
+
+    def settle_threads(self, kept: int | None) -> None:
+        """Choose the number of threads; ``kept``: that of the training which is resumed."""
+        asked = self.options.threads
+        if self.processes.world == 1 or asked is not None:
+            self.threads = tell(choose([self.victim], self.few, asked, kept))
 
     def close(self) -> None:
         """Free the folder, whatever ended the training."""
@@ -177,6 +186,7 @@ class Trainer:
             **self.epochs.summary(),
             "processes": self.processes.world,
             "device": str(self.device),
+            "threads": self.threads.number,
         }
         if self.options.gap:
             summary |= gaps(summary, self.recital.run())
@@ -298,6 +308,7 @@ class Trainer:
             self.output.save(
                 {
                     "step": self.step,
+                    "threads": self.threads.number,
                     "model": self.model.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
                     "average": self.ema.state(),
