@@ -5,7 +5,7 @@ from math import inf
 import pytest
 import torch
 from helpers.data import inputs
-from helpers.models import Linear
+from helpers.models import Linear, Recorder
 
 from hauberk import InputError
 from hauberk.solvers.anpgd import ANPGD
@@ -13,7 +13,8 @@ from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.ddn import DDN
 from hauberk.solvers.fab import FAB
 from hauberk.solvers.fmn import FMN
-from hauberk.threats import L1, L2, Linf, RotationTranslation
+from hauberk.solvers.sigma_zero import SigmaZero
+from hauberk.threats import L0, L1, L2, Linf, RotationTranslation
 
 BOX = (-9.0, 9.0)
 
@@ -80,8 +81,78 @@ def test_near_is_a_share_of_the_ball_within_which_fab_starts():
     torch.testing.assert_close(seen[0][:4], x)
 
 
-@pytest.mark.parametrize("wrong", [{"near": -0.5}, {"near": inf}, {"near": 0.5, "solver": DDN()}])
-def test_near_is_for_fab(wrong):
+EARLY = [
+    (DDN(steps=40), L2, 2),
+    (FMN(steps=40), Linf, inf),
+    (FAB(steps=20, targets=1), L1, 1),
+    (SigmaZero(steps=40), L0, 0),
+]
+
+
+@pytest.mark.parametrize(("solver", "ball", "p"), EARLY)
+def test_it_may_leave_as_soon_as_a_point_lies_in_the_ball(solver, ball, p):
+    box = BOX if p else (0.0, 1.0)
+    model = Recorder(Linear(12, dtype=torch.float64))
+    x = inputs(9, (12,), dtype=torch.float64)
+    y = model(x).argmax(1)
+    radius = model.model.radius(x, y, p, box)
+    eps = float(radius.median()) * (1.1 if p else 1)
+    attack = AsAttack(solver=solver, early=True)
+    late = AsAttack(solver=solver)(model, x, y, ball(eps), box=box)
+    model.forwards = model.backwards = 0
+    out = attack(model, x, y, ball(eps), box=box)
+    assert 0 < out.fooled.sum() < 9
+    assert torch.equal(out.fooled, late.fooled)
+    assert ball(eps).contains(x, out.points, box=box).all()
+    assert (model(out.points).argmax(1) != y)[out.fooled].all()
+    assert (out.loss[out.fooled] >= 0).all()
+    spent = out.forwards + out.backwards
+    full = attack.passes + bool(solver.targets)
+    assert (spent[~out.fooled] == full).all()
+    assert (spent[out.fooled] < full / 2).any()
+    assert int(spent.sum()) == model.forwards - 9 + model.backwards
+    whole = attack(model, x, y, ball(eps), box=box, stop=False)
+    assert (whole.forwards + whole.backwards == full).all()
+    torch.testing.assert_close(whole.points, late.points)
+
+
+def test_a_point_outside_of_the_ball_is_no_reason_to_leave():
+    """DDN's first length overshoots; it comes back into the ball."""
+    model = Linear(12, dtype=torch.float64)
+    x = inputs(9, (12,), dtype=torch.float64)
+    y = model(x).argmax(1)
+    eps = float(model.radius(x, y, 2, BOX).max()) * 1.05
+    out = AsAttack(solver=DDN(steps=100, eps=2 * eps), early=True)(model, x, y, L2(eps), box=BOX)
+    assert out.fooled.all()
+    assert (out.distance > 0.8 * eps).any()
+    assert (out.forwards > 3).all()
+
+
+def test_ddn_may_start_at_the_size_of_the_ball():
+    x, y = inputs(4, (6,), dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    model = Recorder(Linear(6, dtype=torch.float64))
+    AsAttack(solver=DDN(steps=2), near=0.5)(model, x, y, L2(0.4), box=BOX)
+    fooled = model.model(x).argmax(1) != y
+    moved = (model.asked[1] - x).norm(dim=1)
+    first = torch.where(fooled, 0.95, 1.05).double() * 0.5 * 0.4
+    torch.testing.assert_close(moved, first)
+
+
+def test_ddn_goes_on_from_a_warm_point_at_its_distance():
+    x, y = inputs(4, (6,), dtype=torch.float64), torch.tensor([0, 1, 0, 1])
+    model = Recorder(Linear(6, dtype=torch.float64))
+    warm = (x + 0.1)[:, None]
+    AsAttack(solver=DDN(steps=2), near=1.0, early=True)(
+        model, x, y, L2(1e-3), box=BOX, warm=warm, has_warm=torch.ones(4, 1, dtype=torch.bool)
+    )
+    torch.testing.assert_close(model.asked[0], warm[:, 0])
+    fooled = model.model(warm[:, 0]).argmax(1) != y
+    moved = (model.asked[1] - x).norm(dim=1)
+    torch.testing.assert_close(moved, torch.where(fooled, 0.95, 1.05).double() * 0.1 * 6**0.5)
+
+
+@pytest.mark.parametrize("wrong", [{"near": -0.5}, {"near": inf}, {"near": 0.5, "solver": FMN()}])
+def test_near_is_for_fab_and_ddn(wrong):
     with pytest.raises(InputError, match="share of the radius"):
         AsAttack(**wrong)
 

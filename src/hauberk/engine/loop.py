@@ -49,6 +49,7 @@ class _Run:
     def __init__(self, stepper: Stepper, victim: Victim, job: Job) -> None:
         self.stepper, self.victim, self.job = stepper, victim, job
         self.threat, self.box, self.stop = job.threat, job.box, job.stop
+        self.enough = job.enough
         self.objective: Objective = stepper.objective
         x = job.x
         self.x, self.y = x, job.y
@@ -189,6 +190,8 @@ class _Run:
             fooled = answer.fooled
             if state.feasible is not None:
                 fooled = fooled & torch.as_tensor(state.feasible, device=fooled.device)
+            if self.enough is not None:
+                fooled = fooled & (response.distance <= self.enough)
             self.hit(slots, fooled, state.u, answer.loss)
             news = True
         over = stepper.finished(state, response)
@@ -212,7 +215,7 @@ class _Run:
         self.count(k, 0)
         response = respond(answer, slots.clock, slots.best)
         response.loss, response.fooled = answer.loss.view(-1, k), answer.fooled.view(-1, k)
-        if self.stop and answer.any_fooled:
+        if self.stop and answer.any_fooled and self.enough is None:
             fooled = response.fooled
             if state.candidates_feasible is not None:
                 fooled = fooled & state.candidates_feasible

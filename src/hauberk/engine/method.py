@@ -67,6 +67,8 @@ class Job:
         box: the valid input range.
         seed: of all random numbers; ``stream`` tells several runs with one seed apart.
         stop: leave an example as soon as the model is fooled; else search on for the largest loss.
+        enough: for solvers of least distance, the distance at which a point that fools is near
+            enough to leave its example, with ``stop``; None to search on for the nearest.
         warm: inputs to begin at.
         targets: target classes of each example, ``(B, T)`` int64, for targeted methods; None for
             the classes of the largest clean logits.
@@ -90,6 +92,7 @@ class Job:
     seed: int = 0
     stream: int = 0
     stop: bool = True
+    enough: float | None = None
     warm: WarmStart | None = field(default=None, repr=False)
     targets: Tensor | None = field(default=None, repr=False)
     clean_logits: Tensor | None = field(default=None, repr=False)

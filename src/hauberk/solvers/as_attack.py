@@ -11,8 +11,10 @@ from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.solvers.base import Solver
+from hauberk.solvers.ddn import DDN
 from hauberk.solvers.fab import FAB
 from hauberk.threats.ball import Ball
+from hauberk.threats.base import Threat
 from hauberk.threats.metric import Metric
 from hauberk.victims.victim import Victim
 
@@ -26,7 +28,10 @@ class AsAttack(Method):
 
     Args:
         solver: what looks for the nearest point.
-        near: share of the ball's radius within which FAB starts at random; 0 leaves its own starts.
+        near: share of the ball's radius within which FAB starts at random, or DDN's first length; 0
+            leaves their own.
+        early: leave an example as soon as a point in the ball fools; as published, solvers search
+            on for the nearest one.
 
     Raises:
         InputError: for threats that are no lp balls, a norm that the solver does not serve, and
@@ -44,10 +49,13 @@ class AsAttack(Method):
 
     solver: Solver = field(default_factory=FAB)
     near: float = 0.0
+    early: bool = False
 
     def __post_init__(self) -> None:
-        if self.near and (not isinstance(self.solver, FAB) or not 0 < self.near < inf):
-            raise InputError(f"near is {self.near}: give a share of the radius, 0 or more, for FAB")
+        if self.near and (not isinstance(self.solver, FAB | DDN) or not 0 < self.near < inf):
+            raise InputError(
+                f"near is {self.near}: give a share of the radius, 0 or more, for FAB or DDN"
+            )
         if getattr(self.solver, "boundary", "decision") != "decision":
             raise InputError(
                 f"{type(self.solver).__name__} looks for the soft margin's boundary, where the "
@@ -68,10 +76,7 @@ class AsAttack(Method):
         self.solver.check(self._unbounded(job))
 
     def run(self, victim: Victim, job: Job) -> Outcome:
-        solver, unbounded = self.solver, self._unbounded(job)
-        if self.near and isinstance(solver, FAB) and isinstance(job.threat, Ball):
-            solver = replace(solver, near=self.near * job.threat.eps)
-        found = solver.run(victim, unbounded)
+        found = self._near(job.threat).run(victim, self._unbounded(job))
         region = job.threat.at(job.x.detach().to(found.points.device), job.box)
         raw = points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)
@@ -91,4 +96,16 @@ class AsAttack(Method):
         """The job of the solver: the whole box, measured in the ball's norm."""
         if not isinstance(job.threat, Ball):
             raise InputError(f"{type(self.solver).__name__} needs an lp ball, not {job.threat}")
-        return replace(job, threat=self.solver.serve(Metric(job.threat.p)))
+        metric = self.solver.serve(Metric(job.threat.p))
+        # A length in float32 may be off by its rounding: no point is left for one that is no hit.
+        inside = job.threat.eps * (1 if job.threat.p == 0 else 1 - 1e-5)
+        return replace(job, threat=metric, enough=inside if self.early and job.stop else None)
+
+    def _near(self, threat: Threat) -> Solver:
+        """The solver, starting at a share of the ball's radius."""
+        if not self.near or not isinstance(threat, Ball):
+            return self.solver
+        size = self.near * threat.eps
+        if isinstance(self.solver, DDN):
+            return replace(self.solver, eps=size)
+        return replace(self.solver, near=size) if isinstance(self.solver, FAB) else self.solver

@@ -146,7 +146,7 @@ class MinNormSolver(Stepper[S], Solver):
         return replace(self, steps=low)
 
     def run(self, victim: Victim, job: Job) -> Outcome:
-        return drive(self, victim, replace(job, stop=False))
+        return drive(self, victim, replace(job, stop=job.stop and job.enough is not None))
 
     def check(self, job: Job) -> None:
         self.try_init(self.serve(job.threat), job.x.detach(), job.y, job.box)

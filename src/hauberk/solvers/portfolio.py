@@ -88,7 +88,7 @@ class _Run:
         self.x, self.y, self.progress = job.x, job.y, job.progress
         self.ids, self.seed, x = job.example_ids, job.seed, job.x
         # What every phase is run on; each has a stream and a beginning of its own.
-        self.job = replace(job, stop=True, warm=None, clean_logits=None, progress=None)
+        self.job = replace(job, stop=True, enough=None, warm=None, clean_logits=None, progress=None)
         with victim.held():
             self.logits = victim.predict(x).to(x.device)
         self.classes = self.logits.shape[1] or 2
