@@ -26,6 +26,17 @@ def given(name, y, t):
     return (y, t) if name.startswith("targeted") else (y,)
 
 
+def in_units_of_spread(row):
+    mean = sum(row) / len(row)
+    unit = 0.3 * sum(abs(v - mean) for v in row) / len(row)
+    return [v / unit for v in row]
+
+
+def own_entropy(row, own):
+    scaled = torch.tensor(in_units_of_spread(row), dtype=torch.float64)
+    return (scaled.logsumexp(0) - scaled[own]).item()
+
+
 def two_artanh(p, q):
     return log((1 + p - q) / (1 - p + q))
 
@@ -50,6 +61,8 @@ def reference(name, z, y, t):
                 "dlr": margin if len(row) < 3 else margin / (top[0] - top[2]),
                 "probability_margin": two_artanh(exp(max(others) - lse), exp(row[own] - lse)),
                 "targeted probability_margin": two_artanh(exp(row[aim] - lse), exp(row[own] - lse)),
+                "ce_scaled": own_entropy(row, own) if len(row) > 2 else margin,
+                "targeted ce_scaled": -own_entropy(row, aim) if len(row) > 2 else ahead,
                 "targeted ce": row[aim] - lse,
                 "targeted margin": ahead,
                 "targeted dlr": ahead if len(row) < 3 else ahead / (top[0] - sum(low) / len(low)),
@@ -94,9 +107,9 @@ def test_identities():
 def test_two_classes_have_one_margin():
     z, y, t = some(2, dtype=torch.float64)
     margin = LOSSES["margin"](z, y)
-    for name in ("soft_margin", "dlr", "probability_margin"):
+    for name in ("soft_margin", "dlr", "probability_margin", "ce_scaled"):
         torch.testing.assert_close(LOSSES[name](z, y), margin)
-    for name in ("margin", "dlr", "probability_margin"):
+    for name in ("margin", "dlr", "probability_margin", "ce_scaled"):
         torch.testing.assert_close(TARGETED[name](z, y, t), margin)
 
 
@@ -163,10 +176,31 @@ def test_the_probability_margin_weighs_the_other_classes():
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-@pytest.mark.parametrize(("name", "loss"), EVERY)
+@pytest.mark.parametrize(("name", "loss"), [row for row in EVERY if "scaled" not in row[0]])
 def test_gradients(name, loss, classes):
     z, y, t = some(classes, rows=8, dtype=torch.float64)
     assert torch.autograd.gradcheck(partial(on_labels, loss, given(name, y, t)), z.requires_grad_())
+
+
+def test_the_scaled_cross_entropy_is_not_differentiated_through_its_scale():
+    z, y, t = some(6, dtype=torch.float64)
+    unit = 0.3 * (z - z.mean(1, keepdim=True)).abs().mean(1, keepdim=True)
+    for loss, labels, sign in ((LOSSES, (y,), 1), (TARGETED, (y, t), -1)):
+        leaf = z.clone().requires_grad_()
+        (grad,) = torch.autograd.grad(loss["ce_scaled"](leaf, *labels).sum(), leaf)
+        hot = F.one_hot(labels[-1], 6)
+        torch.testing.assert_close(grad, sign * ((z / unit).softmax(1) - hot) / unit)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 0.05, 30.0, 1e12])
+def test_no_factor_on_the_logits_changes_where_the_scaled_cross_entropy_rises(factor):
+    z, y, t = some(10)
+    for slopes, labels in ((SLOPES, (y,)), (TARGETED_SLOPES, (y, t))):
+        (loss, slope), (same, steeper) = (
+            slopes["ce_scaled"](logits, *labels) for logits in (z, factor * z + 2 * factor)
+        )
+        torch.testing.assert_close(same, loss, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(steeper * factor, slope, rtol=1e-4, atol=1e-6)
 
 
 def on_labels(loss, labels, z):
@@ -192,7 +226,7 @@ def test_ties(name, loss, classes):
     assert not grad.isnan().any()
     if "margin" in name and "soft" not in name:
         assert (found == 0).all()
-    if "ce" in name:
+    if name.endswith("ce") or ("ce" in name and classes > 2):
         torch.testing.assert_close(found.abs(), torch.full((4,), log(classes)))
 
 

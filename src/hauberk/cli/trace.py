@@ -22,9 +22,7 @@ class TraceCommand(StudyCommand):
     vary: list[str] = option(
         [], "a curve for each value: step_size=0.1,1, or q=0.8,0.99,none for sparse steps; repeat"
     )
-    loss: str = option(
-        "ce", "what is drawn: ce, margin, soft_margin, cw, dlr or probability_margin"
-    )
+    loss: str = option("ce", "what is drawn: ce, margin, dlr or another loss of attacks")
     log: bool = option(False, "steps on a logarithmic scale")
 
     def run(self) -> int:

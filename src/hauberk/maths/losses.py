@@ -15,6 +15,9 @@ from torch.nn import functional as F
 Loss = Callable[[Tensor, Tensor], Tensor]
 TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
+SHARP = 0.3
+"""Temperature of the scaled cross-entropy, in units of the logits' spread."""
+
 
 def _finite(logits: Tensor) -> Tensor:
     """Logits with ±inf replaced by ±1e30, so that differences and softmax stay defined."""
@@ -90,6 +93,32 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
         return loss
     first, _, third = _top(z, 3)
     return loss / (_combine(z, (1.0, first), (-1.0, third)) + 1e-12)
+
+
+def scaled_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of logits over their own spread, which no factor on the logits changes.
+
+    They are divided by :data:`SHARP` times their mean absolute deviation, of which no gradient is
+    taken. With two classes that would be constant: the plain logit margin is returned.
+    """
+    z = _finite(logits)
+    return cross_entropy(_scaled(z)[0], y) if z.shape[1] > 2 else margin(z, y)
+
+
+def targeted_scaled_cross_entropy(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Minus the scaled cross-entropy of the target class."""
+    z = _finite(logits)
+    return (
+        -cross_entropy(_scaled(z)[0], target) if z.shape[1] > 2 else targeted_margin(z, y, target)
+    )
+
+
+def _scaled(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits below the largest one in units of their spread, and the unit ``(B, 1)``."""
+    given = z.detach()
+    spread = (given - given.mean(1, keepdim=True)).abs().mean(1, keepdim=True)
+    unit = (SHARP * spread).clamp_min(1e-30)
+    return (z - given.amax(1, keepdim=True)) / unit, unit
 
 
 def targeted_cross_entropy(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
@@ -188,6 +217,26 @@ def targeted_cross_entropy_slope(
     return loss.neg_(), slope.neg_()
 
 
+def scaled_cross_entropy_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled cross-entropy and its gradient in the logits."""
+    z = _finite(logits)
+    if z.shape[1] < 3:
+        return margin_slope(z, y)
+    scaled, unit = _scaled(z)
+    loss, slope = cross_entropy_slope(scaled, y)
+    return loss, slope.div_(unit)
+
+
+def targeted_scaled_cross_entropy_slope(
+    logits: Tensor, y: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Targeted scaled cross-entropy and its gradient in the logits."""
+    if logits.shape[1] < 3:
+        return targeted_margin_slope(logits, y, target)
+    loss, slope = scaled_cross_entropy_slope(logits, target)
+    return loss.neg_(), slope.neg_()
+
+
 def targeted_margin_slope(logits: Tensor, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Targeted margin and its gradient in the logits."""
     return _difference(_finite(logits), target.unsqueeze(1), y)
@@ -213,6 +262,7 @@ def _difference(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 LOSSES: dict[str, Loss] = {
     "ce": cross_entropy,
+    "ce_scaled": scaled_cross_entropy,
     "margin": margin,
     "soft_margin": soft_margin,
     "cw": cw,
@@ -221,6 +271,7 @@ LOSSES: dict[str, Loss] = {
 }
 TARGETED: dict[str, TargetedLoss] = {
     "ce": targeted_cross_entropy,
+    "ce_scaled": targeted_scaled_cross_entropy,
     "margin": targeted_margin,
     "dlr": targeted_dlr,
     "probability_margin": targeted_probability_margin,
@@ -228,11 +279,13 @@ TARGETED: dict[str, TargetedLoss] = {
 # Gradients in closed form spare the loss's own autograd, a third of a small model's pass.
 SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce": cross_entropy_slope,
+    "ce_scaled": scaled_cross_entropy_slope,
     "margin": margin_slope,
     "probability_margin": probability_margin_slope,
 }
 TARGETED_SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce": targeted_cross_entropy_slope,
+    "ce_scaled": targeted_scaled_cross_entropy_slope,
     "margin": targeted_margin_slope,
     "probability_margin": targeted_probability_margin_slope,
 }
