@@ -86,7 +86,10 @@ class EvaluateCommand(OneModelCommand):
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         question = trial.question
         always, masked = question.suite.passes(question.threats, trial.setting.classes)
-        costs = [trial.cost(always, note=", if no point breaks; broken points leave early")]
+        note = ", if no point breaks; broken points leave early"
+        if any(stage.adaptive for stage in question.suite.stages.values()):
+            note += ", and adaptive stages are run where they pay: about a tenth is usual"
+        costs = [trial.cost(always, note=note)]
         if masked > always:
             costs.append(trial.cost(masked, "if the gradients seem masked"))
         if self.gap:

@@ -30,15 +30,18 @@ from hauberk.solvers.deepfool import DeepFool
 from hauberk.solvers.ead import EAD
 from hauberk.solvers.fab import FAB
 
+WIDE, WIDER = (10.0, 4.0, 2.0, 1.0), (6.0, 3.0, 1.0)
+"""Balls, in units of the threat's own, through which searches in l1 come to it."""
+
 
 def only(attack: Method, *threats: str, **options: Any) -> Stage:
     """A stage for some kinds of threat."""
     return Stage(attack=attack, threats=threats, **options)
 
 
-def masked(attack: Method, **options: Any) -> Stage:
-    """A stage that is run if there is evidence of masked gradients."""
-    return Stage(attack=attack, when="masked", **options)
+def pays(attack: Method, *threats: str, **options: Any) -> Stage:
+    """A stage that is run where the scheduler expects it to pay."""
+    return Stage(attack=attack, threats=threats, adaptive=True, **options)
 
 
 def nearest(solver: Solver, *threats: str) -> Stage:
@@ -101,49 +104,64 @@ SUITES = {
     for suite in (
         Suite(
             name="fast",
-            version=2,
-            about="a first look: short APGD runs with softened gradients",
+            version=3,
+            about="a first look: short APGD runs with softened gradients, and a few where it pays",
             attacks={
-                "apgd-soft": only(APGD(steps=10, soften=0.1), "-l1", "-l2"),
-                "apgd-soft-l2": only(APGD(steps=8, soften=0.1), "l2"),
-                "apgd-softer": only(APGD(steps=15, soften=0.3, loss="ce"), "l2"),
-                "apgd-soft-l1": only(
-                    APGD(steps=39, soften=0.2, loss="ce", enlarge=(10, 4, 2, 1)), "l1"
-                ),
+                "apgd-soft": only(APGD(steps=10, soften=0.1), "-l1"),
+                "apgd-soft-l1": only(APGD(steps=25, soften=0.2, enlarge=WIDE), "l1"),
                 "random": only(RandomSearch(samples=25), "enumerable"),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
+                "apgd-softer": pays(APGD(steps=20, soften=0.3, loss="ce"), "-l1"),
+                "apgd-t": pays(APGD(steps=15, targets=3), "-l1"),
+                "apgd-ce-l1": pays(APGD(steps=39, soften=0.3, loss="ce", enlarge=WIDE), "l1"),
+                "apgd-wide": pays(APGD(steps=40, enlarge=WIDER), "l1"),
             },
+            price=1_000,
         ),
         Suite(
             name="standard",
-            version=2,
-            about="to quote: APGD exact and softened, targets, and a probe without gradients",
+            version=3,
+            about="to quote: exact and softened APGD, then all that pays of searches that differ",
             attacks={
-                "apgd": only(APGD(steps=20), "-l1"),
-                "apgd-ce": only(APGD(steps=30, loss="ce"), "l1"),
+                "apgd": only(APGD(steps=10), "-l1"),
+                "apgd-l1": only(APGD(steps=30, enlarge=WIDER), "l1"),
                 "unbounded": only(Unbounded(), "ball", portion=0.05),
-                "apgd-soft": only(APGD(steps=20, soften=0.1), "-l1"),
-                "apgd-softer": APGD(steps=30, soften=0.3, loss="ce"),
+                "apgd-soft-l1": only(APGD(steps=25, soften=0.2, enlarge=WIDE), "l1"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
-                "apgd-t": only(APGD(steps=25, targets=3), "-l1"),
-                # Cross-entropy, and balls far larger than the threat, get out of l1's local maxima.
-                "apgd-ce-wide": only(
-                    APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1)), "l1"
-                ),
-                "apgd-t-wide": only(APGD(steps=40, targets=3, enlarge=(6, 3, 1)), "l1"),
-                "pointwise-l0": only(Pointwise(steps=60), "l0"),
-                "lpa": only(LPA(steps=60), "measured"),
                 "grid": only(Grid(), "enumerable"),
-                "square": only(Square(steps=200), "ball", portion=0.1),
-                "deep": Stage(attack=APGD(steps=100, targets=9), portion=0.02, when="unmasked"),
+                "lpa": only(LPA(steps=60), "measured"),
+                "pointwise-l0": only(Pointwise(steps=60), "l0"),
+                "apgd-soft": pays(APGD(steps=10, soften=0.1), "-l1"),
+                "apgd-longer": pays(APGD(steps=30), "-l1"),
+                "apgd-softer": pays(APGD(steps=30, soften=0.3, loss="ce"), "-l1"),
+                "apgd-t": pays(APGD(steps=25, targets=2, rank="linear"), "-l1", odds=-1.8),
+                "apgd-t-soft": pays(APGD(steps=20, targets=9, soften=0.1), "-l1"),
+                "apgd-t-long": pays(APGD(steps=100, targets=9), "-l1"),
+                # In l1, balls far larger than the threat get out of local maxima.
+                "apgd-wide": pays(APGD(steps=40, enlarge=WIDER), "l1"),
+                "apgd-ce-wide": pays(APGD(steps=60, loss="ce", soften=0.3, enlarge=WIDE), "l1"),
+                "apgd-t-wide": pays(APGD(steps=25, targets=3, enlarge=WIDER), "l1", odds=-1.3),
+                "apgd-t-wide-soft": pays(
+                    APGD(steps=40, targets=3, soften=0.2, enlarge=WIDER), "l1"
+                ),
+                "apgd-t-wide-long": pays(APGD(steps=60, targets=9, enlarge=WIDER), "l1"),
+                "apgd-ce-restarts": pays(
+                    APGD(steps=100, loss="ce", restarts=5, enlarge=WIDE), "l1"
+                ),
+                "square": pays(Square(steps=200), "ball"),
                 "carried-on": Stage(attack=APGD(steps=50), carry=True),
-                "soft-restarts": masked(APGD(steps=60, loss="ce", soften=0.3, restarts=3)),
-                "softest": masked(APGD(steps=50, loss="ce", soften=0.6)),
-                "soft-targets": masked(APGD(steps=40, targets=9, soften=0.2)),
-                "square-long": masked(Square(steps=1200), threats=("ball",)),
-                "pointwise": masked(Pointwise(steps=60), threats=("l1",)),
-                "carried-last": masked(APGD(steps=50, soften=0.3), carry=True),
+                "soft-restarts": pays(
+                    APGD(steps=60, loss="ce", soften=0.3, restarts=3), when="masked", odds=-0.5
+                ),
+                "softest": pays(APGD(steps=50, loss="ce", soften=0.6), when="masked", odds=-0.5),
+                "soft-targets": pays(
+                    APGD(steps=40, targets=9, soften=0.2), when="masked", odds=-0.5
+                ),
+                "square-long": pays(Square(steps=1200), "ball", when="masked", odds=-0.5),
+                "pointwise": pays(Pointwise(steps=60), "l1", when="masked", odds=-0.5),
+                "carried-last": Stage(attack=APGD(steps=50, soften=0.3), carry=True, when="masked"),
             },
+            price=12_000,
         ),
         Suite(
             name="gradient-free",

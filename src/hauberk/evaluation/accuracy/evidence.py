@@ -109,7 +109,7 @@ class _Threat:
 
     def whole(self, names: list[str]) -> list[str]:
         """Those that were run on all points that stood; what the others left says little."""
-        partial = ("carry", "portion")
+        partial = ("carry", "portion", "adaptive")
         return [name for name in names if not any(self.of(name).get(way) for way in partial)]
 
     def broke(self, name: str, after: list[str]) -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """The question of :func:`hauberk.evaluate`: which examples stand under a union of threats?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import count, groupby
 from typing import Any, Self
 from zlib import crc32
 
@@ -14,6 +15,7 @@ from hauberk.engine.method import Method, WarmStart
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.result import Result
+from hauberk.evaluation.accuracy.scheduler import Front, Scheduler
 from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.targets import linear_targets
@@ -25,6 +27,12 @@ from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, o
 from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
+
+USUAL = 0.05
+"""Share of the most that adaptive stages can cost which they usually do; for progress alone."""
+MASKED = 5.0
+"""Where gradients seem masked, margins say little of what can break: a point may cost so much more.
+"""
 
 
 class Points(StrEnum):
@@ -67,6 +75,7 @@ class Accuracy(Question[Result]):
     """
 
     kind = "accuracy"
+    block = 250
 
     threats: tuple[Threat, ...]
     suite: Suite
@@ -82,6 +91,7 @@ class Accuracy(Question[Result]):
             "threats": [str(t) for t in self.threats],
             "suite": self.suite.name,
             "suite_version": self.suite.version,
+            "suite_price": self.suite.price,
             "attacks": self.suite.describe(),
             "schedule": [
                 {"threat": str(t), "attack": name} | ({} if stage.whole else {"optional": True})
@@ -112,12 +122,49 @@ class Accuracy(Question[Result]):
         return [
             AttackTask(
                 key=f"attack-{{}}-{k:03d}", name=name, threat=threat, stage=stage,
-                points=self.points, always=always, manifest=self.facts(),
+                points=self.points, always=always, classes=setting.classes, manifest=self.facts(),
                 # Later stages mostly meet few points; what they can cost at most is their weight.
-                weight=1e-9 + stage.passes() * threat.variants,
+                weight=1e-9 + stage.passes(setting.classes) * threat.variants
+                * (USUAL if stage.adaptive else 1),
             )
             for k, (threat, name, stage) in enumerate(schedule)
         ]  # fmt: skip
+
+    def plan(self, block: Block, tasks: Sequence[Task]) -> Iterator[Task]:
+        mine = [task for task in tasks if isinstance(task, AttackTask)]
+        for adaptive, run in groupby(mine, key=lambda task: task.stage.adaptive):
+            group = list(run)
+            yield from self.where_it_pays(block, group) if adaptive else group
+
+    def where_it_pays(self, block: Block, tasks: "Sequence[AttackTask]") -> "Iterator[AttackTask]":
+        """Portions of adaptive stages, as the scheduler deals them."""
+        due = {task.key: task.due(block) for task in tasks}
+        arms = [task for task in tasks if due[task.key] is not None]
+        if self.points is Points.ALL:
+            yield from arms
+            return
+        fronts: dict[str, Front] = {}
+        for arm in arms:
+            stands = np.zeros(len(block.recorded["id"]), dtype=bool)
+            stands[due[arm.key]] = True
+            clean = block.recorded["margin"].astype(np.float64)
+            fronts.setdefault(arm.group, Front(clean, block.nearest(arm.group), stands))
+        masked = any(arm.stage.when == "masked" for arm in arms)
+        scheduler = Scheduler(arms, fronts, self.suite.price * (MASKED if masked else 1))
+        for number in count():
+            if (dealt := scheduler.next()) is None:
+                return
+            arm, rows = dealt
+            yield replace(
+                arm, key=f"{arm.key}-{number:03d}", rows=torch.from_numpy(rows),
+                weight=arm.cost * len(rows) / len(block.x),
+            )  # fmt: skip
+            part = block.taken[-1][2]
+            scheduler.learn(arm, block.at(part), part["broken"].astype(bool), part["margin"])
+            if self.points is Points.UNION:
+                broken = block.at(part)[part["broken"].astype(bool)]
+                for front in fronts.values():
+                    front.stands[broken] = False
 
     def summarise(self, store: Store) -> dict[str, Any]:
         return summarise(store.rows("clean-"), store.rows("attack-"), store.manifest)
@@ -134,18 +181,39 @@ class AttackTask(Task):
         stage: the attack, and the points that it is for.
         points: which points attacks of the run are for.
         always: names of the stages that are always run, which evidence is taken from.
+        classes: of the model.
         manifest: the question's facts, which evidence is read with.
+        rows: the portion of a block that it is for, ``(M,)`` int64; None for all that stand.
     """
 
     stage: Stage
     points: Points
     always: frozenset[str]
+    classes: int
     manifest: Mapping[str, Any] = field(repr=False)
+    rows: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def group(self) -> str:
+        """The threat's notation: what arms of a scheduler have in common."""
+        return str(self.threat)
+
+    @property
+    def cost(self) -> float:
+        """Most passes of a point that it does not break."""
+        return self.stage.passes(self.classes) * self.threat.variants
+
+    @property
+    def odds(self) -> float:
+        """Prior log-odds that it breaks a point."""
+        return self.stage.odds
 
     def method(self) -> Method:
         return self.stage.attack
 
     def due(self, block: Block) -> Tensor | None:
+        if self.rows is not None:
+            return self.rows
         every = self.points is Points.ALL
         if not every and self.stage.when not in ("always", self.signs(block)):
             return None

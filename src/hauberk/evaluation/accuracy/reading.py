@@ -11,7 +11,7 @@ from hauberk.attacks.base import Attack
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.catalogue import SUITES
-from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.evaluation.accuracy.suites import PRICE, Stage, Suite
 from hauberk.solvers.as_attack import AsAttack
 from hauberk.solvers.base import Solver
 from hauberk.solvers.registry import solver_class
@@ -54,7 +54,8 @@ def read_suite(path: str | Path) -> Suite:
           second: {attack: APGD, steps: 50, soften: 0.3}
           last: {attack: APGD, steps: 100, targets: 9, portion: 0.05}
 
-    A row holds settings of its attack and of its :class:`Stage`.
+    A row holds settings of its attack and of its :class:`Stage`. Beside ``about`` may stand
+    ``name``, ``version``, and ``price``, which adaptive stages go by.
 
     Raises:
         InputError: if the file cannot be read or says something that hauberk does not know.
@@ -69,10 +70,12 @@ def read_suite(path: str | Path) -> Suite:
         raise InputError(f"suite {path} cannot be read: {why}") from error
     if not isinstance(found, dict) or not isinstance(found.get("attacks"), dict):
         raise InputError(f"suite {path} has no 'attacks:', a table of names and attacks")
-    if unknown := sorted({str(word) for word in found} - {"name", "version", "about", "attacks"}):
+    if unknown := sorted(
+        {str(word) for word in found} - {"name", "version", "about", "attacks", "price"}
+    ):
         raise InputError(
-            f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about and "
-            "attacks"
+            f"suite {path} has an unknown word '{unknown[0]}': it may say name, version, about, "
+            "price and attacks"
         )
     own = {"name": path.stem, "version": 0, "about": f"read from {path}"}
     own |= {word: value for word, value in found.items() if word != "attacks"}
@@ -155,3 +158,4 @@ class _Head:
     name: str
     version: int
     about: str
+    price: float = PRICE

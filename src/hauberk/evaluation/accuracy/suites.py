@@ -9,6 +9,9 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.recorded import attack_from
 from hauberk.threats.base import Threat
 
+PRICE = 20_000.0
+"""Passes that one more broken point may cost in suites that do not say so."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -21,6 +24,10 @@ class Stage:
         portion: below 1, go through the standing points from the one nearest to the decision
             boundary on, in portions of this share of them, until a portion holds none that breaks.
         carry: only points broken under another threat, starting from what broke them there.
+        adaptive: only where it pays: adaptive stages that follow each other are dealt portions of
+            the points that stand by the :class:`~hauberk.evaluation.accuracy.scheduler.Scheduler`.
+        odds: of an adaptive stage: log-odds, before the run has seen any, that it breaks a point
+            on which other searches have left an eighth of what they took from the margin.
         threats: kinds of threat that it is for, e.g. ``("l1", "l0")``, or traits,
             ``("ball",)`` (:class:`hauberk.threats.Trait`), or all but some, ``("-l1",)``; all by
             default.
@@ -35,6 +42,8 @@ class Stage:
     when: Literal["always", "masked", "unmasked"] = "always"
     portion: float = 1.0
     carry: bool = False
+    adaptive: bool = False
+    odds: float = -3.0
     threats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -46,11 +55,14 @@ class Stage:
             raise InputError(f"when is '{self.when}': choose always, masked or unmasked")
         if not 0 < self.portion <= 1:
             raise InputError(f"portion is {self.portion}: give a share of the examples in (0, 1]")
+        if self.adaptive and (self.carry or self.portion < 1):
+            raise InputError("an adaptive stage takes no portion and carries no points: choose one")
 
     @property
     def whole(self) -> bool:
         """Whether every standing point is attacked."""
-        return self.when == "always" and self.portion == 1 and not self.carry
+        some = self.portion < 1 or self.carry or self.adaptive
+        return self.when == "always" and not some
 
     def fits(self, threat: Threat) -> bool:
         """Whether the stage is for such a threat."""
@@ -80,6 +92,8 @@ class Stage:
             parts.append(f"for {', '.join(self.threats)}")
         if self.carry:
             parts.append("from points that broke under another threat")
+        if self.adaptive:
+            parts.append("where it pays")
         if self.portion < 1:
             parts.append(f"nearest {100 * self.portion:g}% first, until none of a portion breaks")
         if self.when != "always":
@@ -104,6 +118,7 @@ class Suite:
         name, version: what the manifest records; the version changes when a number could.
         about: one line.
         attacks: the stages; an attack alone is a stage that is always run on all points.
+        price: passes that adaptive stages may spend on one more broken point, as they expect it.
 
     Example:
         >>> from hauberk import Linf
@@ -117,6 +132,11 @@ class Suite:
     version: int
     about: str
     attacks: Mapping[str, Method | Stage]
+    price: float = PRICE
+
+    def __post_init__(self) -> None:
+        if not self.price > 0:
+            raise InputError(f"price is {self.price}: give passes above 0")
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -166,4 +186,5 @@ def suite_from(manifest: Mapping[str, Any], objects: Mapping[str, Any]) -> Suite
             own["threats"] = tuple(own["threats"])
         described = {word: value for word, value in row.items() if word not in own}
         stages[name] = Stage(attack=objects.get(name) or attack_from(described), **own)
-    return Suite(str(manifest["suite"]), int(manifest["suite_version"]), "recorded", stages)
+    name, version = str(manifest["suite"]), int(manifest["suite_version"])
+    return Suite(name, version, "recorded", stages, float(manifest.get("suite_price", PRICE)))

@@ -79,8 +79,7 @@ class Checks:
             examples = self.guarded(clean, lambda: self.clean(clean)) if clean in keys else None  # noqa: B023
             keys.discard(clean)
             for task in self.tasks:
-                key = task.part(number)
-                if key in keys:
+                for key in sorted(k for k in keys if task.owns(k, number)):
                     keys.discard(key)
                     self.guarded(key, lambda: self.part(key, task, examples))  # noqa: B023
         for key in sorted(keys):

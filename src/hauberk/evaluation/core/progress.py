@@ -1,7 +1,9 @@
 """Where a run stands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 
 from hauberk.victims.victim import Victim
 
@@ -39,7 +41,7 @@ class Reporter:
         self, progress: Callable[[Progress], None] | None, victims: Sequence[Victim], total: float
     ) -> None:
         self.progress, self.victims, self.total = progress, victims, total
-        self.done = 0.0
+        self.done, self.most = 0.0, inf
         self.first = self.passes()
 
     def passes(self) -> tuple[int, int]:
@@ -54,12 +56,19 @@ class Reporter:
 
         return report
 
+    @contextmanager
+    def share(self, weight: float) -> Iterator[None]:
+        """Within the block, tasks finish no more than that; after it, that much is finished."""
+        self.most = self.done + weight
+        yield
+        self.done, self.most = self.most, inf
+
     def finish(self, weight: float, doing: str) -> None:
         """A task of that weight is done, or was left out."""
-        self.done += weight
+        self.done = min(self.done + weight, self.most)
         self._send(self.done, doing)
 
     def _send(self, done: float, doing: str) -> None:
         if self.progress is not None:
             spent = [now - then for now, then in zip(self.passes(), self.first, strict=True)]
-            self.progress(Progress(min(done / self.total, 1.0), doing, *spent))
+            self.progress(Progress(min(min(done, self.most) / self.total, 1.0), doing, *spent))

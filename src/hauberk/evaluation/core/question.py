@@ -1,13 +1,13 @@
 """What a run asks: the one thing that a new kind of run has to say."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from hauberk.evaluation.core.judge import Judge, PointJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.progress import Reporter
-from hauberk.evaluation.core.task import Task
+from hauberk.evaluation.core.task import Block, Task
 from hauberk.store.ledger import Store
 
 R = TypeVar("R")
@@ -76,6 +76,14 @@ class Question(ABC, Generic[R]):
     @abstractmethod
     def tasks(self, setting: Setting) -> Sequence[Task]:
         """What is done to every block, in order; a bound question knows them."""
+
+    def plan(self, block: Block, tasks: Sequence[Task]) -> Iterator[Task]:
+        """The tasks of a block, one after the other, each done before the next is asked for.
+
+        Whatever it decides by, it reads from the block alone, so that the blocks of a run can be
+        dealt to several processes, and a resumed run decides alike.
+        """
+        yield from tasks
 
     def judge(self, setting: Setting) -> Judge:
         """What decides; by default, the one model on each point."""

@@ -64,10 +64,11 @@ def _run(
     question.before(setting, store, reporter)
     judge = question.judge(setting)
     for block in blocks(setting, store, size, judge):
-        for task in tasks:
-            weight = task.weight * len(block.x)
-            take(task, block, judge, reporter.within(weight, task.label))
-            reporter.finish(weight, task.label)
+        with reporter.share(each * len(block.x)):
+            for task in question.plan(block, tasks):
+                weight = task.weight * len(block.x)
+                take(task, block, judge, reporter.within(weight, task.label))
+                reporter.finish(weight, task.label)
     summary = question.summarise(store)
     store.write_summary(summary)
     return question.result(store, summary)

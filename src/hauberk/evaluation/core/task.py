@@ -140,6 +140,10 @@ class Task(ABC):
         """The key of the part of a block."""
         return self.key.format(f"{block:05d}")
 
+    def owns(self, key: str, block: int) -> bool:
+        """Whether it is the key of the task's part of a block, or of one of several."""
+        return key == self.part(block) or key.startswith(f"{self.part(block)}-")
+
     def method(self) -> Method | None:
         """What searches, if one method does."""
         return None
