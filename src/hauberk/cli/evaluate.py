@@ -86,10 +86,11 @@ class EvaluateCommand(OneModelCommand):
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         question = trial.question
         always, masked = question.suite.passes(question.threats, trial.setting.classes)
-        note = ", if no point breaks; broken points leave early"
+        costs = [trial.cost(always, note=", if no point breaks; broken points leave early")]
         if any(stage.adaptive for stage in question.suite.stages.values()):
-            note += ", and adaptive stages are run where they pay: about a tenth is usual"
-        costs = [trial.cost(always, note=note)]
+            usual = trial.cost(question.suite.usual(question.threats, trial.setting.classes))
+            assert usual.passes is not None
+            costs.insert(0, replace(usual, passes=usual.passes.replace("at most", "usually about")))
         if masked > always:
             costs.append(trial.cost(masked, "if the gradients seem masked"))
         if self.gap:
@@ -115,7 +116,9 @@ def print_suites(texts: list[str]) -> int:
             print(f"{suite.name} (version {suite.version}): {error}")
             continue
         more = f", {masked} if gradients seem masked" if masked > always else ""
-        print(f"{suite.name} (version {suite.version}): {always} passes{more}; {suite.about}")
+        usual = suite.usual(parts)
+        most = f"usually {usual}, at most {always}" if usual < always / 2 else f"{always}"
+        print(f"{suite.name} (version {suite.version}): {most} passes{more}; {suite.about}")
         for name, stage in suite.stages.items():
             print(f"  {name:14} {stage.about()}")
     return 0

@@ -16,7 +16,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.scheduler import Front, Scheduler
-from hauberk.evaluation.accuracy.suites import Stage, Suite, suite_from
+from hauberk.evaluation.accuracy.suites import USUAL, Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.targets import linear_targets
 from hauberk.evaluation.core.bound import of_models
@@ -28,8 +28,6 @@ from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
 
-USUAL = 0.05
-"""Share of the most that adaptive stages can cost which they usually do; for progress alone."""
 MASKED = 5.0
 """Where gradients seem masked, margins say little of what can break: a point may cost so much more.
 """

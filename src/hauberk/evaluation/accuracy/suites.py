@@ -13,6 +13,11 @@ PRICE = 20_000.0
 """Passes that one more broken point may cost in suites that do not say so."""
 
 
+USUAL = 0.025
+"""Share of the most that adaptive stages can cost which they usually do, measured on networks
+whose gradients are not masked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One row of a suite: an attack, and the points and threats that it is for.
@@ -170,6 +175,12 @@ class Suite:
         cost = {way: sum(c for when, c in rows if when == way) for way, _ in rows}
         always = cost.get("always", 0)
         return round(always + cost.get("unmasked", 0)), round(always + cost.get("masked", 0))
+
+    def usual(self, threats: tuple[Threat, ...], classes: int = 10) -> int:
+        """Passes that a point usually costs which nothing breaks, as adaptive stages turn out."""
+        rows = [stage.passes(classes) * t.variants * (USUAL if stage.adaptive else 1)
+                for t, _, stage in self.schedule(threats) if stage.when != "masked"]  # fmt: skip
+        return round(sum(rows))
 
     def describe(self) -> dict[str, Any]:
         """What the manifest records."""
