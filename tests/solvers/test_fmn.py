@@ -28,7 +28,11 @@ def within(delta, eps, p):
 
 
 @pytest.mark.parametrize("p", [1, 2, inf])
-@pytest.mark.parametrize("settings", [{}, {"alpha": 0.5, "gamma": 0.3, "gamma_last": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"alpha": 0.5, "gamma": 0.3, "gamma_last": 0.1}, {"alpha": 0.5, "steepest": True}],
+    ids=str,
+)
 def test_the_ball_shrinks_where_it_is_fooled_and_grows_elsewhere(p, settings):
     steps = 24
     walk = Walk(FMN(steps=steps, **settings), p, classes=3)
@@ -50,7 +54,13 @@ def test_the_ball_shrinks_where_it_is_fooled_and_grows_elsewhere(p, settings):
             else:  # to the linearised boundary, and a little beyond
                 eps, reached = (far - loss / size(grad, DUAL[p])) * (1 + gamma), reached + 1
             step = cosine(k, steps, settings.get("alpha", 1.0), 0.01)
-            u = x0 + within(u + step * grad / size(grad, 2) - x0, eps, p)
+            way = grad / size(grad, 2)
+            if "steepest" in settings:  # in units of the nearest distance
+                way = np.sign(grad) if p == inf else way
+                if p == 1:
+                    way = np.sign(grad) * (np.abs(grad) == np.abs(grad).max())
+                way = way * (nearest if nearest < inf else eps)
+            u = x0 + within(u + step * way - x0, eps, p)
     assert min(reached, regained) > 3
 
 

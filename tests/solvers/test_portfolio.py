@@ -3,6 +3,7 @@
 from copy import deepcopy
 from dataclasses import replace
 from math import inf
+from typing import ClassVar
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from hauberk.maths.norms import norm
 from hauberk.models.mlp import MLP
 from hauberk.solvers.fmn import FMN
 from hauberk.solvers.line_search import LineSearch
+from hauberk.solvers.plans import plan
 from hauberk.solvers.portfolio import Phase, Portfolio
-from hauberk.threats import Linf, Measured, RotationTranslation
+from hauberk.threats import Linf, Measured, Metric, RotationTranslation
 from hauberk.threats.base import Box
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "l3": 3, "linf": inf}
@@ -98,7 +100,6 @@ def test_near_the_exact_radius_and_never_below(nets, budget, classes, metric, me
     assert (found.forwards + found.backwards <= budget).all()
 
 
-# At 1000 there are random starts, too.
 SPENT = [(b, c, m) for b in (60, 61, 300) for c in (2, 3, 10) for m in ("l0", *NORMS, "l3")]
 SPENT += [(1000, 3, m) for m in ("l0", "l1.5", "l2")] + [(1000, 2, "linf"), (1000, 10, "l1")]
 
@@ -152,10 +153,10 @@ def test_neighbours_and_batches_do_not_matter(nets, metric):
     assert torch.equal(whole.backwards[rows], some.backwards)
 
 
-def test_random_starts_hang_on_seed_and_id(nets):
-    # From a budget of 600 on, some phases begin at random points.
+def test_random_starts_depend_on_seed_and_id(nets):
     model, x, y = nets[3]
-    x, y, solver = x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2), Portfolio(budget=700)
+    plan_ = (Phase(FMN(steps=20)), Phase(FMN(steps=2, alpha=3.0), start="near"))
+    x, y, solver = x[:1].repeat(2, 1, 1, 1), y[:1].repeat(2), Portfolio(plan=plan_)
     same = solver(model, x, y, "l2", ids=torch.tensor([7, 7]))
     assert torch.equal(same.points[0], same.points[1])
     alone = solver(model, x[:1], y[:1], "l2", ids=torch.tensor([7]))
@@ -301,6 +302,87 @@ def test_more_phases_never_lose_what_was_found(nets):
             model, x, y, "linf"
         )
         assert (after.distance <= before.distance * (1 + 1e-12)).all()
+
+
+class Watched(FMN):
+    """FMN, noting the width of its gradients and where its searches begin."""
+
+    seen: ClassVar[list[tuple[float, torch.Tensor]]] = []
+
+    def init(self, problem):
+        state = super().init(problem)
+        self.seen.append((self.soften, state.u.clone()))
+        return state
+
+
+def watched(plan, model, x, y, **options):
+    Watched.seen.clear()
+    found = Portfolio(plan=plan)(model, x, y, "l2", **options)
+    return found, list(Watched.seen)
+
+
+def test_where_a_phase_begins(nets):
+    model, x, y = nets[3]
+    x, y = x[:4], y[:4]
+    near = Phase(FMN(steps=30))
+    first, _ = watched((near,), model, x, y)
+    for start, begin in (("best", first.points), ("any", first.points), ("clean", x)):
+        _, ((_, u),) = watched((near, Phase(Watched(steps=1), start=start)), model, x, y)
+        torch.testing.assert_close(u, begin, rtol=1e-4, atol=1e-4)
+    # The latest search was no nearer: its own points count for "last", not the best ones.
+    shift = Phase(Watched(steps=2, alpha=3.0, gamma=0.9), start="clean")
+    _, seen = watched((near, shift, Phase(Watched(steps=1), start="last")), model, x, y)
+    alone = Watched(steps=2, alpha=3.0, gamma=0.9)(model, x, y, "l2")
+    assert (alone.distance > first.distance * 1.01).any()
+    torch.testing.assert_close(seen[1][1], alone.points[alone.fooled])
+
+
+def test_nothing_found_leaves_out_best_and_last_but_not_any():
+    model, x = Constant(1.0, 0.0), inputs(2)
+    y = torch.zeros(2, dtype=torch.long)
+    for start, count in (("best", 0), ("last", 0), ("any", 1)):
+        plan = (Phase(FMN(steps=2)), Phase(Watched(steps=2), start=start))
+        _, seen = watched(plan, model, x, y, box=(-1, 2))
+        assert len(seen) == count
+        if seen:
+            assert torch.equal(seen[0][1], x)
+
+
+def test_gradients_are_softened_where_softened_ones_found_the_nearer_points():
+    model, box = Stairs(), (-2.0, 2.0)  # no gradients but softened ones
+    x = inputs(3, (2,), box=box, seed=5)
+    y = model(x).argmax(1)
+    first = (Phase(FMN(steps=10)), Phase(FMN(steps=40, soften=0.1)))
+    last = Phase(Watched(steps=2), start="best", either=0.25)
+    found, seen = watched((*first, last), model, x, y, box=box)
+    assert found.fooled.any()
+    assert [width for width, _ in seen] == [0.25]
+    smooth = linear()
+    x = inputs(3)
+    y = smooth(x).argmax(1)
+    _, seen = watched((Phase(FMN(steps=40)), last), smooth, x, y, box=(-1, 2))
+    assert [width for width, _ in seen] == [0.0]
+
+
+@pytest.mark.parametrize("p", [0, 1, 1.5, 2, inf])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_plans_keep_within_the_budget_whatever_is_found(p, classes):
+    for budget in (60, 61, 199, 200, 300, 999, 1000, 2000):
+        phases = plan(budget, classes, Metric(p))
+        most = sum(phase.solver.passes * phase.solver.attempts(classes) for phase in phases)
+        assert most + 2 <= budget
+        assert most >= 0.9 * budget - 10 or budget < 300
+
+
+def test_the_width_asked_for_scales_all_widths():
+    usual, wide = plan(2000, 10, Metric(1)), plan(2000, 10, Metric(1), soften=0.2)
+    widths = {phase.solver.soften for phase in usual}
+    assert {0.5, 0.3, 0.2, 0.0} <= widths
+    for one, other in zip(usual, wide, strict=True):
+        assert other.solver.soften == pytest.approx(2 * one.solver.soften)
+        assert replace(other.solver, soften=one.solver.soften) == one.solver
+    sparse = [plan(300, 10, Metric(0), soften=soften)[-2].either for soften in (0.1, 0.2)]
+    assert sparse == pytest.approx([0.3, 0.6])
 
 
 def test_it_goes_by_the_name_best_and_takes_its_budget():

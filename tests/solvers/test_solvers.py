@@ -23,6 +23,7 @@ from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
 from hauberk.solvers.sigma_zero import SigmaZero
 from hauberk.solvers.super_deepfool import SuperDeepFool
+from hauberk.solvers.swap_search import SwapSearch
 from hauberk.threats import Linf
 
 P = {"l0": 0, "l1": 1, "l1.5": 1.5, "l2": 2, "linf": inf}
@@ -42,6 +43,7 @@ SOLVERS = {
     "ead": (EAD(steps=100, searches=6, beta=0.01, constant=0.1), {"l1": 0.1}),
     "pdpgd": (PDPGD(steps=150), {"l0": 0.5, "l1": 0.01, "l2": 0.01, "linf": 0.01}),
     "sigma_zero": (SigmaZero(steps=100), {"l0": 0.5}),
+    "swap_search": (SwapSearch(steps=60), {"l0": 0.5}),
     "anpgd": (ANPGD(), {"l2": 0.02, "l1": 0.1, "l1.5": 0.03, "linf": 0.05}),
     "bisection": (Bisection(attack=APGD(steps=10), levels=8), {"l2": 0.03, "linf": 0.03}),
 }
@@ -163,7 +165,7 @@ def test_the_unit_of_the_inputs_does_not_matter(name, factor):
 
 
 WARM = [FMN(steps=3), DDN(steps=3), FAB(steps=3), CW(steps=3), EAD(steps=3), PDPGD(steps=3)]
-WARM += [SigmaZero(steps=3), ANPGD(steps=3), LineSearch()]
+WARM += [SigmaZero(steps=3), SwapSearch(steps=3), ANPGD(steps=3), LineSearch()]
 
 
 @pytest.mark.parametrize("solver", WARM, ids=lambda s: type(s).__name__)

@@ -35,6 +35,9 @@ class FMN(MinNormSolver[FMNState]):
         alpha: first step length, and ``alpha_last`` the last, in l2; in units of the perturbation's
             own length where there is a warm start.
         gamma: first and ``gamma_last`` last relative change of the radius.
+        steepest: step along the norm's own steepest ascent, signs in linf, instead of the gradient;
+            ``alpha`` is then in the norm, in units of the nearest distance found, or of the ball's
+            radius until there is one. In l0 it has no effect.
 
     Example:
         >>> import torch
@@ -52,6 +55,7 @@ class FMN(MinNormSolver[FMNState]):
     alpha_last: float = 0.01
     gamma: float = 0.05
     gamma_last: float = 0.001
+    steepest: bool = False
 
     def init(self, problem: Problem) -> FMNState:
         u = problem.start()
@@ -63,8 +67,12 @@ class FMN(MinNormSolver[FMNState]):
         region, clock = self.region(problem), response.clock
         gamma = cosine(clock, self.steps, self.gamma, self.gamma_last, state.u)
         state.eps = self.radius(region, state, response, gamma)
-        alpha = cosine(clock, self.steps, self.alpha, self.alpha_last, state.u) * state.size
-        moved = step_along(state.u, steepest_l2(response.grad), alpha)
+        alpha = cosine(clock, self.steps, self.alpha, self.alpha_last, state.u)
+        if self.steepest and not region.discrete:
+            near = torch.where(response.best.fooled, -response.best.loss, state.eps)
+            moved = region.ascent(state.u, response.grad, alpha * near.clamp(max=1e30))
+        else:
+            moved = step_along(state.u, steepest_l2(response.grad), alpha * state.size)
         state.u = region.project_within_(moved, state.eps)
         return state
 

@@ -13,11 +13,15 @@ from hauberk.solvers.level_set import LevelSetFMN
 from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.pdpgd import PDPGD
 from hauberk.solvers.sigma_zero import SigmaZero
+from hauberk.solvers.super_deepfool import SuperDeepFool
+from hauberk.solvers.swap_search import SwapSearch
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.metric import Metric
 
 SOFTEN = 0.1
 """Usual width of softened gradients."""
+WIDE, WIDEST = 0.3, 0.5
+"""Those of the first searches, which look farther."""
 HALVINGS = 8
 LEAST = 60
 """Passes below which there is nothing to compose."""
@@ -29,18 +33,20 @@ class Phase:
 
     Attributes:
         aims: so many target classes, those of the nearest points so far; 0 leaves it to the solver.
-        start: ``clean``; ``best``, the nearest point so far; or ``near``, a random point within
-            ``radius`` times its distance.
+        start: ``clean``; ``best``, the nearest point so far; ``any``, that, or where there is none
+            the clean input; ``last``, the nearest that the phase before found; or ``near``, a
+            random point within ``radius`` times the nearest distance.
         lost: whether only examples are searched for which nothing was found yet.
         metric: another distance to search in; points count with their distance in the asked one.
-        either: whether gradients are softened where softened ones have found the nearer points.
+        either: width that gradients are softened with where softened ones have found the nearer
+            points; 0 for never.
     """
 
     solver: MinNormSolver
     aims: int = 0
     start: str = "clean"
     radius: float = 0.5
-    either: bool = False
+    either: float = 0.0
     lost: bool = False
     metric: Threat | None = None
 
@@ -68,61 +74,75 @@ def plan(budget: int, classes: int, threat: Threat, soften: float = SOFTEN) -> l
     elif Trait.DISCRETE in threat.traits:
         shares = _sparse(budget, classes)
     else:
-        shares = _balls(budget, classes, Trait.SPARSE in threat.traits)
+        shares = _balls(budget, classes, threat.p)
     phases = [_sized(phase, int(share * room)) for share, phase in shares]
     return [_softened(phase, soften) for phase in phases if phase is not None] + [end]
 
 
-def _balls(budget: int, classes: int, sparse: bool) -> list[Share]:
-    """Norms: softened gradients first, every class's boundary, then the nearest few."""
-    bisection = Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN))
-    few, every = min(3, classes - 1), min(9, classes - 1)
-    walk = FMN(targets=few, alpha=0.3)
-    last = Phase(replace(walk, targets=1), aims=1, start="best", either=True)
+def _balls(budget: int, classes: int, norm: float) -> list[Share]:
+    """Norms: chains of softened searches, less and less so; every class's boundary; the nearest."""
     if budget < 200:
-        return [(0.70, Phase(PDPGD())), (0.30, last)]
-    if budget < 600:
-        aims = min(4, classes - 1)
-        if sparse:  # these need long walks
-            scouts = [(0.58, Phase(PDPGD(targets=aims)))]
-        else:
-            scouts = [(0.33, Phase(PDPGD(targets=aims, soften=soft))) for soft in (0, SOFTEN)]
-        return [(0.16, bisection), *scouts, (0.25 if sparse else 0.17, last)]
-    near = Phase(FAB(targets=few), aims=few, start="near", either=True)
+        walk = FMN(targets=1, alpha=0.3)
+        return [(0.70, Phase(PDPGD())), (0.30, Phase(walk, aims=1, start="best", either=SOFTEN))]
+    first = FMN(alpha=1.0, gamma=0.1, steepest=norm == inf)
+    then = replace(first, alpha=0.5, gamma=0.05)
+    last = Phase(replace(then, alpha=0.3), start="best")
+    few, every = min(3, classes - 1), min(9, classes - 1)
+    scout = SuperDeepFool if norm == 2 else PDPGD if norm in PDPGD.norms else FAB
+
+    def softened(solver: FMN, soften: float, start: str = "last") -> Phase:
+        return Phase(replace(solver, soften=soften), start=start)
+
+    if budget < 1000:
+        return [
+            (0.20, softened(first, WIDEST, "clean")),
+            (0.20, softened(then, WIDE, "best")),
+            (0.20, Phase(scout(targets=few), aims=few)),
+            (0.38, Phase(then, start="best")),
+        ]
+    bisection = Phase(Bisection(attack=APGD(steps=10), soften=0.4))
     return [
-        (0.08, bisection),
-        (0.14, Phase(PDPGD(targets=every))),
-        (0.12, Phase(PDPGD(targets=every, soften=SOFTEN))),
-        (0.23, Phase(walk, aims=few, start="best", either=True)),
-        (0.08, near),
-        (0.08, replace(near, radius=1.0)),
-        (0.08, replace(near, solver=PDPGD(targets=few))),
-        (0.10, replace(last, solver=replace(walk, targets=1, alpha=0.1))),
-        (0.08, Phase(FAB(targets=few, alpha=1.0, eta=1.005, beta=1.0), aims=few, start="best")),
+        *((0.05, softened(first, WIDEST, "clean")), (0.05, softened(then, WIDE))),
+        (0.05, Phase(then, start="last")),
+        (0.05, softened(first, WIDE, "clean")),
+        # In l1 the time is better spent on walks towards classes.
+        *([] if norm == 1 else [(0.05, softened(then, SOFTEN))]),
+        (0.05, Phase(then, start="last")),
+        *((0.08, bisection), (0.06, Phase(then, start="last"))),
+        *((0.05, softened(first, 0.2, "clean")), (0.05, Phase(then, start="last"))),
+        (0.10, Phase(scout(targets=every), aims=every)),
+        (0.19 if norm == 1 else 0.14, Phase(replace(last.solver, targets=few), few, "best")),
+        (0.12, last),
+        (0.09, Phase(FAB(targets=few, alpha=1.0, eta=1.005, beta=1.0), aims=few, start="best")),
     ]
 
 
 def _sparse(budget: int, classes: int) -> list[Share]:
-    """l0, where softened gradients find fewer features on most models, masked or not."""
-    few, every = min(3, classes - 1), min(9, classes - 1)
-    walk = Phase(FMN(targets=1, alpha=0.3), aims=1, start="best", either=True)
+    """l0: sigma-zero from afar, then exchanges of features."""
+    few, pair = min(3, classes - 1), min(2, classes - 1)
+    if budget < 200:
+        walk = Phase(SwapSearch(), start="any", either=WIDE)
+        return [(0.60, Phase(SigmaZero(soften=SOFTEN, shift=0.1))), (0.39, walk)]
+    far = Phase(SigmaZero(soften=WIDE, shift=0.05, tau=0.2))
+    near = SigmaZero(shift=0.05, sigma=1e-2)
+    swap = SwapSearch()
+    if budget < 1000:
+        return [
+            (0.22, Phase(replace(swap, soften=0.4, tabu=25))),
+            (0.32, Phase(replace(near, targets=pair), aims=pair)),
+            (0.45, Phase(swap, start="any", either=WIDE)),
+        ]
     # Where no few features were found, some change of all of them, to be thinned out.
     bisection = Bisection(attack=APGD(steps=10), soften=SOFTEN)
-    rescue = Phase(bisection, lost=True, metric=Metric(inf))
-    if budget < 200:
-        return [(0.70, Phase(SigmaZero(soften=SOFTEN))), (0.30, walk)]
-    if budget < 600:
-        pair = min(2, classes - 1)
-        return [
-            (0.60, Phase(SigmaZero(targets=pair, soften=SOFTEN))),
-            (0.16, rescue),
-            (0.24, walk),
-        ]
     return [
-        (0.55, Phase(SigmaZero(targets=every, soften=SOFTEN))),
-        (0.25, Phase(SigmaZero(targets=few), aims=few)),
-        (0.05, rescue),
-        (0.10, walk),
+        *((0.05, far), (0.09, Phase(replace(swap, soften=WIDE), start="last"))),
+        (0.08, Phase(replace(swap, soften=WIDEST, tabu=25))),
+        (0.08, Phase(replace(swap, soften=0.2, tabu=25, share=0.8))),
+        *((0.16, Phase(replace(near, targets=few), aims=few)), (0.09, Phase(swap, start="last"))),
+        *((0.05, Phase(near)), (0.08, Phase(swap, start="last"))),
+        (0.03, Phase(bisection, lost=True, metric=Metric(inf))),
+        (0.14, Phase(replace(swap, targets=few), aims=few, start="best", either=WIDE)),
+        (0.14, Phase(replace(swap, tabu=30), start="best", either=WIDE)),
     ]
 
 
@@ -136,16 +156,16 @@ def _general(budget: int, classes: int) -> list[Share]:
     return [
         (0.13, Phase(FAB(targets=every), metric=Metric(2))),
         (0.05, Phase(Bisection(attack=APGD(steps=10), soften=SOFTEN), metric=Metric(2))),
-        (0.55, Phase(LevelSetFMN(targets=few), aims=few, either=True)),
-        (0.27, Phase(last, aims=1, start="best", either=True)),
+        (0.55, Phase(LevelSetFMN(targets=few), aims=few, either=SOFTEN)),
+        (0.27, Phase(last, aims=1, start="best", either=SOFTEN)),
     ]
 
 
 def _softened(phase: Phase, soften: float) -> Phase:
-    """The phase, with another width where it softens gradients."""
-    if not phase.solver.soften:
-        return phase
-    return replace(phase, solver=replace(phase.solver, soften=soften))
+    """The phase, with ``soften`` for the usual width where it softens gradients."""
+    scale = soften / SOFTEN
+    solver = replace(phase.solver, soften=phase.solver.soften * scale)
+    return replace(phase, solver=solver, either=phase.either * scale)
 
 
 def _sized(phase: Phase, passes: int) -> Phase | None:

@@ -34,6 +34,9 @@ class Nearest:
     plain: Tensor
     """The least distance by the model's own gradients, ``(B,)``, and by softened ones."""
     soft: Tensor
+    last: Tensor
+    """The points of the latest search, ``(B, ...)``, and their ``last_distance``, ``(B,)``."""
+    last_distance: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +99,9 @@ class _Run:
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
         self.spent[:, 0] += victim.draws
         none = torch.full((n,), inf, dtype=torch.float64, device=x.device)
+        points = x.clone() if x.dtype == torch.float64 else x.float().clone()
         self.found = Nearest(
-            distance=none, points=x.clone() if x.dtype == torch.float64 else x.float().clone(),
+            distance=none, points=points, last=points.clone(), last_distance=none.clone(),
             by=[None] * n, each=none.unsqueeze(1).repeat(1, self.classes),
             order=none.unsqueeze(1).repeat(1, self.classes), plain=none.clone(),
             soft=none.clone(),
@@ -111,9 +115,7 @@ class _Run:
             if phase.either and not phase.solver.soften:
                 soft = self.found.soft < self.found.plain
                 self.phase(number, phase, everyone[~soft])
-                soft_one = replace(
-                    phase, solver=replace(phase.solver, soften=self.best.soften or SOFTEN)
-                )
+                soft_one = replace(phase, solver=replace(phase.solver, soften=phase.either))
                 self.phase(number, soft_one, everyone[soft])
             else:
                 self.phase(number, phase, everyone)
@@ -149,8 +151,9 @@ class _Run:
     def phase(self, number: int, phase: Phase, rows: Tensor) -> None:
         """Run one solver on some of the examples and keep what is nearer."""
         solver, found = phase.solver, self.found
-        if phase.start == "best":
-            rows = rows[found.distance[rows] < inf]
+        if phase.start in ("best", "last"):
+            reached = found.distance if phase.start == "best" else found.last_distance
+            rows = rows[reached[rows] < inf]
         if phase.lost:
             rows = rows[found.distance[rows] == inf]
         if not len(rows):
@@ -162,8 +165,11 @@ class _Run:
             aims = ranked[:, : min(phase.aims or solver.targets, ranked.shape[1])]
             solver = replace(solver, targets=aims.shape[1])
             job = replace(job, targets=aims)
-        if phase.start == "best":
-            job = replace(job, warm=WarmStart(found.points[rows].unsqueeze(1)))
+        if phase.start in ("best", "any"):
+            given = (found.distance[rows] < inf).unsqueeze(1)
+            job = replace(job, warm=WarmStart(found.points[rows].unsqueeze(1), given))
+        elif phase.start == "last":
+            job = replace(job, warm=WarmStart(found.last[rows].unsqueeze(1)))
         elif phase.start == "near":
             job = replace(job, warm=WarmStart(self.near(number, phase, rows).unsqueeze(1)))
         if phase.metric is not None:
@@ -211,6 +217,7 @@ class _Run:
         if solver.kind == "gradient":
             reached = found.soft if solver.soften else found.plain
             reached[rows] = torch.minimum(reached[rows], distance)
+        found.last[rows], found.last_distance[rows] = outcome.points.to(found.last), distance
         better = distance < found.distance[rows]
         found.distance[rows] = torch.where(better, distance, found.distance[rows])
         keep = per_example(better, outcome.points)

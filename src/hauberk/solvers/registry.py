@@ -13,7 +13,8 @@ CLASSES = {
     "bisection": "bisection.Bisection", "deepfool": "deepfool.DeepFool",
     "super_deepfool": "super_deepfool.SuperDeepFool", "cw": "cw.CW",
     "ead": "ead.EAD", "pdpgd": "pdpgd.PDPGD", "sigma_zero": "sigma_zero.SigmaZero",
-    "anpgd": "anpgd.ANPGD", "general": "level_set.LevelSetFMN", "pwcf": "pwcf.PWCFRadius",
+    "swap_search": "swap_search.SwapSearch", "anpgd": "anpgd.ANPGD",
+    "general": "level_set.LevelSetFMN", "pwcf": "pwcf.PWCFRadius",
 }  # fmt: skip
 """Module and class of each solver, by the name that a run asks for it."""
 
@@ -88,7 +89,7 @@ def serving(metric: Threat) -> list[str]:
     Example:
         >>> from hauberk.threats.metric import Metric
         >>> serving(Metric(0))
-        ['best', 'fmn', 'fab', 'bisection', 'deepfool', 'pdpgd', 'sigma_zero']
+        ['best', 'fmn', 'fab', 'bisection', 'deepfool', 'pdpgd', 'sigma_zero', 'swap_search']
     """
     names = []
     for name in SOLVERS:
