@@ -43,9 +43,10 @@ class Nearest:
 class Portfolio(Solver):
     """Several solvers within one budget of passes per example, each begun from the others' points.
 
-    A bisection with softened gradients sees through masked ones; FAB looks for the nearest
-    boundary of every class; FMN and FAB then refine the few nearest, from the best point and from
-    random ones; a line search ends it.
+    FMN with widely softened gradients sees through masked ones, and goes on from there with less
+    and less softened ones, in several chains if the budget allows; SuperDeepFool (l2), PDPGD or FAB
+    looks for the boundary of every class; FMN and FAB refine the nearest; a line search ends it. In
+    l0, sigma-zero and a search by exchanges of features take their places.
 
     Args:
         budget: passes per example, forwards and backwards together.
