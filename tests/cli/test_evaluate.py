@@ -236,3 +236,17 @@ def test_the_gap_of_fewer_training_examples(place, capsys):
     words = [*RUN, "--threat", "linf:8/255", "--offset", "5", "--gap", "npz:test.npz"]
     assert main([*words, "--limit", "15"]) == 0
     assert "15 training and 15 test examples" in capsys.readouterr().out
+
+
+def test_a_floor_from_the_console(place, capsys):
+    run = [*RUN, "--threat", "linf:2/255", "--floor", "3"]
+    assert main([*run, "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert "floor: about 500 passes per example" in shown
+    assert "on 3 of the points that stand" in shown
+    assert main([*run, "--out", "runs/x"]) == 0
+    assert "floor: 0 of 3 of " in capsys.readouterr().out
+    assert json.loads((place / "runs/x/summary.json").read_text())["floor"]["drawn"] == 3
+    assert main(["verify", "runs/x", *MODEL]) == 0
+    assert main([*RUN, "--threat", "l2:1", "--floor", "-1"]) == 2
+    assert "floor is -1" in capsys.readouterr().err

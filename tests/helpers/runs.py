@@ -37,6 +37,9 @@ QUICK = PGD(loss="cw", steps=3)
 
 RUNS = {
     "evaluate": (lambda m, x, y, **o: hb.evaluate(m, x, y, UNION, suite="fast", **o), net()),
+    "evaluate with a floor": (
+        lambda m, x, y, **o: hb.evaluate(m, x, y, UNION, suite=FGSM(), floor=4, **o), net(),
+    ),
     "sizes": (
         lambda m, x, y, **o: at_sizes(m, x, y, hb.Linf(0.2), [0.5, 1], suite="fast", **o), net(),
     ),

@@ -41,6 +41,11 @@ class EvaluateCommand(OneModelCommand):
         "attack a broken point no further: cheaper; accuracies per threat are upper bounds",
     )
     all_attacks: bool = option(False, "run every attack on all points")
+    floor: int = option(
+        0,
+        "that many standing points get ten times the passes, to bound how far the accuracy could "
+        "still fall (60 recommended)",
+    )
 
     def run(self) -> int:
         if self.list_suites:
@@ -81,7 +86,8 @@ class EvaluateCommand(OneModelCommand):
         from hauberk.evaluation.accuracy.reading import suite_of
 
         points = Points.of(self.union_only, self.all_attacks)
-        return Accuracy(threat_of(self.threat).parts, suite_of(self.suite), points)
+        parts, suite = threat_of(self.threat).parts, suite_of(self.suite)
+        return Accuracy(parts, suite, points, floor=self.floor)
 
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         question = trial.question
@@ -93,12 +99,31 @@ class EvaluateCommand(OneModelCommand):
             costs.insert(0, replace(usual, passes=usual.passes.replace("at most", "usually about")))
         if masked > always:
             costs.append(trial.cost(masked, "if the gradients seem masked"))
+        if self.floor:
+            costs += floor_costs(trial, masked > always)
         if self.gap:
             costs += [
                 replace(cost, name=f"training examples {cost.name}".strip()) for cost in costs
             ]
         threats = f"{len(question.threats)} threats"
         return f"{trial.n} examples, {threats}, suite {question.suite.name}", costs
+
+
+def floor_costs(trial: Trial, escalates: bool) -> list[Cost]:
+    """What the floor costs beside the suite, for each of its points."""
+    from hauberk.evaluation.accuracy.floor import passes
+
+    drawn = min(trial.question.floor, trial.n)
+    notes = ["floor", *(["floor if the gradients seem masked"] if escalates else [])]
+    found = zip(notes, passes(trial.question, trial.setting.classes), strict=False)
+    return [
+        replace(
+            cost := trial.cost(most, name), seconds=cost.seconds * drawn / trial.n,
+            passes=str(cost.passes).replace("at most", "about"),
+            note=f", on {drawn} of the points that stand",
+        )
+        for name, most in found
+    ]  # fmt: skip
 
 
 def print_suites(texts: list[str]) -> int:

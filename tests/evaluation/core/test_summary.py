@@ -2,11 +2,19 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hauberk.errors import InputError
-from hauberk.evaluation.core.summary import RunResult, cost, fingerprint, head, wilson
+from hauberk.evaluation.core.summary import (
+    RunResult,
+    clopper_pearson,
+    cost,
+    fingerprint,
+    head,
+    wilson,
+)
 
 
 def test_wilson_known_values():
@@ -30,6 +38,26 @@ def test_wilson_ends_solve_the_score_equation(case):
         if 0 < end < 1:
             score = abs(k / n - end) / math.sqrt(end * (1 - end) / n)
             assert score == pytest.approx(1.959964, rel=1e-4)
+
+
+@given(
+    st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+    st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_clopper_pearson_is_the_one_sided_bound_of_scipy(case, confidence):
+    k, n = case
+    high = 1.0 if k == n else scipy.stats.beta.ppf(confidence, k + 1, n - k)
+    assert clopper_pearson(k, n, confidence) == pytest.approx(high, abs=1e-9)
+    exact = scipy.stats.binomtest(k, n, alternative="less").proportion_ci(confidence)
+    assert clopper_pearson(k, n, confidence) == pytest.approx(exact.high, abs=1e-6)
+
+
+def test_clopper_pearson_known_values():
+    assert clopper_pearson(0, 60) == pytest.approx(1 - 0.05 ** (1 / 60), abs=1e-12)  # 4.9%
+    assert clopper_pearson(0, 0) == clopper_pearson(5, 5) == 1.0
+    for bad in ((3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1.0)):
+        with pytest.raises(InputError):
+            clopper_pearson(*bad)
 
 
 def test_fingerprint_ignores_what_a_resumed_run_may_change():

@@ -147,3 +147,27 @@ def test_five_models_fit(summary):
     text = str(compare({f"model-{i}": summary for i in range(5)}))
     assert max(map(len, text.splitlines())) <= 80
     assert line(text, "union").split() == ["union", *["25.0%"] * 5]
+
+
+def floor(**other):
+    return {
+        "drawn": 60, "standing": 120, "broken": 3, "exact": False, "confidence": 0.95,
+        "bound": 0.124, "lowest": 0.22, "passes": {"suite": 1000.0, "floor": 9800.0},
+        "cost": {"forwards": 300000, "backwards": 240000, "seconds": 60.0},
+    } | other  # fmt: skip
+
+
+def test_the_floor_is_one_line_and_its_cost_another(summary):
+    text = str(table(summary | {"floor": floor()})).replace("\n", " ")
+    assert (
+        "floor: 3 of 60 of 120 standing points fell to 9.8 times the passes (drawn at random): "
+        "with 95% confidence at most 12.4% would, and the union is at least 22.0%"
+    ) in text
+    assert "floor's cost: 5,000 F + 4,000 B passes per drawn point, 60 s" in text
+    exact = str(table(summary | {"floor": floor(exact=True, drawn=120)})).replace("\n", " ")
+    assert "3 of all 120 standing points fell to 9.8 times the passes, so the union is at" in exact
+    none = floor(drawn=0, standing=0, broken=0, exact=True, lowest=0.0)
+    assert "floor: no point stands" in str(table(summary | {"floor": none}))
+    fallen = floor(passes={"suite": 1000.0, "floor": 0.0})
+    assert "fell to more passes" in str(table(summary | {"floor": fallen})).replace("\n", " ")
+    assert "floor" not in str(table(summary))

@@ -13,14 +13,18 @@ from torch import Tensor
 
 from hauberk.engine.method import Method, WarmStart
 from hauberk.errors import InputError
+from hauberk.evaluation.accuracy import floor
 from hauberk.evaluation.accuracy.evidence import evidence
+from hauberk.evaluation.accuracy.floor_summary import with_floor
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.scheduler import Front, Scheduler
 from hauberk.evaluation.accuracy.suites import USUAL, Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.targets import linear_targets
 from hauberk.evaluation.core.bound import of_models
+from hauberk.evaluation.core.judge import Judge
 from hauberk.evaluation.core.prepare import Setting
+from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import threat_from
 from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, outcomes
@@ -63,6 +67,8 @@ class Accuracy(Question[Result]):
         threats: in the order of the run.
         suite: the attacks.
         points: which points an attack is run on.
+        floor: how many standing points get about ten times the passes once the suite is done, to
+            bound how far the union accuracy could still fall; 0 for none.
 
     Example:
         >>> from hauberk import Linf
@@ -78,6 +84,11 @@ class Accuracy(Question[Result]):
     threats: tuple[Threat, ...]
     suite: Suite
     points: Points = Points.STANDING
+    floor: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.floor, bool) or not isinstance(self.floor, int) or self.floor < 0:
+            raise InputError(f"floor is {self.floor!r}: give a number of points, or 0 for none")
 
     @property
     def schedule(self) -> list[tuple[Threat, str, Stage]]:
@@ -97,16 +108,21 @@ class Accuracy(Question[Result]):
             ],
             "union_only": self.points is Points.UNION,
             "all_attacks": self.points is Points.ALL,
+            **({"floor": self.floor} if self.floor else {}),
         }
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
         points = Points.of(bool(manifest["union_only"]), bool(manifest["all_attacks"]))
-        return cls(threats, suite_from(manifest, objects), points)
+        floor = int(manifest.get("floor", 0))
+        return cls(threats, suite_from(manifest, objects), points, floor=floor)
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
-        return self.recall(setting), setting
+        bound = self.recall(setting)
+        if self.floor:
+            floor.require_searches(bound, setting)
+        return bound, setting
 
     def recall(self, setting: Setting) -> Self:
         return replace(self, threats=tuple(of_models(t, setting.victims) for t in self.threats))
@@ -164,8 +180,22 @@ class Accuracy(Question[Result]):
                 for front in fronts.values():
                     front.stands[broken] = False
 
+    def after(self, setting: Setting, store: Store, judge: Judge, reporter: Reporter) -> None:
+        if self.floor:
+            floor.explore(self, setting, store, judge, reporter)
+
+    def across(self, store: Store) -> Sequence[Task]:
+        return floor.tasks(self, store)
+
+    def owns(self, key: str) -> bool:
+        return key == floor.PLAN
+
+    def extra_weight(self, setting: Setting) -> float:
+        return floor.weight(self, setting) if self.floor else 0.0
+
     def summarise(self, store: Store) -> dict[str, Any]:
-        return summarise(store.rows("clean-"), store.rows("attack-"), store.manifest)
+        found = summarise(store.rows("clean-"), store.rows("attack-"), store.manifest)
+        return with_floor(found, store) if self.floor else found
 
     def result(self, store: Store, summary: dict[str, Any]) -> Result:
         return Result(summary=summary, store=store)

@@ -13,6 +13,9 @@ from hauberk.evaluation.core.summary import RunResult
 from hauberk.report.tables.accuracy import table
 from hauberk.store.ledger import Store, hits
 
+ATTACKED = ("attack-", "floor-")
+"""How the keys of parts start that hold broken points: of the suite, and of the floor."""
+
 
 @dataclass(frozen=True)
 class Result(RunResult):
@@ -65,7 +68,8 @@ class Result(RunResult):
 
         Args:
             threat: its notation.
-            attacks: names of attacks of the suite; what others broke is left out. What an attack
+            attacks: names of attacks of the suite; what others broke is left out, and so is what
+                the floor broke. What an attack
                 before them broke they were not run on, unless all attacks were run on all points.
 
         Raises:
@@ -78,19 +82,23 @@ class Result(RunResult):
         for name in attacks or ():
             if name not in suite:
                 raise InputError(f"the run has no attack {name}: it has {', '.join(suite)}")
-        clean, rows = self.store.rows("clean-"), self.store.rows("attack-")
-        lost = rows["broken"].astype(bool)
-        if threat is not None:
-            lost &= rows["threat"] == str(threat)
-        if attacks is not None:
-            lost &= np.isin(rows["task"], list(attacks))
-        stands = clean["correct"].astype(bool) & ~np.isin(clean["id"], rows["id"][lost])
+        clean = self.store.rows("clean-")
+        stands = clean["correct"].astype(bool)
+        for rows in map(self.store.rows, ATTACKED):
+            if not rows:
+                continue
+            lost = rows["broken"].astype(bool)
+            if threat is not None:
+                lost &= rows["threat"] == str(threat)
+            if attacks is not None:
+                lost &= np.isin(rows["task"], list(attacks))
+            stands &= ~np.isin(clean["id"], rows["id"][lost])
         return torch.from_numpy(stands)
 
     def points(self, threat: str) -> tuple[Tensor, Tensor]:
         """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat."""
         ids, points = [], []
-        for key in self.store.keys("attack-"):
+        for key in (key for prefix in ATTACKED for key in self.store.keys(prefix)):
             if set(self.store.part(key)["threat"]) == {str(threat)}:
                 found, broke = hits(self.store, key)
                 ids.append(torch.from_numpy(found))

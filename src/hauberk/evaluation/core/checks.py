@@ -1,7 +1,7 @@
 """What :func:`hauberk.verify` looks at: clean inputs, recorded points, and what they add up to."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +54,11 @@ class _Examples:
     x: Tensor
     y: Tensor
 
+    def of(self, ids: Array) -> "_Examples":
+        """Those of them that have one of the ids."""
+        rows = torch.from_numpy(np.isin(first(self.ids).numpy(), ids))
+        return _Examples(self.ids[rows], self.labels[rows], self.x[rows], self.y[rows])
+
 
 class Checks:
     """Goes through a ledger block by block and collects what does not hold."""
@@ -74,16 +79,31 @@ class Checks:
     def blocks(self) -> None:
         """Check all parts."""
         keys = {key for key in self.ledger.keys("") if not self.question.owns(key)}
+        across = self.guarded("", lambda: list(self.question.across(self.ledger))) or []
+        wanted = self.ids([task.key for task in across if task.key in keys])
+        drawn: list[_Examples] = []
         for number in range(self.many):
             clean = CLEAN.format(number)
             examples = self.guarded(clean, lambda: self.clean(clean)) if clean in keys else None  # noqa: B023
             keys.discard(clean)
+            if examples is not None and len(wanted):
+                drawn.append(examples.of(wanted))
             for task in self.tasks:
                 for key in sorted(k for k in keys if task.owns(k, number)):
                     keys.discard(key)
                     self.guarded(key, lambda: self.part(key, task, examples))  # noqa: B023
+        for task in across:
+            if task.key in keys:
+                keys.discard(task.key)
+                self.guarded(task.key, lambda: self.part(task.key, task, _joined(drawn)))  # noqa: B023
         for key in sorted(keys):
             self.problems.append(f"part {key} belongs to nothing that the run asked")
+
+    def ids(self, keys: list[str]) -> Array:
+        """Ids of all rows of some parts."""
+        parts = [self.guarded(key, lambda: self.ledger.part(key)["id"]) for key in keys]  # noqa: B023
+        found = [part for part in parts if part is not None]
+        return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
 
     def guarded(self, key: str, check: Callable[[], Any]) -> Any:
         """What a check of a part returns; None, and a line about it, if it fails."""
@@ -260,6 +280,14 @@ class Checks:
         if found.any():
             among = f" (one of {int(found.sum())})" if found.sum() > 1 else ""
             self.problems.append(f"part {key}: example {ids[found][0]}{among} {what}")
+
+
+def _joined(parts: list[_Examples]) -> _Examples | None:
+    """Examples of several clean parts as those of one; None of none."""
+    if not parts:
+        return None
+    names = [f.name for f in fields(_Examples)]
+    return _Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
 
 
 def _other_prediction(recorded: Array, clean: CleanVerdict) -> Array:

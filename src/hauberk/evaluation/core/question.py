@@ -93,12 +93,20 @@ class Question(ABC, Generic[R]):
         """Write parts that are no block's, such as one perturbation for all examples."""
         return
 
+    def after(self, setting: Setting, store: Store, judge: Judge, reporter: Reporter) -> None:
+        """Do what takes the results of all blocks, once every task is done."""
+        return
+
+    def across(self, store: Store) -> Sequence[Task]:
+        """Tasks of :meth:`after` on examples of several blocks; their keys name no block."""
+        return ()
+
     def owns(self, key: str) -> bool:
-        """Whether it is the key of a part that :meth:`before` writes."""
+        """Whether it is the key of a part that holds no judged points, of :meth:`before` say."""
         return False
 
     def extra_weight(self, setting: Setting) -> float:
-        """Work of :meth:`before`, in units of a task's weight times examples."""
+        """Work of :meth:`before` and :meth:`after`, in units of a task's weight times examples."""
         return 0.0
 
     @abstractmethod

@@ -69,6 +69,7 @@ def _run(
                 weight = task.weight * len(block.x)
                 take(task, block, judge, reporter.within(weight, task.label))
                 reporter.finish(weight, task.label)
+    question.after(setting, store, judge, reporter)
     summary = question.summarise(store)
     store.write_summary(summary)
     return question.result(store, summary)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from math import sqrt
+from math import lgamma, log, log1p, sqrt
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, ClassVar
@@ -121,6 +121,38 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     # The ends are exact where rounding would leave them beside 0 and 1.
     low = 0.0 if successes == 0 else centre - half
     return low, 1.0 if successes == n else centre + half
+
+
+def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> float:
+    """Clopper and Pearson's one-sided upper bound of a share; 1 if ``n`` is 0.
+
+    The share at which so few successes, or fewer, would be seen with probability
+    ``1 - confidence``. For a sample drawn without replacement it is on the safe side.
+
+    Source: Clopper & Pearson 1934.
+
+    Raises:
+        InputError: unless 0 <= successes <= n and 0 < confidence < 1.
+
+    Example:
+        >>> round(clopper_pearson(0, 60), 3), round(clopper_pearson(3, 60), 3)
+        (0.049, 0.124)
+    """
+    if not 0 <= successes <= n or not 0 < confidence < 1:
+        raise InputError(
+            f"no bound for {successes} of {n} at confidence {confidence}: "
+            "give 0 <= successes <= n and 0 < confidence < 1"
+        )
+    if successes == n:
+        return 1.0
+    k = np.arange(successes + 1)
+    choose = np.array([lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) for i in k])
+    low, high = successes / n, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        few = float(np.exp(choose + k * log(middle) + (n - k) * log1p(-middle)).sum())
+        low, high = (middle, high) if few > 1 - confidence else (low, middle)
+    return high
 
 
 def share(mask: npt.NDArray[Any]) -> float | None:

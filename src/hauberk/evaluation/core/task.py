@@ -45,7 +45,7 @@ class Block:
     Attributes:
         setting, store: of the run.
         number: of the block, from 0.
-        rows: its place among the examples.
+        rows: its place among the examples; of examples of several blocks, their rows.
         clean: what the judge found on the clean inputs now.
         recorded: columns of the clean part, as the ledger has them.
         taken: tasks done so far, in order, each with the key and the columns of its part.
@@ -55,11 +55,16 @@ class Block:
     setting: Setting
     store: Store
     number: int
-    rows: slice
+    rows: slice | Tensor
     clean: CleanVerdict
     recorded: Columns
     taken: list[tuple["Task", str, Columns]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def start(self) -> int:
+        """The place of its first example among all."""
+        return int(self.rows.start if isinstance(self.rows, slice) else self.rows[0])
 
     @property
     def x(self) -> Tensor:

@@ -205,7 +205,7 @@ class Check(Craft):
 
     def due(self, block: Block) -> Tensor:
         right = ~block.clean.tensors["wrong"][:, 0, self.place].bool()
-        right[max(0, self.first - block.rows.start) :] = False
+        right[max(0, self.first - block.start) :] = False
         return right.nonzero().squeeze(1)
 
 

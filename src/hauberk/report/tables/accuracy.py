@@ -57,6 +57,7 @@ def table(summary: Summary) -> TextTable:
     bounds = _bounds(summary)
     rows += [whole("union"), whole("average", "≤ " if bounds else "")]
     notes = [_about(summary), f"cost: {cost(summary)}", *([UPPER] if bounds else [])]
+    notes += _floor(summary.get("floor"), n)
     notes += [f"searches that ended outside the threat: {text}" for text in outside]
     return TextTable([(head, rows)], notes + remarks(summary))
 
@@ -108,6 +109,26 @@ def compare(summaries: Mapping[str, Summary]) -> TextTable:
     if any(map(_bounds, runs)):
         notes.append(UPPER)
     return TextTable([(["", *summaries], rows)], notes)
+
+
+def _floor(floor: Summary | None, n: int) -> list[str]:
+    """What the search for the floor of the union accuracy found, and its cost."""
+    if not floor:
+        return []
+    fell, drawn = floor["broken"], floor["drawn"]
+    if not drawn:
+        return ["floor: no point stands"]
+    suite, spent = floor["passes"]["suite"], floor["passes"]["floor"]
+    budget = f" {spent / suite:.1f} times the passes" if suite and spent else " more passes"
+    all_ = f"all {drawn}" if floor["exact"] else f"{drawn} of {floor['standing']}"
+    found = f"floor: {fell} of {all_} standing points fell to{budget}"
+    if floor["exact"]:
+        found += ", so "
+    else:
+        confidence, bound = f"{100 * floor['confidence']:g}%", percent(floor["bound"], n)
+        found += f" (drawn at random): with {confidence} confidence at most {bound} would, and "
+    found += f"the union is at least {percent(floor['lowest'], n)}"
+    return [found, f"floor's cost: {cost({**floor, 'n': drawn})}".replace("example", "drawn point")]
 
 
 def _mark(threat: Summary) -> str:
