@@ -1,149 +1,242 @@
 """How strong are the suites, and what do they cost? Against the published AutoAttack ensemble.
 
-For each third-party model: accuracy under each threat and under the union, after our suite and
-after AutoAttack "standard" (APGD-CE, APGD-T, FAB-T, Square; per norm, seed 0) on the same points,
-and the passes (forwards + backwards) that a point costs us which nothing breaks under any threat.
+For each model: accuracy under each threat and under the union, after our suite and after AutoAttack
+"standard" (APGD-CE, APGD-T, FAB-T, Square; per norm, seed 0) on the same points, and the passes
+(forwards + backwards) that a point costs us which nothing breaks under any threat. The suites were
+made on the first four models; the others were looked at once, when they were done.
 
     python benchmarks/strength.py --data-dir DIR [--suite standard fast] [--models NAME ...] [--n N]
     python benchmarks/strength.py --data-dir DIR --reference     # run AutoAttack itself (hours)
-    python benchmarks/strength.py --data-dir DIR --designs       # schedules that we tried
+    python benchmarks/strength.py --data-dir DIR --designs       # other ways to spend passes
 
-DIR holds the data files and ``weights/*.npz``; pyautoattack is needed for --reference only.
+DIR holds the data files and ``weights/*.npz``; pyautoattack is needed for --reference only, whose
+results lie in ``strength.json``: for each example, 1 where AutoAttack left it standing.
 """
 
 import argparse
+import json
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import hauberk as hb
-from hauberk.attacks import APGD, Attack, Square
 from hauberk.data import load_data
 from hauberk.evaluation import SUITES, Result, Stage, Suite
 from hauberk.models.loading import load_model
 
-MNIST = {"linf:0.3": ("Linf", 0.3), "l2:2": ("L2", 2.0), "l1:10": ("L1", 10.0)}
-CIFAR = {"linf:2/255": ("Linf", 2 / 255), "l2:0.25": ("L2", 0.25), "l1:2": ("L1", 2.0)}
+HERE = Path(__file__).parent
+REFERENCE = HERE / "strength.json"
+FEW = 20
+"""Cost is told of models that leave at least so many points."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, its data, and what AutoAttack leaves of the first ``n`` test images, in percent."""
+    """A model, its data, and the sizes of linf, l2 and l1."""
 
     factory: str
     data: str
-    n: int
-    reference: tuple[float, ...]  # per threat, then the union
+    sizes: tuple[float, float, float]
+    n: int = 200
+    weights: str | None = None
 
     @property
-    def threats(self) -> dict[str, tuple[str, float]]:
-        return MNIST if self.data.startswith("mnist") else CIFAR
+    def threats(self) -> list[hb.Threat]:
+        """The threats of the case."""
+        names = zip(("linf", "l2", "l1"), self.sizes, strict=True)
+        return [hb.threat(f"{norm}:{size!r}") for norm, size in names]
 
 
-CASES = {
-    "mnist_smallcnn_trades_linf": Case("SmallCNN", "mnist:test", 100, (92, 14, 4, 4)),
-    "mnist_madrytiny_linf": Case("madry_tiny", "mnist:test", 100, (85, 1, 0, 0)),
-    "mnist_kwsmall_pgd_linf": Case("kwsmall_mnist", "mnist:test", 100, (89, 5, 1, 1)),
-    "mnist_smallcnn_standard": Case("SmallCNN", "mnist:test", 50, (0, 10, 18, 0)),
-    "cifar10_resnet4b_linf2": Case("ResNet4B", "cifar10:test", 200, (64, 66.5, 63, 60)),
-    "cifar10_cnn_a_adv_linf": Case("cnn_a_cifar10", "cifar10:test", 100, (48, 49, 52, 48)),
+MNIST, CIFAR = "mnist:test", "cifar10:test"
+UNION = str(HERE.parent / "recipes/train/weights/mnist-union/best.safetensors")
+DESIGN = {
+    "cifar10_resnet4b_linf2": Case("ResNet4B", CIFAR, (3 / 255, 0.4, 3.0)),
+    "cifar10_cnn_a_adv_linf": Case("cnn_a_cifar10", CIFAR, (2 / 255, 0.25, 2.0)),
+    "mnist_kwsmall_pgd_linf": Case("kwsmall_mnist", MNIST, (0.3, 1.0, 4.0)),
+    "mnist_smallcnn_trades_linf": Case("SmallCNN", MNIST, (0.3, 1.5, 6.0)),
 }
-
-SOFT: dict[str, Attack | Stage] = {
-    "apgd-soft": APGD(steps=30, soften=0.05),
-    "apgd-softer": APGD(steps=30, loss="ce", soften=0.3),
+ONCE = {
+    "cifar10_kwsmall_certified_l2_36_stage1": Case("kwsmall_cifar10", CIFAR, (3 / 255, 0.4, 8.0)),
+    "mnist_kwsmall_certified_linf0.1": Case("kwsmall_mnist", MNIST, (0.1, 1.0, 4.0)),
+    "mnist_madrytiny_linf": Case("madry_tiny", MNIST, (0.2, 0.8, 2.5)),
+    "mnist-union": Case("kwwide_mnist", MNIST, (0.3, 2.0, 10.0), weights=UNION),
 }
-CARRIED: dict[str, Attack | Stage] = {
-    "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True)
-}
-WIDE = APGD(steps=60, loss="ce", restarts=2, enlarge=(10, 4, 2, 1))
-DESIGNS: dict[str, dict[str, Attack | Stage]] = {
-    "exact, long: CE 100, nine targets x 100": {
-        "apgd-ce": APGD(steps=100, loss="ce"),
-        "apgd-t": APGD(steps=100, loss="dlr", targets=9),
-    },
-    "exact, short: margin 20, three targets x 50": {
-        "apgd": APGD(steps=20),
-        "apgd-t": APGD(steps=50, targets=3),
-    },
-    "exact, short, then Square 300": {
-        "apgd": APGD(steps=20),
-        "apgd-t": APGD(steps=50, targets=3),
-        "square": Square(steps=300),
-    },
-    "softened 0.3 alone, CE 50": {"apgd-softer": APGD(steps=50, loss="ce", soften=0.3)},
-    "softened 0.05 and 0.3": SOFT,
-    "+ carried points": SOFT | CARRIED,
-    "+ carried, exact targets 3 x 40": SOFT | CARRIED | {"apgd-t": APGD(steps=40, targets=3)},
-    "+ carried, deep on the nearest 10%": SOFT
-    | CARRIED
-    | {"deep": Stage(attack=APGD(steps=100, targets=9), portion=0.1)},
-    "+ carried, targets, wide balls in l1": SOFT
-    | CARRIED
-    | {
-        "apgd-t": APGD(steps=40, targets=3),
-        "wide": Stage(attack=WIDE, threats=("l1",)),
-    },
-}
+CASES = DESIGN | ONCE
 
 
-def get(name: str, case: Case, folder: Path, n: int | None) -> tuple[nn.Module, Tensor, Tensor]:
-    model = load_model(f"hauberk.models:{case.factory}", str(folder / "weights" / f"{name}.npz"))
+def get(name: str, folder: Path, n: int | None) -> tuple[nn.Module, Tensor, Tensor]:
+    """Model, images and labels of a case."""
+    case = CASES[name]
+    weights = case.weights or str(folder / "weights" / f"{name}.npz")
+    model = load_model(f"hauberk.models:{case.factory}", weights)
     data = load_data(case.data, str(folder), limit=n or case.n)
     return model, data.images, data.labels
 
 
-def passes(result: Result) -> float:
-    """Passes of a point that stands under the union."""
+@dataclass(frozen=True)
+class Row:
+    """What a suite left of a model's examples, in percent, and what it cost.
+
+    Attributes:
+        found: accuracies, per threat and then the union.
+        robust: passes of a point that stands under the union; NaN without one.
+        mean: of all points.
+        stands: how many points stand.
+        escalated: whether the run saw signs of masked gradients.
+    """
+
+    found: list[float]
+    robust: float
+    mean: float
+    stands: int
+    seconds: float
+    escalated: bool
+
+
+def spent(result: Result) -> tuple[float, float]:
+    """Passes of a point that stands under the union, and of any."""
     rows = result.store.rows("attack-")
     stands = result.ids.numpy()[result.robust().numpy()]
-    mine = np.isin(rows["id"], stands)
-    spent = rows["forwards"][mine].sum() + rows["backwards"][mine].sum()
-    return float(spent / len(stands)) if len(stands) else float("nan")
+    each = rows["forwards"] + rows["backwards"]
+    mine = each[np.isin(rows["id"], stands)].sum()
+    return float(mine / len(stands)) if len(stands) else float("nan"), each.sum() / len(result.ids)
 
 
-def ours(name: str, suite: str | Suite, args: argparse.Namespace) -> tuple[list[float], str]:
-    """Accuracies in percent (threats, union), and the rest of the table's row."""
-    case = CASES[name]
-    model, x, y = get(name, case, args.data_dir, args.n)
+def ours(name: str, suite: str | Suite, args: argparse.Namespace) -> Row:
+    """A suite of ours on a case."""
+    model, x, y = get(name, args.data_dir, args.n)
     begun = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        threats = [hb.threat(t) for t in case.threats]
-        result = hb.evaluate(model, x, y, threats, suite=suite, seed=args.seed)
+        result = hb.evaluate(model, x, y, CASES[name].threats, suite=suite, seed=args.seed)
     found = [100 * a for a in [*result.accuracy.values(), result.union_accuracy or 0.0]]
-    spent = result.summary["per_example"]
-    told = f"{passes(result):8.0f} {spent['forwards'] + spent['backwards']:8.0f}"
-    told += f" {time.perf_counter() - begun:6.0f}"
-    return found, told + ("  escalated" if result.summary["escalated"] else "")
+    robust, mean = spent(result)
+    seconds = time.perf_counter() - begun
+    stands = int(result.robust().sum())
+    return Row(found, robust, mean, stands, seconds, bool(result.summary["escalated"]))
 
 
-def row(label: str, found: list[float], more: str) -> None:
+def published(name: str, n: int | None) -> list[float] | None:
+    """What AutoAttack leaves of the first ``n`` examples, in percent, if it was run on them."""
+    known: Mapping[str, Any] = json.loads(REFERENCE.read_text(encoding="utf-8"))
+    if name not in known or (n or CASES[name].n) > known[name]["n"]:
+        return None
+    stands = [
+        np.array([bit == "1" for bit in known[name][norm]][: n or CASES[name].n])
+        for norm in ("Linf", "L2", "L1")
+    ]
+    stands.append(np.logical_and.reduce(stands))
+    return [100 * float(one.mean()) for one in stands]
+
+
+def line(label: str, found: list[float], more: str = "") -> None:
+    """One line of the table."""
     print(f"{label:42} {' '.join(f'{v:6.1f}' for v in found)} {more}", flush=True)
 
 
-def head() -> None:
+def table(suites: Mapping[str, str | Suite], args: argparse.Namespace) -> None:
+    """All models by all suites, and how each suite does against AutoAttack."""
+    print(
+        "accuracies in percent; robust: F + B of a point that nothing breaks; mean: of all points"
+    )
     print(
         f"{'':42} {'linf':>6} {'l2':>6} {'l1':>6} {'union':>6} {'robust':>8} {'mean':>8} {'s':>6}"
     )
+    above: dict[str, list[float]] = {label: [] for label in suites}
+    cost: dict[str, list[float]] = {label: [] for label in suites}
+    for name in args.models:
+        once = " (looked at once)" if name in ONCE else ""
+        print(f"{name}, {args.n or CASES[name].n} points{once}")
+        reference = published(name, args.n)
+        if reference is not None:
+            line("  AutoAttack", reference)
+        for label, suite in suites.items():
+            row = ours(name, suite, args)
+            more = f"{row.robust:8.0f} {row.mean:8.0f} {row.seconds:6.0f}"
+            line(f"  {label}", row.found, more + ("  escalated" if row.escalated else ""))
+            if reference is not None:
+                above[label] += [a - b for a, b in zip(row.found, reference, strict=True)]
+            if row.stands >= FEW and not row.escalated:
+                cost[label].append(row.robust)
+    for label in suites:
+        worst = f"{max(above[label]):+.1f}" if above[label] else "unknown"
+        passes = f"{np.mean(cost[label]):.0f}" if cost[label] else "unknown"
+        print(
+            f"{label}: at most {worst} points above AutoAttack; a robust point costs {passes} "
+            f"passes (mean of {len(cost[label])} models without signs of masked gradients)"
+        )
 
 
-def reference(name: str, args: argparse.Namespace) -> None:
-    """Run the published ensemble."""
+def designs(args: argparse.Namespace) -> dict[str, Suite]:
+    """Other ways to spend passes on the attacks of `standard`."""
+    suite = SUITES["standard"]
+    stages = suite.stages
+
+    def spend(change: Mapping[str, Any]) -> Suite:
+        mine = {
+            name: replace(stage, **change) if stage.adaptive else stage
+            for name, stage in stages.items()
+        }
+        return replace(suite, attacks=mine)
+
+    return {
+        "every stage on all points": spend({"adaptive": False}),
+        "nearest 10% first, until none breaks": spend({"adaptive": False, "portion": 0.1}),
+        "best half by loss (A3), until none breaks": spend({"adaptive": False, "portion": 0.5}),
+        "greedy on recorded runs (AutoAE)": greedy(suite, args),
+        "scheduler": suite,
+    }
+
+
+def greedy(suite: Suite, args: argparse.Namespace) -> Suite:
+    """Stages in the order of new breaks per pass, as recorded on the design models.
+
+    Liu et al. 2023: the attack that adds most per pass comes next, until none adds one break for
+    the suite's price. Every chosen stage is run on all points that stand.
+    """
+    found: dict[str, dict[tuple[str, int, str], tuple[bool, float]]] = {}
+    for name in DESIGN if args.greedy is None else args.greedy:
+        model, x, y = get(name, args.data_dir, args.n)
+        own = {k: replace(v, adaptive=False, when="always") for k, v in suite.stages.items()}
+        own = {k: v for k, v in own.items() if not v.carry and v.portion == 1}
+        result = hb.evaluate(
+            model, x, y, CASES[name].threats, suite=own, seed=args.seed + 1, all_attacks=True
+        )
+        parts = result.store.rows("attack-")
+        columns = (parts[k].tolist() for k in ("id", "threat", "task", "broken"))
+        each = (parts["forwards"] + parts["backwards"]).tolist()
+        for id_, threat, task, broken, passes in zip(*columns, each, strict=True):
+            found.setdefault(task, {})[name, id_, threat] = (bool(broken), passes)
+    chosen: dict[str, Stage] = {}
+    stands = {key for rows in found.values() for key in rows}
+    for _ in range(len(found)):
+        gains = {}
+        for task, rows in found.items():
+            left = [rows[key] for key in stands if key in rows]
+            gains[task] = sum(b for b, _ in left) / max(1.0, sum(p for _, p in left))
+        best = max(gains, key=lambda task: gains[task])
+        if gains[best] * suite.price < 1:
+            break
+        chosen[best] = replace(suite.stages[best], adaptive=False, when="always")
+        stands = {key for key in stands if not found[best].get(key, (False, 0))[0]}
+        del found[best]
+    print("greedy order:", ", ".join(chosen), flush=True)
+    return replace(suite, attacks=chosen)
+
+
+def reference(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Run the published ensemble; for each norm, which examples it leaves."""
     from pyautoattack import AutoAttack
 
-    case = CASES[name]
-    model, x, y = get(name, case, args.data_dir, args.n)
+    model, x, y = get(name, args.data_dir, args.n)
     counted = 0
-
-    def count(*_: object) -> None:
-        nonlocal counted
-        counted += len(x)
 
     class Counted(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
@@ -152,19 +245,22 @@ def reference(name: str, args: argparse.Namespace) -> None:
             logits: Tensor = model(inputs)
             return logits
 
+    def bits(stands: Tensor) -> str:
+        return "".join("01"[int(one)] for one in stands)
+
     with torch.no_grad():
-        union = model(x).argmax(1) == y
-    found = []
-    for norm, eps in case.threats.values():
+        clean = model(x).argmax(1) == y
+    found: dict[str, Any] = {"n": len(x), "sizes": list(CASES[name].sizes), "clean": bits(clean)}
+    forwards = []
+    for norm, eps in zip(("Linf", "L2", "L1"), CASES[name].sizes, strict=True):
+        counted = 0
         attack = AutoAttack(Counted().eval(), norm=norm, eps=eps, version="standard", seed=0)
         points = attack.run_standard_evaluation(x, y, batch_size=len(x))
         points = points[0] if isinstance(points, tuple) else points
         with torch.no_grad():
-            stands = model(points).argmax(1) == y
-        union &= stands
-        found.append(100 * float(stands.float().mean()))
-    found.append(100 * float(union.float().mean()))
-    row(f"{name} AutoAttack", found, f"{counted / len(x):8.0f} F per image")
+            found[norm] = bits((model(points).argmax(1) == y) & clean)
+        forwards.append(round(counted / len(x)))
+    return found | {"forwards": forwards}
 
 
 def main() -> None:
@@ -177,25 +273,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--reference", action="store_true")
     parser.add_argument("--designs", action="store_true")
+    parser.add_argument(
+        "--greedy", nargs="+", default=None, choices=list(CASES),
+        help="models whose runs the greedy design goes by; else all design models",
+    )  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(
-        "accuracies in percent; robust: F + B of a point that nothing breaks; mean: of all points"
-    )
-    head()
-    for name in args.models:
-        if args.reference:
-            reference(name, args)
-            continue
-        n = args.n or CASES[name].n
-        print(f"{name}, {n} points")
-        if n == CASES[name].n:
-            row("  AutoAttack", list(CASES[name].reference), "")
-        if args.designs:
-            for label, attacks in DESIGNS.items():
-                row(f"  {label}", *ours(name, Suite(label, 0, "", attacks), args))
-        for suite in args.suite:
-            row(f"  {suite} {SUITES[suite].version}", *ours(name, suite, args))
+    if args.reference:
+        for name in args.models:
+            known = json.loads(REFERENCE.read_text(encoding="utf-8"))
+            known[name] = reference(name, args)
+            REFERENCE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    elif args.designs:
+        args.models = [name for name in args.models if name in DESIGN]
+        table(designs(args), args)
+    else:
+        table({f"{name} {SUITES[name].version}": name for name in args.suite}, args)
 
 
 if __name__ == "__main__":

@@ -111,12 +111,16 @@ SUITES = {
                 "apgd-soft-l1": only(APGD(steps=25, soften=0.2, enlarge=WIDE), "l1"),
                 "random": only(RandomSearch(samples=25), "enumerable"),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
-                "apgd-softer": pays(APGD(steps=20, soften=0.3, loss="ce"), "-l1"),
-                "apgd-t": pays(APGD(steps=15, targets=3), "-l1"),
-                "apgd-ce-l1": pays(APGD(steps=39, soften=0.3, loss="ce", enlarge=WIDE), "l1"),
-                "apgd-wide": pays(APGD(steps=40, enlarge=WIDER), "l1"),
+                "apgd-pm": pays(APGD(steps=20, loss="probability_margin"), "-l1", odds=-2.0),
+                "apgd-softer": pays(APGD(steps=20, soften=0.3, loss="ce_scaled"), "-l1"),
+                "apgd-pm-wide": pays(
+                    APGD(steps=30, loss="probability_margin", enlarge=WIDE), "l1", odds=-2.0
+                ),
+                "apgd-ce-wide": pays(
+                    APGD(steps=39, soften=0.3, loss="ce_scaled", enlarge=WIDE), "l1"
+                ),
             },
-            price=1_000,
+            price=500,
         ),
         Suite(
             name="standard",
@@ -133,14 +137,21 @@ SUITES = {
                 "pointwise-l0": only(Pointwise(steps=60), "l0"),
                 "apgd-soft": pays(APGD(steps=10, soften=0.1), "-l1"),
                 "apgd-longer": pays(APGD(steps=30), "-l1"),
-                "apgd-softer": pays(APGD(steps=30, soften=0.3, loss="ce"), "-l1"),
+                "apgd-softer": pays(APGD(steps=30, soften=0.3, loss="ce_scaled"), "-l1"),
+                "apgd-pm": pays(APGD(steps=30, loss="probability_margin"), "-l1", odds=-2.0),
+                "ddn": pays(AsAttack(solver=DDN(steps=40), early=True), "l2"),
                 "apgd-t": pays(APGD(steps=25, targets=2, rank="linear"), "-l1", odds=-1.8),
                 "apgd-t-soft": pays(APGD(steps=20, targets=9, soften=0.1), "-l1"),
                 "apgd-t-long": pays(APGD(steps=100, targets=9), "-l1"),
                 # In l1, balls far larger than the threat get out of local maxima.
                 "apgd-wide": pays(APGD(steps=40, enlarge=WIDER), "l1"),
-                "apgd-ce-wide": pays(APGD(steps=60, loss="ce", soften=0.3, enlarge=WIDE), "l1"),
-                "apgd-t-wide": pays(APGD(steps=25, targets=3, enlarge=WIDER), "l1", odds=-1.3),
+                "apgd-pm-wide": pays(
+                    APGD(steps=30, loss="probability_margin", enlarge=WIDE), "l1", odds=-2.0
+                ),
+                "apgd-ce-wide": pays(
+                    APGD(steps=40, loss="ce_scaled", soften=0.3, enlarge=WIDE), "l1"
+                ),
+                "apgd-t-wide": pays(APGD(steps=25, targets=3, enlarge=WIDER), "l1", odds=-1.8),
                 "apgd-t-wide-soft": pays(
                     APGD(steps=40, targets=3, soften=0.2, enlarge=WIDER), "l1"
                 ),
@@ -161,7 +172,7 @@ SUITES = {
                 "pointwise": pays(Pointwise(steps=60), "l1", when="masked", odds=-0.5),
                 "carried-last": Stage(attack=APGD(steps=50, soften=0.3), carry=True, when="masked"),
             },
-            price=12_000,
+            price=10_000,
         ),
         Suite(
             name="gradient-free",
