@@ -4,9 +4,11 @@ from math import inf
 
 import numpy as np
 import pytest
+from helpers.solving import BOX, inputs, labels, linear
 from helpers.steps import Walk
 
 from hauberk.solvers.cw import CW
+from hauberk.solvers.ead import EAD
 
 
 @pytest.mark.parametrize("box", [(0.0, 1.0), (-1.0, 3.0)], ids=str)
@@ -45,3 +47,30 @@ def test_the_published_settings_are_the_defaults():
     solver = CW()
     assert (solver.searches, solver.constant, solver.confidence) == (9, 1e-3, 0.0)
     assert (solver.steps, solver.rate) == (1000, 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "rounds", "constant"),
+    [(300, 1, 10), (1000, 2, 10), (3000, 7, 0.1), (20000, 9, 1e-3)],
+)
+@pytest.mark.parametrize("kind", [CW, EAD], ids=lambda kind: kind.__name__)
+def test_a_small_budget_leaves_out_the_rounds_of_small_constants(kind, budget, rounds, constant):
+    solver = kind().within(budget, 10)
+    assert (solver.searches, solver.constant) == (rounds, pytest.approx(constant))
+    assert budget - 2 * rounds <= solver.passes <= budget
+    left = solver.describe().get("left")
+    if budget > 17_991:
+        assert left is None
+    else:
+        assert f"{rounds} of 9 rounds of {solver.steps} of 1000 steps" in left
+        assert f"c = {constant:g}: its own settings cost 17991 passes" in left
+
+
+@pytest.mark.parametrize(("kind", "metric"), [(CW, "l2"), (EAD, "l1")], ids=["cw", "ead"])
+def test_a_small_budget_still_finds_points(kind, metric):
+    model, x = linear(), inputs(8)
+    y = labels(model, x)
+    found = kind().within(1000, 3)(model, x, y, metric, box=BOX)
+    assert found.fooled.all()
+    true = model.radius(x, y, 2 if metric == "l2" else 1, BOX)
+    assert (found.distance / true).median() <= 2.5

@@ -45,6 +45,8 @@ class Solver(Method):
     general: ClassVar[bool] = False
     measured: ClassVar[bool] = False
     """Whether it serves distances given as differentiable functions."""
+    from_others: ClassVar[bool] = False
+    """Whether points that were found in other metrics help it as warm starts."""
 
     soften: float = 0.0
 

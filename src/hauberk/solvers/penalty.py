@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
 from hauberk.solvers.base import MinNormSolver
+
+LARGE = 10.0
+"""The largest constant of a first round whose rounds before were left out."""
 
 
 @dataclass(kw_only=True)
@@ -57,9 +60,28 @@ class PenaltySolver(MinNormSolver[P]):
             raise InputError("constant and rate must be above 0, confidence 0 or more")
 
     def within(self, budget: int, classes: int) -> Self:
+        """The same solver with fewer rounds, or shorter ones, of at least about 200 steps.
+
+        The rounds left out are the first, whose constants are small: c begins tenfold for each of
+        them, but not above ``LARGE``.
+        """
         # Rounds of a few steps find nothing: rather fewer rounds.
         fewer = max(1, min(self.searches, budget // 400))
-        return super(PenaltySolver, replace(self, searches=fewer)).within(budget, classes)
+        begun = self.constant * 10.0 ** (self.searches - fewer)
+        constant = max(self.constant, min(LARGE, begun))
+        few = replace(self, searches=fewer, constant=constant)
+        return super(PenaltySolver, few).within(budget, classes)
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, and as ``left`` what is left of the published search if not all."""
+        full = type(self)()
+        if self.searches * self.steps >= full.searches * full.steps:
+            return super().describe()
+        left = (
+            f"{self.searches} of {full.searches} rounds of {self.steps} of {full.steps} steps, the "
+            f"first with c = {self.constant:g}: its own settings cost {full.passes} passes"
+        )
+        return {**super().describe(), "left": left}
 
     @property
     def passes(self) -> int:

@@ -96,7 +96,7 @@ def _balls(budget: int, classes: int, norm: float) -> list[Share]:
     if budget < 1000:
         return [
             (0.20, softened(first, WIDEST, "clean")),
-            (0.20, softened(then, WIDE, "best")),
+            (0.20, softened(then, WIDE)),
             (0.20, Phase(scout(targets=few), aims=few)),
             (0.38, Phase(then, start="best")),
         ]

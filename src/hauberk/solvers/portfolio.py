@@ -13,11 +13,13 @@ from hauberk.engine.outcome import Outcome
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.solvers.base import MinNormSolver, Solver
-from hauberk.solvers.plans import SOFTEN, Phase, plan
+from hauberk.solvers.plans import LEAST, SOFTEN, Phase, plan
 from hauberk.threats.distances import DistanceRegion
 from hauberk.victims.victim import Victim
 
 NUDGE = 3e-6
+OTHERS = "warm start"
+"""What found a point that was given as a warm start and that no phase came nearer than."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Portfolio(Solver):
     l0, sigma-zero and a search by exchanges of features take their places.
 
     Args:
-        budget: passes per example, forwards and backwards together.
+        budget: passes per example, forwards and backwards together; a warm start takes one.
         soften: width of the softened gradients; 0 for the usual one.
         plan: phases instead of the budget's own.
 
@@ -64,6 +66,7 @@ class Portfolio(Solver):
 
     general = True
     measured = True
+    from_others = True
 
     budget: int = 2000
     plan: tuple[Phase, ...] = field(default=(), repr=False)
@@ -80,8 +83,13 @@ class Portfolio(Solver):
 
     def run(self, victim: Victim, job: Job) -> Outcome:
         run = _Run(self, victim, job.on(victim.device))
+        # A warm start costs a pass, which the least budget does not have.
+        warm = job.warm if self.plan or self.budget > LEAST else None
+        if warm is not None:
+            run.begin(warm)
+        budget = self.budget - (warm is not None)
         phases: Sequence[Phase] = self.plan or plan(
-            self.budget, run.classes, job.threat, self.soften or SOFTEN
+            budget, run.classes, job.threat, self.soften or SOFTEN
         )
         return run(phases)
 
@@ -124,6 +132,32 @@ class _Run:
                 self.progress((number + 1) * len(self.x), len(phases) * len(self.x))
         self.clear_of_rounding()
         return self.outcome()
+
+    def begin(self, warm: WarmStart) -> None:
+        """Take the nearest warm start of each example, if it fools: one forward."""
+        given, found = warm.mask.to(self.x.device), self.found
+        near = torch.full_like(found.distance, inf)
+        for number in range(given.shape[1]):
+            points = warm.points[:, number].to(found.points)
+            distance = self.threat.at(self.x, self.box).distance(points)
+            nearer = given[:, number] & (distance < near)
+            near = torch.where(nearer, distance, near)
+            found.points = torch.where(per_example(nearer, points), points, found.points)
+        rows = (near < inf).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        with self.victim.held():
+            logits = self.victim.predict(found.points[rows]).to(near.device)
+        self.spent[rows.cpu(), 0] += self.victim.draws
+        fooled = self.victim.wrong(logits, self.y[rows])
+        found.distance[rows] = torch.where(fooled, near[rows], inf)
+        # The class that it was found in comes first where nothing else tells.
+        own, aim = self.y[rows], logits.argmax(1)
+        found.order[rows, aim] = torch.where(fooled & (aim != own), near[rows], inf)
+        clean = self.x[rows].to(found.points)
+        found.points[rows] = torch.where(per_example(fooled, clean), found.points[rows], clean)
+        for row in rows[fooled].tolist():
+            found.by[row] = OTHERS
 
     def clear_of_rounding(self) -> None:
         """Move points outwards by ``NUDGE``, if they still fool: one forward each.

@@ -113,6 +113,19 @@ def test_verify_finds_changed_summaries_and_unreadable_metrics(run):
         verify(run.out / "nowhere", run.net)
 
 
+def test_a_run_by_name_warns_of_what_its_budget_cuts_off(tmp_path):
+    net = linear()
+    x, y = examples(net, n=3)
+    found = hb.radius(net, x, y, "l2", solver="cw", budget=200, box=WIDE, out=tmp_path / "run")
+    (warning,) = found.warnings
+    assert warning.startswith("l2: a budget of 200 passes leaves cw 1 of 9 rounds of 100 of 1000")
+    assert "17991 passes" in warning
+    assert warning in found.table().replace("\n", " ").replace("  ", " ")
+    assert verify(tmp_path / "run", net).ok
+    for options in ({"solver": "fmn", "budget": 200}, {"solver": hb.solvers.CW(steps=9)}):
+        assert hb.radius(net, x, y, "l2", box=WIDE, **options).warnings == []
+
+
 @pytest.mark.parametrize(
     ("metric", "options", "message"),
     [

@@ -8,22 +8,23 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from hauberk.engine.method import Method
+from hauberk.engine.method import Method, WarmStart
 from hauberk.errors import InputError
 from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.recorded import RecordedThreat, threat_from
-from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task
+from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, first
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.evaluation.radii.summary import part_of, read, summarise
 from hauberk.solvers.base import MinNormSolver, Solver
 from hauberk.solvers.registry import solver_for
 from hauberk.store.files import Columns
-from hauberk.store.ledger import Store
+from hauberk.store.ledger import Store, hits, places
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat, Union
 from hauberk.threats.measured import Measured
@@ -155,9 +156,11 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return {"metrics": self.metrics, "solver": self.solvers}
 
     def tasks(self, setting: Setting) -> Sequence["LeastDistance"]:
+        # Points of a larger p help the search in a smaller one more than the other way about.
+        order = sorted(self.metrics.items(), key=lambda item: -getattr(item[1], "p", -1.0))
         return [
             LeastDistance(part_of(name) + "{}", name, metric, self.solvers.get(name), self.boundary)
-            for name, metric in self.metrics.items()
+            for name, metric in order
         ]
 
     def judge(self, setting: Setting) -> Judge:
@@ -184,6 +187,8 @@ class LeastDistances(Question[Radii | RadiiSet]):
 class LeastDistance(Task):
     """The search in one metric, from every example that the model gets right.
 
+    What a block's earlier metrics found is a warm start, for solvers that it helps (``best``).
+
     Args:
         solver: what searches.
         boundary: up to where.
@@ -202,6 +207,8 @@ class LeastDistance(Task):
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         if len(index):
             job = block.job(self.threat, index, report)
+            if self.solver.from_others:
+                job = replace(job, warm=found_before(block, index))
             victim = block.setting.victim
             with victim.bounded(self.boundary):
                 found = self.solver.run(victim, job)
@@ -221,6 +228,28 @@ class LeastDistance(Task):
     def flaws(self, part: Columns) -> list[tuple[npt.NDArray[Any], str]]:
         found = part["broken"].astype(bool)
         return [(~found & np.isfinite(part["distance"]), "has a distance but no point")]
+
+
+def found_before(block: Block, index: Tensor) -> WarmStart | None:
+    """Points that were found for the examples ``index`` (M,) in the metrics before.
+
+    They are read from the ledger, so that a resumed run begins where the first one did; and from
+    the block's own parts alone.
+    """
+    ids = first(block.ids[index]).numpy()
+    x = block.x[index].detach().cpu()
+    points, given = [], []
+    for _, key, _ in block.taken:
+        known, found = hits(block.store, key)
+        at = torch.from_numpy(places(known, ids))
+        here = at >= 0
+        kept = x.to(found.dtype, copy=True)
+        kept[here] = found[at[here]]
+        points.append(kept)
+        given.append(here)
+    if not points:
+        return None
+    return WarmStart(torch.stack(points, 1), torch.stack(given, 1))
 
 
 def _read(

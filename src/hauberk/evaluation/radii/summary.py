@@ -136,6 +136,7 @@ def summarise(
     top = head(manifest, clean, parts)
     return {
         **top,
+        "warnings": [*top["warnings"], *_cuts(manifest)],
         "metrics": {name: _one(r, eps.get(name, ())) for name, r in radii.items()},
         "per_example": {k: top["cost"][k] / top["n"] for k in ("forwards", "backwards")},
         "solver": manifest.get("solver"),
@@ -145,6 +146,16 @@ def summarise(
         "rejected": sum(r.rejected for name, r in radii.items() if name != "union"),
         "eps": {name: list(sizes) for name, sizes in eps.items()},
     }
+
+
+def _cuts(manifest: Mapping[str, Any]) -> list[str]:
+    """What a budget cut off solvers by name that find little then, one line each."""
+    budget, solvers = manifest.get("budget"), manifest.get("solvers") or {}
+    return [
+        f"{metric}: a budget of {budget} passes leaves {manifest['solver']} {solver['left']}"
+        for metric, solver in solvers.items()
+        if budget and "left" in solver
+    ]
 
 
 def _one(radii: Radii, eps: Sequence[float]) -> dict[str, Any]:
