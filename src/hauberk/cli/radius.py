@@ -61,10 +61,18 @@ class RadiusCommand(OneModelCommand):
         return replace(asked, eps=sizes(self.eps, [*asked.metrics, *["union"] * bool(self.threat)]))
 
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
-        passes = trial.question.passes(trial.setting.classes)
+        from hauberk.evaluation.radii.timing import seconds_per_pass
+
+        question, classes = trial.question, trial.setting.classes
+        passes = {name: s.passes * s.attempts(classes) for name, s in question.solvers.items()}
+        seconds = sum(
+            passes[name] * seconds_per_pass(question.solvers[name], metric, trial.setting)
+            for name, metric in question.metrics.items()
+        )
         note = "; points that the model gets wrong cost nothing"
-        what = f"{trial.n} examples, {', '.join(trial.question.metrics)}, solver {self.solver}"
-        return what, [trial.cost(passes, note=note)]
+        what = f"{trial.n} examples, {', '.join(question.metrics)}, solver {self.solver}"
+        each, most = seconds / sum(passes.values()), question.passes(classes)
+        return what, [replace(trial, seconds=each).cost(most, note=note)]
 
     def files(self, folder: Path, found: "RadiiSet") -> Iterator[Path]:
         """``radii.csv`` and the pictures."""

@@ -55,7 +55,7 @@ class CW(PenaltySolver[CWState]):
 
     def step(self, problem: Problem, state: CWState, response: Response) -> CWState:
         region, u = self.region(problem), state.u
-        weight = self.penalised(state, response)
+        weight = self.penalised(state, response, region.mean_width)
         k = response.clock.count % self.steps
         lo, hi = region.edges
         half = (hi - lo) / 2

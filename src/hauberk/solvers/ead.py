@@ -61,7 +61,7 @@ class EAD(PenaltySolver[EADState]):
 
     def step(self, problem: Problem, state: EADState, response: Response) -> EADState:
         region, u = self.region(problem), state.u
-        weight = self.penalised(state, response)
+        weight = self.penalised(state, response, region.mean_width)
         k = response.clock.count % self.steps
         if response.gradient is not None:
             width = region.mean_width

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from hauberk.engine.state import Clock, Response, State
 from hauberk.errors import InputError
+from hauberk.maths.norms import norm
 from hauberk.solvers.base import MinNormSolver
-
-LARGE = 10.0
-"""The largest constant of a first round whose rounds before were left out."""
 
 
 @dataclass(kw_only=True)
@@ -40,7 +38,8 @@ class PenaltySolver(MinNormSolver[P]):
     Args:
         steps: points evaluated in a round.
         searches: rounds. Until one succeeds, c grows tenfold.
-        constant: c of the first round, for distances in units of the box's mean width.
+        constant: c of the first round, for distances in units of the box's mean width; 0 for twice
+            the one that balances both terms at the linearised boundary.
         confidence: how far beyond the boundary a success must lie, in the model's logits. What is
             returned is the nearest point that fools the model, at whatever margin.
         rate: step size, for the same unit.
@@ -56,20 +55,17 @@ class PenaltySolver(MinNormSolver[P]):
         super().__post_init__()
         if self.searches < 1:
             raise InputError(f"searches is {self.searches}: give 1 or more")
-        if not (self.constant > 0 and self.rate > 0 and self.confidence >= 0):
-            raise InputError("constant and rate must be above 0, confidence 0 or more")
+        if not (self.constant >= 0 and self.rate > 0 and self.confidence >= 0):
+            raise InputError("rate must be above 0, constant and confidence 0 or more")
 
     def within(self, budget: int, classes: int) -> Self:
         """The same solver with fewer rounds, or shorter ones, of at least about 200 steps.
 
-        The rounds left out are the first, whose constants are small: c begins tenfold for each of
-        them, but not above ``LARGE``.
+        Where rounds are left out, c begins at the linearised boundary's.
         """
         # Rounds of a few steps find nothing: rather fewer rounds.
         fewer = max(1, min(self.searches, budget // 400))
-        begun = self.constant * 10.0 ** (self.searches - fewer)
-        constant = max(self.constant, min(LARGE, begun))
-        few = replace(self, searches=fewer, constant=constant)
+        few = replace(self, searches=fewer, constant=self.constant * (fewer == self.searches))
         return super(PenaltySolver, few).within(budget, classes)
 
     def describe(self) -> dict[str, Any]:
@@ -78,8 +74,8 @@ class PenaltySolver(MinNormSolver[P]):
         if self.searches * self.steps >= full.searches * full.steps:
             return super().describe()
         left = (
-            f"{self.searches} of {full.searches} rounds of {self.steps} of {full.steps} steps, the "
-            f"first with c = {self.constant:g}: its own settings cost {full.passes} passes"
+            f"{self.searches} of {full.searches} rounds of {self.steps} of {full.steps} steps: its "
+            f"own settings cost {full.passes} passes"
         )
         return {**super().describe(), "left": left}
 
@@ -94,8 +90,16 @@ class PenaltySolver(MinNormSolver[P]):
     def wants_gradient(self, clock: Clock) -> bool:
         return bool(((clock.count + 1) % self.steps != 0).any())
 
-    def penalised(self, state: P, response: Response) -> Tensor:
-        """The gradient's weight in the penalty, ``(S,)``: 0 where the constraint holds."""
+    def penalised(self, state: P, response: Response, width: Tensor) -> Tensor:
+        """The gradient's weight in the penalty, ``(S,)``: 0 where the constraint holds.
+
+        ``width`` (S,): the box's.
+        """
+        if self.constant == 0 and response.clock.least == 0:
+            # d^2 and c |margin| have the same slope where the linearised margin is gone.
+            steep = norm(response.grad, 2).clamp_min(1e-15) * width
+            first = (4 * response.loss.abs().to(steep) / steep.square()).clamp(1e-10, 1e10)
+            state.c = torch.where(state.c == 0, first, state.c)
         beyond = response.loss >= self.confidence
         state.won = state.won | (response.fooled & beyond)
         return state.c * ~beyond
