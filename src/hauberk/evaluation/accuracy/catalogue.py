@@ -142,6 +142,7 @@ SUITES = {
                 "ddn": pays(AsAttack(solver=DDN(steps=40), early=True), "l2"),
                 "apgd-t": pays(APGD(steps=25, targets=2, rank="linear"), "-l1", odds=-1.8),
                 "apgd-t-soft": pays(APGD(steps=20, targets=9, soften=0.1), "-l1"),
+                "apgd-ce-long": pays(APGD(steps=100, loss="ce_scaled"), "-l1", odds=-2.0),
                 "apgd-t-long": pays(APGD(steps=100, targets=9), "-l1"),
                 # In l1, balls far larger than the threat get out of local maxima.
                 "apgd-wide": pays(APGD(steps=40, enlarge=WIDER), "l1"),
@@ -155,6 +156,7 @@ SUITES = {
                 "apgd-t-wide-soft": pays(
                     APGD(steps=40, targets=3, soften=0.2, enlarge=WIDER), "l1"
                 ),
+                "apgd-wide-long": pays(APGD(steps=100, enlarge=WIDE), "l1", odds=-2.0),
                 "apgd-t-wide-long": pays(APGD(steps=60, targets=9, enlarge=WIDER), "l1"),
                 "apgd-ce-restarts": pays(
                     APGD(steps=100, loss="ce", restarts=5, enlarge=WIDE), "l1"
@@ -172,7 +174,7 @@ SUITES = {
                 "pointwise": pays(Pointwise(steps=60), "l1", when="masked", odds=-0.5),
                 "carried-last": Stage(attack=APGD(steps=50, soften=0.3), carry=True, when="masked"),
             },
-            price=10_000,
+            price=9_000,
         ),
         Suite(
             name="gradient-free",
