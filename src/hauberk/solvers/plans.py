@@ -88,17 +88,22 @@ def _balls(budget: int, classes: int, norm: float) -> list[Share]:
     then = replace(first, alpha=0.5, gamma=0.05)
     last = Phase(replace(then, alpha=0.3), start="best")
     few, every = min(3, classes - 1), min(9, classes - 1)
+    some = few if budget < 500 else min(6, classes - 1)
     scout = SuperDeepFool if norm == 2 else PDPGD if norm in PDPGD.norms else FAB
 
     def softened(solver: FMN, soften: float, start: str = "last") -> Phase:
         return Phase(replace(solver, soften=soften), start=start)
 
     if budget < 1000:
+        walks = [(0.38, Phase(then, start="best"))]
+        if budget >= 500:
+            towards = Phase(replace(then, targets=few), few, "best")
+            walks = [(0.20, towards), (0.18, Phase(then, start="best"))]
         return [
             (0.20, softened(first, WIDEST, "clean")),
             (0.20, softened(then, WIDE)),
-            (0.20, Phase(scout(targets=few), aims=few)),
-            (0.38, Phase(then, start="best")),
+            (0.20, Phase(scout(targets=some), aims=some)),
+            *walks,
         ]
     bisection = Phase(Bisection(attack=APGD(steps=10), soften=0.4))
     return [
