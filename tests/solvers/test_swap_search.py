@@ -6,12 +6,14 @@ from math import inf
 import numpy as np
 import pytest
 import torch
-from helpers.models import Linear, network
+from helpers.models import Constant, Linear, network
+from helpers.oracles import queries
 from helpers.solving import inputs, labels, linear
 from helpers.steps import Walk, cosine
 
 from hauberk import InputError
 from hauberk.solvers.swap_search import FAR, SwapSearch
+from hauberk.threats import Metric
 
 BOX = (-0.5, 1.5)
 
@@ -71,6 +73,12 @@ def test_a_warm_start_is_thinned_out():
     far = far.clamp(-1, 2)
     found = SwapSearch(steps=40)(model, x, y, "l0", box=(-1, 2), warm=far[:, None])
     torch.testing.assert_close(found.distance, model.radius(x, y, 0, (-1, 2)))
+
+
+def test_more_features_until_it_is_fooled_and_one_again_after_all_of_them():
+    x, y = inputs(1, (6,), torch.float32, (0.1, 0.9)), torch.zeros(1, dtype=torch.int64)
+    asked = queries(SwapSearch(steps=12), Metric(0), Constant(1.0, 0.0), x, y)
+    assert [int((u != x).sum()) for u in asked] == [0, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2]
 
 
 def test_an_infinite_side_counts_as_ten_widths_away():

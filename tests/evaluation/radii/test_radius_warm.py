@@ -1,18 +1,22 @@
 """Warm starts between the metrics of a run: whose points, in which order, and resumed."""
 
 import shutil
+from types import SimpleNamespace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from helpers.radii import WIDE, examples, linear
 
 import hauberk as hb
 from hauberk.evaluation.core.verify import verify
+from hauberk.evaluation.radii.question import found_before
 from hauberk.maths.norms import norm
 from hauberk.solvers.fmn import FMN
 from hauberk.solvers.line_search import LineSearch
 from hauberk.solvers.portfolio import Phase, Portfolio
+from hauberk.store.ledger import MemoryLedger
 
 
 class Noting(FMN):
@@ -41,6 +45,21 @@ def test_a_metric_begins_at_what_those_before_found_for_the_same_examples():
             rows = job.example_ids
             assert torch.equal(job.warm.points[:, number], found[name].points[rows])
             assert torch.equal(job.warm.mask[:, number], found[name].found[rows])
+
+
+def test_points_go_to_the_examples_that_they_were_found_for():
+    x, store = torch.arange(8.0).view(4, 2), MemoryLedger({})
+    columns = {"id": [11, 7, 5], "broken": [True, False, True], "row": [0, -1, 1]}
+    points = torch.tensor([[0.5, 0.6], [0.7, 0.8]])
+    store.write("one", {k: np.array(v) for k, v in columns.items()}, {"points": points})
+    block = SimpleNamespace(
+        ids=torch.tensor([5, 7, 9, 11]), x=x, store=store, taken=[(None, "one", None)]
+    )
+    warm = found_before(block, torch.tensor([0, 1, 3]))
+    assert warm.mask.tolist() == [[True], [False], [True]]
+    assert torch.equal(warm.points[[0, 2], 0], points[[1, 0]])
+    block.taken = []
+    assert found_before(block, torch.tensor([0])) is None
 
 
 def test_other_solvers_and_single_metrics_begin_at_the_clean_input():
@@ -82,6 +101,8 @@ def test_the_nearest_warm_start_that_fools_is_kept_and_costs_a_pass():
     # Half of the far one fools as well.
     expected = torch.where(given[:, 1], near.distance, norm(far - x, 2) / 2)[:3]
     torch.testing.assert_close(kept.distance[:3], expected, rtol=1e-4, atol=0)
+    turned = only(net, x, y, "l2", box=WIDE, warm=warm.flip(1), has_warm=given.flip(1))
+    assert torch.equal(turned.points, kept.points)
     assert kept.by[0] == "warm start"
     assert kept.fooled.tolist() == [True, True, True, False]
     assert kept.forwards.tolist() == [1 + 1 + 2] * 3 + [1]  # clean, warm, two
