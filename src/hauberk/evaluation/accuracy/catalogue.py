@@ -107,8 +107,10 @@ SUITES = {
             version=3,
             about="a first look: short APGD runs with softened gradients, and a few where it pays",
             attacks={
-                "apgd-soft": only(APGD(steps=10, soften=0.1), "-l1"),
-                "apgd-soft-l1": only(APGD(steps=25, soften=0.2, enlarge=WIDE), "l1"),
+                "apgd-soft": only(APGD(steps=10, soften=0.1, loss="ce_scaled"), "-l1"),
+                "apgd-soft-l1": only(
+                    APGD(steps=25, soften=0.2, loss="ce_scaled", enlarge=WIDE), "l1"
+                ),
                 "random": only(RandomSearch(samples=25), "enumerable"),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
                 "apgd-pm": pays(APGD(steps=20, loss="probability_margin"), "-l1", odds=-2.0),
@@ -127,8 +129,8 @@ SUITES = {
             version=3,
             about="to quote: exact and softened APGD, then all that pays of searches that differ",
             attacks={
-                "apgd": only(APGD(steps=10), "-l1"),
-                "apgd-l1": only(APGD(steps=30, enlarge=WIDER), "l1"),
+                "apgd": only(APGD(steps=10, loss="ce_scaled"), "-l1"),
+                "apgd-l1": only(APGD(steps=30, loss="ce_scaled", enlarge=WIDER), "l1"),
                 "unbounded": only(Unbounded(), "ball", portion=0.05),
                 "apgd-soft-l1": only(APGD(steps=25, soften=0.2, enlarge=WIDE), "l1"),
                 "carried": Stage(attack=APGD(steps=30, soften=0.1), carry=True),
@@ -170,7 +172,7 @@ SUITES = {
                 "soft-targets": pays(
                     APGD(steps=40, targets=9, soften=0.2), when="masked", odds=-0.5
                 ),
-                "square-long": pays(Square(steps=1200), "ball", when="masked", odds=-0.5),
+                "square-long": pays(Square(steps=1200), "ball", when="masked", odds=0.5),
                 "pointwise": pays(Pointwise(steps=60), "l1", when="masked", odds=-0.5),
                 "carried-last": Stage(attack=APGD(steps=50, soften=0.3), carry=True, when="masked"),
             },
