@@ -66,6 +66,8 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
         Union as Union,
         threat as threat,
     )
+    from hauberk.victims.fast_copy import SearchOn as SearchOn
+
 
 HOMES = {
     "": (
@@ -89,6 +91,7 @@ HOMES = {
         "Affine Box Each FiniteSet L0 L1 L2 Linf Lp Measured Metric Perceptual "
         "RotationTranslation Shared Threat Union threat"
     ),
+    "victims.fast_copy": "SearchOn",
 }
 """Public names by module, each loaded when it is first used: ``import hauberk`` stays cheap."""
 

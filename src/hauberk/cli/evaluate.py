@@ -46,6 +46,11 @@ class EvaluateCommand(OneModelCommand):
         "that many standing points get ten times the passes, to bound how far the accuracy could "
         "still fall (60 recommended)",
     )
+    search_precision: str | None = option(
+        None, "bf16, fp16 or fp32: attacks search on a copy so cast, the model itself decides"
+    )
+    channels_last: bool = option(False, "the copy to search on has channels last in memory")
+    compile: bool = option(False, "the copy to search on is compiled (torch.compile)")
 
     def run(self) -> int:
         if self.list_suites:
@@ -84,10 +89,14 @@ class EvaluateCommand(OneModelCommand):
     def question(self) -> "Accuracy":
         from hauberk.evaluation.accuracy.question import Accuracy, Points
         from hauberk.evaluation.accuracy.reading import suite_of
+        from hauberk.victims.fast_copy import SearchOn
 
         points = Points.of(self.union_only, self.all_attacks)
+        on = SearchOn(
+            precision=self.search_precision, channels_last=self.channels_last, compile=self.compile
+        )
         parts, suite = threat_of(self.threat).parts, suite_of(self.suite)
-        return Accuracy(parts, suite, points, floor=self.floor)
+        return Accuracy(parts, suite, points, floor=self.floor, on=on)
 
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         question = trial.question

@@ -15,6 +15,7 @@ from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_opti
 from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
 from hauberk.threats.base import Threat, Union
+from hauberk.victims.fast_copy import SearchOn
 
 
 @with_run_options
@@ -28,6 +29,7 @@ def evaluate(
     union_only: bool = False,
     all_attacks: bool = False,
     floor: int = 0,
+    search_precision: str | SearchOn | None = None,
     **run: Unpack[RunFields],
 ) -> Result:
     """Attack every example under every threat; an independent judge decides what counts as broken.
@@ -46,6 +48,10 @@ def evaluate(
             passes of the suite, by other searches: ``summary["floor"]`` then bounds at 95%
             confidence how far the union accuracy could still fall. 60 say enough (none of 60
             broken: at most 4.9% of the standing points would); 0 for none.
+        search_precision: ``bf16``, ``fp16`` or ``fp32``: attacks search on a copy of the model in
+            that precision, and the model itself decides. Points about which the copy may have been
+            mistaken go back to the same search on the model; the passes of both count. A
+            :class:`~hauberk.victims.fast_copy.SearchOn` can say more: channels last, compiled.
         run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
@@ -60,7 +66,9 @@ def evaluate(
         1.0
     """
     points = Points.of(union_only, all_attacks)
-    question = Accuracy(_parts(threats), suite_of(suite), points, floor=floor)
+    on = search_precision or SearchOn()
+    on = on if isinstance(on, SearchOn) else SearchOn(precision=on)
+    question = Accuracy(_parts(threats), suite_of(suite), points, floor=floor, on=on)
     return ask(question, {"model": model}, images, labels, RunOptions(**run))
 
 

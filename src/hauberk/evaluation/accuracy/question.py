@@ -18,6 +18,7 @@ from hauberk.evaluation.accuracy.evidence import evidence
 from hauberk.evaluation.accuracy.floor_summary import with_floor
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.scheduler import Front, Scheduler
+from hauberk.evaluation.accuracy.searched import copy_of, searched
 from hauberk.evaluation.accuracy.suites import USUAL, Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.targets import linear_targets
@@ -31,6 +32,7 @@ from hauberk.evaluation.core.task import Block, Portion, Report, Search, Task, o
 from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
+from hauberk.victims.fast_copy import SearchOn
 
 MASKED = 5.0
 """Where gradients seem masked, margins say little of what can break: a point may cost so much more.
@@ -69,6 +71,7 @@ class Accuracy(Question[Result]):
         points: which points an attack is run on.
         floor: how many standing points get about ten times the passes once the suite is done, to
             bound how far the union accuracy could still fall; 0 for none.
+        on: what the attacks search on, if not on the model as it is.
 
     Example:
         >>> from hauberk import Linf
@@ -85,6 +88,7 @@ class Accuracy(Question[Result]):
     suite: Suite
     points: Points = Points.STANDING
     floor: int = field(default=0, kw_only=True)
+    on: SearchOn = field(default=SearchOn(), kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.floor, bool) or not isinstance(self.floor, int) or self.floor < 0:
@@ -109,19 +113,22 @@ class Accuracy(Question[Result]):
             "union_only": self.points is Points.UNION,
             "all_attacks": self.points is Points.ALL,
             **({"floor": self.floor} if self.floor else {}),
+            **self.on.facts(),
         }
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], objects: Mapping[str, Any] = {}) -> Self:
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
         points = Points.of(bool(manifest["union_only"]), bool(manifest["all_attacks"]))
-        floor = int(manifest.get("floor", 0))
-        return cls(threats, suite_from(manifest, objects), points, floor=floor)
+        floor, on = int(manifest.get("floor", 0)), SearchOn.of(manifest)
+        return cls(threats, suite_from(manifest, objects), points, floor=floor, on=on)
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
         bound = self.recall(setting)
         if self.floor:
             floor.require_searches(bound, setting)
+        if self.on:
+            setting = replace(setting, copy=copy_of(setting, self.on))
         return bound, setting
 
     def recall(self, setting: Setting) -> Self:
@@ -283,7 +290,7 @@ class AttackTask(Task):
                 clean_logits=None if logits is None else logits[at.to(logits.device)],
                 targets=aims.classes,
             )
-            verdict = yield at, aims.counted(attack.run(block.setting.victim, job))
+            verdict = yield at, aims.counted(searched(block.setting, attack, job))
             if not bool(verdict.broken.any()):
                 return
 

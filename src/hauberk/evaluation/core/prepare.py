@@ -16,6 +16,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight
 from hauberk.threats.base import Box
+from hauberk.victims.fast_copy import FastCopy
 from hauberk.victims.threads import Threads, choose
 from hauberk.victims.victim import Victim
 
@@ -36,6 +37,7 @@ class Setting:
         warnings: what was noticed about the models.
         steady: whether all of them decide alike in identical calls.
         threads: of the CPU, that the models are to be run with.
+        copy: a faster copy of the one model, to search on; None to search on the model itself.
     """
 
     victims: Mapping[str, Victim]
@@ -49,6 +51,7 @@ class Setting:
     warnings: tuple[str, ...] = ()
     steady: bool = True
     threads: Threads = field(default_factory=Threads.of_torch)
+    copy: FastCopy | None = field(default=None, repr=False)
 
     @property
     def victim(self) -> Victim:
