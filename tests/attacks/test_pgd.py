@@ -1,12 +1,16 @@
 """Projected gradient ascent, FGSM and sparse descent: their steps and starts."""
 
+from math import cos, pi
+
 import numpy as np
+import pytest
 import torch
 from helpers.data import inputs
 from helpers.models import Linear, above
 from helpers.oracles import queries
 from torch import nn
 
+from hauberk import InputError
 from hauberk.attacks import (
     FGSM,
     PGD,
@@ -118,3 +122,27 @@ def test_sparse_descent_moves_what_is_at_or_above_numpys_percentile():
     above_it = g >= np.percentile(g, 90)
     assert above_it.sum() == 79
     assert ((asked[1] != asked[0]).numpy() == above_it).all()
+
+
+def test_a_cosine_schedule_ends_at_nothing():
+    model = Linear(dtype=torch.float64)
+    x = torch.full((2, 20), 0.5, dtype=torch.float64)
+    y = model(x).argmax(1)
+    expected = torch.tensor([0.08 * (1 + cos(pi * t / 5)) / 2 for t in range(5)])
+    for given in ({"step_size": 0.08}, {"step_share": 0.008}):
+        attack = PGD(steps=5, schedule="cosine", random_start=False, **given)
+        asked = asked_by(attack, Linf(10.0), model, x, y, box=(-99, 99))
+        lengths = (asked[1:] - asked[:-1]).abs().amax((1, 2))
+        torch.testing.assert_close(lengths.float(), expected)
+    one, many = (
+        PGD(steps=5, schedule="cosine", restarts=3)(
+            model, x, y, Linf(0.01), batch_size=size, stop=False
+        )
+        for size in (2, 64)
+    )
+    torch.testing.assert_close(one.points, many.points)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(InputError, match="unknown schedule 'linear': choose constant or cosine"):
+        PGD(schedule="linear")

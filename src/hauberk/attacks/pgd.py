@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.base import Attack
-from hauberk.engine.state import Response, State
+from hauberk.engine.state import Response, State, cosine
 from hauberk.errors import InputError
 from hauberk.maths.steps import per_example, share_from, step_along
 from hauberk.objectives.problem import Problem
@@ -32,6 +32,8 @@ class PGD(Attack[PGDState]):
             for a single step.
         step_share: the same, in units of the threat's size: 1 / 30 for 0.01 at 0.3.
         random_start: start from a random point of the threat, else from the clean input.
+        schedule: ``constant``, or steps that fall to 0 along a ``cosine`` (Xie et al. 2025); with
+            ``step_share=1`` they begin at the threat's size.
         momentum: decay of the sum of normalised gradients (Dong et al. 2018); 0 turns it off.
         rule: ``steepest`` for the threat's own steepest step, ``gradient`` for the raw gradient
             times ``step_size`` (Wang et al. 2021).
@@ -54,6 +56,7 @@ class PGD(Attack[PGDState]):
     step_size: float | None = None
     step_share: float | None = None
     random_start: bool = True
+    schedule: Literal["constant", "cosine"] = "constant"
     momentum: float = 0.0
     rule: Literal["steepest", "gradient"] = "steepest"
     share: float | tuple[float, float] | None = None
@@ -66,6 +69,8 @@ class PGD(Attack[PGDState]):
             raise InputError(
                 f"step_share is {self.step_share}: give more than 0, and not step_size as well"
             )
+        if self.schedule not in ("constant", "cosine"):
+            raise InputError(f"unknown schedule '{self.schedule}': choose constant or cosine")
         if not self.momentum >= 0:
             raise InputError(f"momentum is {self.momentum}: give 0 or more")
         if self.rule not in ("steepest", "gradient"):
@@ -100,6 +105,8 @@ class PGD(Attack[PGDState]):
             size = grad.abs().flatten(1).sum(1).clamp_(ends.tiny, ends.max)
             grad = state.velocity.mul_(self.momentum).add_(grad / per_example(size, grad))
         step = self.length(region) if self.step_size is None else self.step_size
+        if self.schedule == "cosine":
+            step = cosine(response.clock, self.steps, 1.0, 0.0, state.u) * step
         if self.rule == "gradient":
             moved = step_along(state.u, grad, step)
         else:

@@ -1,6 +1,7 @@
 """What passes between a stepper and the engine: state (the query), response, clock, best point."""
 
 from dataclasses import dataclass, field
+from math import cos, pi
 
 import numpy as np
 import torch
@@ -164,6 +165,20 @@ class State(Rows):
     feasible: np.ndarray | Tensor | None = None
     candidates: Tensor | None = field(default=None, repr=False)
     candidates_feasible: Tensor | None = None
+
+
+def cosine(clock: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
+    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``.
+
+    Example:
+        >>> cosine(Clock.zero(2), steps=10, first=1.0, last=0.1, like=torch.zeros(2))
+        tensor([1., 1.])
+    """
+    if clock.least == clock.most:
+        share = (1 + cos(pi * min(clock.most, steps) / steps)) / 2
+        return like.new_full((len(clock.count),), last + (first - last) * share)
+    done = torch.from_numpy(clock.count).to(like.device, like.dtype).clamp(max=steps) / steps
+    return last + (first - last) * (1 + torch.cos(pi * done)) / 2
 
 
 def keep_(kept: Tensor, new: Tensor, rows: Tensor) -> Tensor:

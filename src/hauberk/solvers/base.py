@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import cos, inf, pi
+from math import inf
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from hauberk.engine.loop import drive
 from hauberk.engine.method import Job, Method
 from hauberk.engine.outcome import Outcome
-from hauberk.engine.state import Clock, Response
+from hauberk.engine.state import Response
+from hauberk.engine.state import cosine as cosine
 from hauberk.engine.stepper import S, Stepper
 from hauberk.errors import InputError
 from hauberk.objectives.problem import Problem
@@ -158,17 +159,3 @@ def _cost(solver: "MinNormSolver[Any]", classes: int) -> int:
     """Most passes per example; ranking the targets takes one."""
     ranking = solver.aiming(classes) or bool(solver.targets)
     return solver.attempts(classes) * solver.passes + ranking
-
-
-def cosine(clock: Clock, steps: int, first: float, last: float, like: Tensor) -> Tensor:
-    """A cosine from ``first`` to ``last`` over the steps, at each slot's own, ``(S,)``.
-
-    Example:
-        >>> cosine(Clock.zero(2), steps=10, first=1.0, last=0.1, like=torch.zeros(2))
-        tensor([1., 1.])
-    """
-    if clock.least == clock.most:
-        share = (1 + cos(pi * min(clock.most, steps) / steps)) / 2
-        return like.new_full((len(clock.count),), last + (first - last) * share)
-    done = torch.from_numpy(clock.count).to(like.device, like.dtype).clamp(max=steps) / steps
-    return last + (first - last) * (1 + torch.cos(pi * done)) / 2
