@@ -118,7 +118,7 @@ def test_of_many_classes_those_of_the_largest_logits_are_looked_at():
     assert [d.shape for d in found.distances] == [(7, MOST)] * 2
     assert (found.forwards, found.backwards) == (1, MOST)
     assert recorder.backwards == MOST * len(x)
-    assert looked_at(MOST + 6) == MOST
+    assert looked_at(MOST + 6) == MOST == 15
     assert looked_at(3) == 2
     assert torch.equal(found.order, by_logits(model(x), y))
     ranked = found.ranked(1)
@@ -236,6 +236,8 @@ def test_softened_gradients_linearise_a_softened_attack():
     assert exact.distances[0][:, 1].tolist() == [inf] * 4
     soft = linearised(Victim(Of(hidden)), x, y, [Metric(inf)], soften=1.0)
     assert soft.ranked()[:, 0].tolist() == [2] * 4
+    attack = APGD(targets=1, steps=9, rank="linear", soften=1.0)
+    assert attack(Of(hidden), x, y, hb.Linf(0.03)).fooled.all()
 
 
 def test_an_unknown_order_is_refused():

@@ -141,7 +141,7 @@ def _of_rows(
         slope = torch.zeros_like(logits, requires_grad=False).scatter_(1, aim, 1.0)
         slope.scatter_(1, own, -1.0)
         grad = victim.gradient(logits, slope, u, keep=k + 1 < many)
-        gap = (z.gather(1, own) - z.gather(1, aim)).squeeze(1).clamp_min(0)
+        gap = (z.gather(1, own) - z.gather(1, aim)).squeeze(1)
         for region, each in zip(regions, found, strict=True):
             each.append(_distance(region, grad.to(region.x0), gap))
     distances = [torch.stack(each, 1) for each in found]

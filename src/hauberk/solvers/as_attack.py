@@ -99,7 +99,7 @@ class AsAttack(Method):
         metric = self.solver.serve(Metric(job.threat.p))
         # A length in float32 may be off by its rounding: no point is left for one that is no hit.
         inside = job.threat.eps * (1 if job.threat.p == 0 else 1 - 1e-5)
-        return replace(job, threat=metric, enough=inside if self.early and job.stop else None)
+        return replace(job, threat=metric, enough=inside if self.early else None)
 
     def _near(self, threat: Threat) -> Solver:
         """The solver, starting at a share of the ball's radius."""
