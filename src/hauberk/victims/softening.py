@@ -18,7 +18,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-from hauberk.victims.softening_rules import RULES, Softmax, Surrogate
+from hauberk.victims.softening_rules import OWN, RULES
 
 # Function.apply ends in its parent's: patched there, methods bound earlier are caught as well.
 _parent: Any = Function.__mro__[1]
@@ -107,7 +107,7 @@ def _through(cls: Any, *args: Any, **kwargs: Any) -> Any:
     plain = super(_parent, cls).apply
     if not getattr(_here, "depth", 0):
         return plain(*args, **kwargs)
-    if cls in (Surrogate, Softmax) or not torch.is_grad_enabled():
+    if cls in OWN or not torch.is_grad_enabled():
         return plain(*args, **kwargs)
     own_context = cls.setup_context is not Function.setup_context
     try:

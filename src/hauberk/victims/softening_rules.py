@@ -1,6 +1,7 @@
 """The rules of softened gradients, one for each kind of operation: same value, smooth gradient."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.grad import conv2d_input
+
+SATURATED = 40.0
+"""From where on a sigmoid is 1."""
+
+CANCELLED = 1e-3
+"""Share of the squares below which their sum less that of the mean is not accurate."""
 
 
 class Surrogate(Function):
@@ -22,6 +30,57 @@ class Surrogate(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         return (grad if ctx.slope is None else grad * ctx.slope), None, None
+
+
+class Rectified(Function):
+    """ReLU forward, in place if asked; backward, a sigmoid in place of its step.
+
+    What it keeps is as large as what a ReLU keeps: the sigmoid is computed on the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tau: float, in_place: bool) -> Tensor:
+        ctx.save_for_backward(x / _width(x, tau))
+        if in_place:
+            ctx.mark_dirty(x)
+            return x.clamp_(min=0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (scaled,) = ctx.saved_tensors
+        # The derivative of softplus is a sigmoid, here times the gradient in one go.
+        return torch.ops.aten.softplus_backward(grad, scaled, 1.0, SATURATED), None, None
+
+
+class Convolved(Function):
+    """A convolution with weights that need no gradient: the way back needs no input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, how: Any) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.how = x.shape, how
+        return torch.conv2d(x, weight, bias, *how)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (weight,) = ctx.saved_tensors
+        back = conv2d_input(ctx.shape, weight, grad, *ctx.how)
+        return back, None, None, None
+
+
+class Scaled(Function):
+    """Batch normalisation by running statistics: the way back is a factor for each channel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(factor)
+        return value(x)  # no view, or a ReLU could not overwrite it
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (factor,) = ctx.saved_tensors
+        return grad * factor, None, None
 
 
 class Softmax(Function):
@@ -40,6 +99,10 @@ class Softmax(Function):
         return p * (grad - (grad * p).sum(ctx.dim, keepdim=True)), None, None
 
 
+OWN: tuple[Any, ...] = (Surrogate, Rectified, Convolved, Scaled, Softmax)
+"""The functions of this module, whose backward is what it is."""
+
+
 def surrogate(x: Tensor, value: Tensor, slope: Tensor | None = None) -> Tensor:
     """``value``, whose gradient in ``x`` is ``slope`` (all 1 if None)."""
     kept: Tensor = Surrogate.apply(x, value.detach(), slope)  # type: ignore[no-untyped-call]
@@ -48,13 +111,28 @@ def surrogate(x: Tensor, value: Tensor, slope: Tensor | None = None) -> Tensor:
 
 def _width(x: Tensor, tau: float) -> Tensor:
     """``tau`` standard deviations of each example's units, ``(B, 1, ...)``."""
-    flat = x.detach().flatten(1) if x.dim() > 1 else x.detach().reshape(1, -1)
-    # Not std(), which takes ten times as long on a CPU and longer.
-    size: Tensor = torch.linalg.vector_norm(flat - flat.mean(1, keepdim=True), dim=1)
-    width = size.mul_(tau / max(1, flat.shape[1]) ** 0.5).clamp_(
-        min=torch.finfo(x.dtype).tiny ** 0.5
+    dims = tuple(range(1, x.dim())) if x.dim() > 1 else tuple(range(x.dim()))
+    size = spread(x.detach(), dims).mul_(
+        tau / max(1, x[:1].numel() if x.dim() > 1 else x.numel()) ** 0.5
     )
-    return width.view(-1, *[1] * (x.dim() - 1)) if x.dim() > 1 else width.view([1] * x.dim())
+    width: Tensor = size.to(x.dtype).clamp_(min=torch.finfo(x.dtype).tiny ** 0.5)
+    return width
+
+
+def spread(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Norm of each example's units less their mean, ``(B, 1, ...)``; no std(), which is slow."""
+    if not dims:
+        return torch.zeros_like(x)
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    mean = x.mean(dims, keepdim=True, dtype=wide)
+    if x.device.type == "cpu":
+        # Without the tensor of differences, unless the mean is nearly all there is.
+        square = torch.linalg.vector_norm(x, dim=dims, keepdim=True, dtype=wide).square_()
+        rest = square - mean.square() * (x[:1].numel() if x.dim() > 1 else x.numel())
+        if bool((rest > CANCELLED * square).all()):
+            return rest.sqrt_()  # type: ignore[no-any-return]
+    away: Tensor = torch.linalg.vector_norm(x - mean, dim=dims, keepdim=True, dtype=wide)
+    return away
 
 
 def _on_graph(x: Any) -> bool:
@@ -81,10 +159,12 @@ def _clip(lo: Any = None, hi: Any = None, in_place: bool = False) -> Rule:
     def rule(tau: float, func: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         if not _on_graph(x):
             return func(x, *args, **kwargs)
+        overwrite = bool(in_place or kwargs.get("inplace") or (args[:1] == (True,)))
+        if lo == 0 and hi is None:
+            return Rectified.apply(x, tau, overwrite)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             value = x.clamp(lo, hi)
         soft = _between(x, value, lo, hi, tau)
-        overwrite = in_place or kwargs.get("inplace") or (args[:1] == (True,))
         return x.copy_(soft) if overwrite else soft
 
     return rule
@@ -213,6 +293,39 @@ def _choice(tau: float, func: Any, truth: Any, *args: Any, **kwargs: Any) -> Any
     return value + jump * (step - step.detach().view_as(step)) if _on_graph(step) else value
 
 
+def _frozen(*tensors: Any) -> bool:
+    return not any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+
+
+def _convolution(
+    tau: float, func: Any, input: Any, weight: Any, bias: Any = None, stride: Any = 1,
+    padding: Any = 0, dilation: Any = 1, groups: int = 1,
+) -> Any:  # fmt: skip
+    """The value and the gradient of the function; its input is not kept for the way back."""
+    how = (stride, padding, dilation, groups)
+    plain = _on_graph(input) and input.dim() == 4 and not isinstance(padding, str)
+    if not plain or not _frozen(weight, bias):
+        return func(input, weight, bias, *how)
+    return Convolved.apply(input, weight, bias, how)  # type: ignore[no-untyped-call]
+
+
+def _normalised(
+    tau: float, func: Any, input: Any, running_mean: Any, running_var: Any, weight: Any = None,
+    bias: Any = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """Batch normalisation, by running statistics without keeping its input for the way back."""
+    names = ("running_mean", "running_var", "weight", "bias")
+    given = (running_mean, running_var, weight, bias)
+    if training or running_var is None or not _on_graph(input) or not _frozen(*given):
+        return func(input, *given, training, momentum, eps)
+    with torch.no_grad():
+        factor = (running_var + eps).rsqrt()
+        factor = factor if weight is None else factor * weight
+        factor = factor.view(-1, *[1] * (input.dim() - 2)).to(input.dtype)
+    value = partial(func, **dict(zip(names, given, strict=True)), eps=eps)
+    return Scaled.apply(input, factor, value)  # type: ignore[no-untyped-call]
+
+
 _T: Any = Tensor
 _TANH = (torch.tanh, _T.tanh, F.tanh)
 RULES: dict[Any, Rule] = {
@@ -234,4 +347,6 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((_T.float, _T.double, _T.to, _T.type, _T.type_as), _cast),
     **dict.fromkeys((torch.mul, _T.mul, _T.__mul__, _T.__rmul__), _times),
     torch.where: _choice,
+    torch.conv2d: _convolution,
+    F.batch_norm: _normalised,
 }
