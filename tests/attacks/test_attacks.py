@@ -329,7 +329,7 @@ def test_a_warm_start_that_fools_is_kept(attack, threat, share):
         (lambda: APGD(steps=0), "steps is 0: give 1 or more"),
         (lambda: PGD(restarts=0), "restarts is 0"),
         (lambda: PGD(targets=-1), "targets is -1"),
-        (lambda: APGD(loss="hinge"), "unknown loss 'hinge': choose one of ce, margin"),
+        (lambda: APGD(loss="hinge"), "unknown loss 'hinge': choose one of ce, ce_scaled, margin"),
         (lambda: APGD(loss="soft_margin", targets=3), "unknown targeted loss 'soft_margin'"),
         (lambda: APGD(enlarge=(3.0, 2.0)), "last radius must be 1"),
         (lambda: APGD(enlarge=()), "last radius must be 1"),

@@ -54,7 +54,7 @@ def test_an_attack_is_one_class():
     torch.testing.assert_close(found.loss, best.loss)  # the model is linear
     assert SignAscent().describe() == {
         "attack": "SignAscent", "kind": "gradient", "loss": "margin", "steps": 10, "restarts": 1,
-        "targets": 0, "soften": 0.0,
+        "targets": 0, "rank": "logits", "soften": 0.0,
     }  # fmt: skip
 
 

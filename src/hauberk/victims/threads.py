@@ -155,8 +155,11 @@ def require_threads(number: int | None) -> None:
 
 
 def tell(threads: Threads) -> Threads:
-    """The same, told to the log: a line that the commands print."""
-    log.info("%s", threads)
+    """The same, in the log: what was timed is a line that the commands print.
+
+    What the caller or the environment asked for is known, and only noted for debugging.
+    """
+    log.log(logging.INFO if threads.timed else logging.DEBUG, "%s", threads)
     return threads
 
 

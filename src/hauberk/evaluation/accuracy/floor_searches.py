@@ -113,7 +113,7 @@ def sized(
         >>> from hauberk import Linf
         >>> made = sized({"one": SEARCHES["floor-square"]}, Linf(0.1), 2000, 10)
         >>> made["one"].steps
-        2000
+        1998
     """
     while True:
         each = passes / threat.variants / sum(search.share for search in rows.values())

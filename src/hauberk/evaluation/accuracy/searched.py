@@ -63,6 +63,7 @@ def merged(found: Outcome, rows: Tensor, again: Outcome) -> Outcome:
     """An outcome with some rows (M,) replaced by another's; passes add up.
 
     Example:
+        >>> import torch
         >>> def outcome(*values):
         ...     one, n = torch.tensor(values), torch.ones(len(values), dtype=torch.int64)
         ...     return Outcome(one, one, one > 0, one.double(), n, n, n)
