@@ -16,6 +16,7 @@ from torch import nn
 class Noting(nn.Module):
     def __init__(self):
         super().__init__()
+        torch.manual_seed(0)  # some of the few examples must be right and break
         self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
     def forward(self, x):

@@ -159,8 +159,12 @@ def test_the_line_says_what_was_timed(caplog):
     with caplog.at_level(logging.INFO, "hauberk"):
         tell(Threads(1, "OMP_NUM_THREADS"))
         tell(Threads(2, "timed", {1: 0.0251, 2: 0.013}))
-    # What the caller has asked for is no news.
-    assert caplog.messages == ["2 threads (a pass takes 25.1 ms with 1, 13 ms with 2)"]
+        tell(Threads(3, "as asked"))
+    # What the environment says is no news.
+    assert caplog.messages == [
+        "2 threads (a pass takes 25.1 ms with 1, 13 ms with 2)",
+        "3 threads (as asked)",
+    ]
 
 
 class Watching(nn.Module):

@@ -155,11 +155,12 @@ def require_threads(number: int | None) -> None:
 
 
 def tell(threads: Threads) -> Threads:
-    """The same, in the log: what was timed is a line that the commands print.
+    """The same, in the log, as a line that the commands print.
 
-    What the caller or the environment asked for is known, and only noted for debugging.
+    What the environment says holds for whatever is run in it, and is only noted for debugging.
     """
-    log.log(logging.INFO if threads.timed else logging.DEBUG, "%s", threads)
+    known = threads.why in VARIABLES
+    log.log(logging.DEBUG if known else logging.INFO, "%s", threads)
     return threads
 
 
