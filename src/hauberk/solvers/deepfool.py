@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.engine.state import Response, State
-from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver
+from hauberk.solvers.walk import Walk
 
 
 @dataclass(kw_only=True)
@@ -22,7 +20,7 @@ class DeepFoolState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(MinNormSolver[DeepFoolState]):
+class DeepFool(Walk[DeepFoolState]):
     """DeepFool (Moosavi-Dezfooli et al. 2016, Algorithm 2), for any lp, within the box.
 
     The paper steps to the nearest of all linearised boundaries, which needs one gradient per class
@@ -48,26 +46,14 @@ class DeepFool(MinNormSolver[DeepFoolState]):
 
     steps: int = 50
     targets: int = 9
-    overshoot: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.overshoot >= 0:
-            raise InputError(f"overshoot is {self.overshoot}: give 0 or more")
 
     def init(self, problem: Problem) -> DeepFoolState:
         u = problem.region.start()
         # No warm starts: they fool already, and nothing leads on from there.
         return DeepFoolState(u=u, base=u)
 
-    def finished(self, state: DeepFoolState, response: Response) -> np.ndarray | None:
-        done, best = super().finished(state, response), response.best
-        # Off the CPU reading a value waits for the device: only every eighth step does.
-        if not best.any_fooled or not (state.u.is_cpu or (response.clock.most + 1) % 8 == 0):
-            return done
-        ended = best.fooled.cpu().numpy()
-        done = ended if done is None else done | ended
-        return done if done.any() else None
+    def over(self, state: DeepFoolState, response: Response) -> Tensor | None:
+        return response.best.fooled if response.best.any_fooled else None
 
     def step(self, problem: Problem, state: DeepFoolState, response: Response) -> DeepFoolState:
         region, u = self.region(problem), state.u

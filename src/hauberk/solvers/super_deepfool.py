@@ -3,15 +3,13 @@
 from dataclasses import dataclass, field
 from math import inf
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hauberk.engine.state import Response, State
-from hauberk.errors import InputError
 from hauberk.maths.steps import per_example
 from hauberk.objectives.problem import Problem
-from hauberk.solvers.base import MinNormSolver
+from hauberk.solvers.walk import Walk
 
 
 @dataclass(kw_only=True)
@@ -27,7 +25,7 @@ class SuperDeepFoolState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuperDeepFool(MinNormSolver[SuperDeepFoolState]):
+class SuperDeepFool(Walk[SuperDeepFoolState]):
     """SuperDeepFool, SDF(inf, 1) (Abdollahpour et al. 2024, Algorithm 1), any lp with p >= 1.
 
     DeepFool's steps until the model is fooled, then the perturbation is replaced by its projection
@@ -58,12 +56,6 @@ class SuperDeepFool(MinNormSolver[SuperDeepFoolState]):
 
     steps: int = 100
     targets: int = 9
-    overshoot: float = 0.02
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.overshoot >= 0:
-            raise InputError(f"overshoot is {self.overshoot}: give 0 or more")
 
     def init(self, problem: Problem) -> SuperDeepFoolState:
         u = problem.region.start()
@@ -71,14 +63,8 @@ class SuperDeepFool(MinNormSolver[SuperDeepFoolState]):
         fresh = torch.zeros(len(u), dtype=torch.bool, device=u.device)
         return SuperDeepFoolState(u=u, begun=u, base=u, projected=fresh)
 
-    def finished(self, state: SuperDeepFoolState, response: Response) -> np.ndarray | None:
-        done = super().finished(state, response)
-        # Off the CPU reading a value waits for the device: only every eighth step does.
-        if not response.any_fooled or not (state.u.is_cpu or (response.clock.most + 1) % 8 == 0):
-            return done
-        ended = (state.projected & response.fooled).cpu().numpy()
-        done = ended if done is None else done | ended
-        return done if done.any() else None
+    def over(self, state: SuperDeepFoolState, response: Response) -> Tensor | None:
+        return state.projected & response.fooled if response.any_fooled else None
 
     def step(
         self, problem: Problem, state: SuperDeepFoolState, response: Response

@@ -166,10 +166,12 @@ class Accuracy(Question[Result]):
             return
         fronts: dict[str, Front] = {}
         for arm in arms:
+            if arm.group in fronts:  # all arms of a threat are for the same points
+                continue
             stands = np.zeros(len(block.recorded["id"]), dtype=bool)
             stands[due[arm.key]] = True
             clean = block.recorded["margin"].astype(np.float64)
-            fronts.setdefault(arm.group, Front(clean, block.nearest(arm.group), stands))
+            fronts[arm.group] = Front(clean, block.nearest(arm.group), stands)
         masked = any(arm.stage.when == "masked" for arm in arms)
         scheduler = Scheduler(arms, fronts, self.suite.price * (MASKED if masked else 1))
         for number in count():
