@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hauberk.maths.hyperplane import to_hyperplane
 from hauberk.maths.norms import norm
@@ -212,3 +213,16 @@ def noisy(size):
 def dual(p):
     """q of the norm that is dual to lp."""
     return {1: inf, inf: 1}.get(p) or p / (p - 1)
+
+
+def layers(model):
+    """Functions of the model's convolutions and full layers, by name."""
+    state = model.state_dict()
+
+    def apply(name, x, padding=0, stride=1):
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        if weight.dim() == 2:
+            return x.flatten(1) @ weight.T + bias
+        return F.conv2d(x, weight, bias, padding=padding, stride=stride)
+
+    return apply

@@ -41,6 +41,20 @@ def values(words, option):
     return [word.partition("=")[2] for word in words if word.startswith(f"--{option}=")]
 
 
+def made(page, parsed, picture):
+    """All that a page asks for: section, part, run, and the row or picture made of it."""
+    for section in page.paper.sections:
+        for part in section.parts():
+            run = page.Run(page.paper, parsed)
+            yield section, part, run, section.make(run, part if section.rows else picture)
+
+
+def printed(section, part):
+    """Columns of a row that have a printed value."""
+    values = section.printed.get(part) or ()
+    return {c for c, v in zip(section.columns, values, strict=False) if v is not None}
+
+
 def loader(name, commands, monkeypatch, folder):
     """For a fixture: from a scale to the script, as if called with it in an empty folder.
 

@@ -2,22 +2,10 @@
 
 import pytest
 import torch
+from helpers.models import layers
 from torch.nn import functional as F
 
 from hauberk.models import LeNet5, LeNet5Wide, MadryCNN, SmallCNN
-
-
-def layers(model):
-    """Functions of the model's convolutions and full layers, by name."""
-    state = model.state_dict()
-
-    def apply(name, x, padding=0, stride=1):
-        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
-        if weight.dim() == 2:
-            return x.flatten(1) @ weight.T + bias
-        return F.conv2d(x, weight, bias, padding=padding, stride=stride)
-
-    return apply
 
 
 def small(at, x):

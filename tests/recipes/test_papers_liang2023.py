@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.papers import Parsed, loader, values
+from helpers.papers import Parsed, loader, made, values
 from torch import nn
 
 from hauberk.analysis.figures import NORMS, runs_of
@@ -170,15 +170,13 @@ def test_every_row_and_picture_can_be_asked_for(page, scale, tmp_path):
     assert {s.name for s in page.paper.sections} == {
         *page.paper.printed["tables"], *page.paper.printed["figures"],
     }  # fmt: skip
-    for section in page.paper.sections:
-        for part in section.parts():
-            run = page.Run(page.paper, parsed)
-            if not section.rows:
-                assert section.make(run, tmp_path / "a.svg")
-                assert (tmp_path / "a.svg").stat().st_size < 200_000
-            else:
-                assert set(section.make(run, part)) == set(section.columns), part
-            assert run.commands, (section.name, part)
+    for section, part, run, found in made(page, parsed, tmp_path / "a.svg"):
+        if not section.rows:
+            assert found
+            assert (tmp_path / "a.svg").stat().st_size < 200_000
+        else:
+            assert set(found) == set(section.columns), part
+        assert run.commands, (section.name, part)
     asked = {kind: [w for w in parsed.asked if w[0] == kind] for kind in COMMANDS}
     assert {kind: len(some) for kind, some in asked.items()} == {
         "train": 2, "evaluate": 3, "radius": 2, "patterns": 1, "curves": 1,

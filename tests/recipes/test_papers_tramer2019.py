@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers.papers import Parsed, loader, values
+from helpers.papers import Parsed, loader, made, printed, values
 
 from hauberk.cli.evaluate import EvaluateCommand
 from hauberk.cli.filters import FiltersCommand
@@ -65,18 +65,13 @@ def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
     assert {s.name for s in page.paper.sections} == {
         *page.paper.printed["tables"], *page.paper.printed["figures"],
     }  # fmt: skip
-    for section in page.paper.sections:
-        for part in section.parts():
-            run = page.Run(page.paper, parsed)
-            if not section.rows:
-                assert isinstance(section.make(run, tmp_path / "a.svg"), str)
-                assert (tmp_path / "a.svg").stat().st_size < 100_000
-                continue
-            found = section.make(run, part)
-            assert set(found) <= set(section.columns), part
-            printed = section.printed.get(part) or ()
-            there = {c for c, v in zip(section.columns, printed, strict=False) if v is not None}
-            assert there <= set(found) | {"clean"}, (section.name, part)
+    for section, part, _, found in made(page, parsed, tmp_path / "a.svg"):
+        if not section.rows:
+            assert isinstance(found, str)
+            assert (tmp_path / "a.svg").stat().st_size < 100_000
+            continue
+        assert set(found) <= set(section.columns), part
+        assert printed(section, part) <= set(found) | {"clean"}, (section.name, part)
     kinds = {words[0] for words in parsed.asked}
     assert kinds == {"train", "evaluate", "trace", "landscape", "gallery", "filters"}
     trained = {w for words in parsed.asked if words[0] == "train" for w in words if "config" in w}

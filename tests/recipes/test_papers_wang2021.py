@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers.papers import Parsed, loader
+from helpers.papers import Parsed, loader, made, printed
 
 from hauberk.cli.evaluate import EvaluateCommand
 from hauberk.cli.minmax import MinmaxCommand
@@ -52,19 +52,14 @@ def script(monkeypatch, tmp_path):
 def test_every_row_and_picture_can_be_asked_for(script, scale, tmp_path):
     page = script(scale)
     parsed = Planted()
-    for section in page.paper.sections:
-        for part in section.parts():
-            run = page.Run(page.paper, parsed)
-            if not section.rows:
-                assert section.make(run, tmp_path / "a.svg")
-                assert (tmp_path / "a.svg").stat().st_size < 60_000
-                continue
-            found = section.make(run, part)
-            assert set(found) <= set(section.columns), part
-            printed = section.printed.get(part) or ()
-            there = {c for c, v in zip(section.columns, printed, strict=False) if v is not None}
-            few = scale == "small" and section.name == "Table A2"  # E to H are for a GPU
-            assert few or there <= set(found), (section.name, part)
+    for section, part, _, found in made(page, parsed, tmp_path / "a.svg"):
+        if not section.rows:
+            assert found
+            assert (tmp_path / "a.svg").stat().st_size < 60_000
+            continue
+        assert set(found) <= set(section.columns), part
+        few = scale == "small" and section.name == "Table A2"  # E to H are for a GPU
+        assert few or printed(section, part) <= set(found), (section.name, part)
     assert {words[0] for words in parsed.asked} == {"train", "minmax", "evaluate"}
     limits = {w for words in parsed.asked for w in words if w.startswith("--limit=")}
     assert ("--limit=1000" in limits) or scale == "small"
