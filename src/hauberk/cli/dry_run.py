@@ -54,10 +54,10 @@ class Trial:
         """Examples that the run takes."""
         return self.setting.y.numel()
 
-    def cost(self, passes: int, name: str = "", note: str = "") -> Cost:
-        """What so many passes per example through each model cost at most."""
+    def cost(self, passes: int, name: str = "", note: str = "", *, limit: str = "at most") -> Cost:
+        """What so many passes per example through each model cost; ``limit`` says how certainly."""
         draws = sum(victim.draws for victim in self.setting.victims.values())
-        return Cost(passes * self.seconds * self.n, f"at most {passes * draws}", name, note)
+        return Cost(passes * self.seconds * self.n, f"{limit} {passes * draws}", name, note)
 
 
 def tried(

@@ -103,9 +103,8 @@ class EvaluateCommand(OneModelCommand):
         always, masked = question.suite.passes(question.threats, trial.setting.classes)
         costs = [trial.cost(always, note=", if no point breaks; broken points leave early")]
         if any(stage.adaptive for stage in question.suite.stages.values()):
-            usual = trial.cost(question.suite.usual(question.threats, trial.setting.classes))
-            assert usual.passes is not None
-            costs.insert(0, replace(usual, passes=usual.passes.replace("at most", "usually about")))
+            usual = question.suite.usual(question.threats, trial.setting.classes)
+            costs.insert(0, trial.cost(usual, limit="usually about"))
         if masked > always:
             costs.append(trial.cost(masked, "if the gradients seem masked"))
         if self.floor:
@@ -127,9 +126,8 @@ def floor_costs(trial: Trial, escalates: bool) -> list[Cost]:
     found = zip(notes, passes(trial.question, trial.setting.classes), strict=False)
     return [
         replace(
-            cost := trial.cost(most, name), seconds=cost.seconds * drawn / trial.n,
-            passes=str(cost.passes).replace("at most", "about"),
-            note=f", on {drawn} of the points that stand",
+            cost := trial.cost(most, name, f", on {drawn} of the points that stand", limit="about"),
+            seconds=cost.seconds * drawn / trial.n,
         )
         for name, most in found
     ]  # fmt: skip
