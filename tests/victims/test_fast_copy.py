@@ -58,15 +58,29 @@ def test_a_model_in_float64_may_be_searched_in_float32():
     model = net().double()
     fast = FastCopy(Victim(model), SearchOn(precision="fp32"))
     assert fast.dtype == torch.float32
-    assert fast.rounding == 4 * torch.finfo(torch.float32).eps
+    assert fast.rounding == torch.finfo(torch.float32).eps
     assert FastCopy(Victim(model), SearchOn()).logits(images().double()).dtype == torch.float64
 
 
 def test_rounding_is_that_of_the_precision():
     victim = Victim(net())
-    assert FastCopy(victim, SearchOn(precision="bf16")).rounding == pytest.approx(4 * 2**-7)
-    assert FastCopy(victim, SearchOn(precision="fp16")).rounding == pytest.approx(4 * 2**-10)
+    assert FastCopy(victim, SearchOn(precision="bf16")).rounding == 2**-7
+    assert FastCopy(victim, SearchOn(precision="fp16")).rounding == 2**-10
     assert FastCopy(victim, SearchOn(channels_last=True)).rounding == 0
+
+
+def test_a_copy_takes_for_wrong_what_is_so_by_more_than_rounding():
+    fast = FastCopy(Victim(net()), SearchOn(precision="bf16"))
+    edge = 4.0 * 2**-7  # the largest logit is 4
+    leads = [-1.0, 0.0, 0.9 * edge, 1.1 * edge, float("nan")]
+    logits = torch.tensor(
+        [[4 - lead, 4.0, 0.0] if lead > 0 else [4.0, 4 + lead, 0] for lead in leads]
+    )
+    logits[4, 0] = torch.nan
+    y = torch.zeros(5, dtype=torch.int64)
+    assert fast.wrong(logits, y).tolist() == [False, False, False, True, True]
+    exact = FastCopy(Victim(net()), SearchOn(channels_last=True))
+    assert exact.wrong(logits, y).tolist() == [False, True, True, True, True]
 
 
 def test_small_gradients_survive_in_float16():

@@ -112,8 +112,17 @@ class FastCopy(Victim):
     @property
     def rounding(self) -> float:
         """Share of the largest logit by which logits of the copy may be off by rounding alone."""
-        eps = torch.finfo(self.dtype).eps
-        return 0.0 if self.dtype == self.own.dtype else 4 * eps
+        return 0.0 if self.dtype == self.own.dtype else torch.finfo(self.dtype).eps
+
+    def wrong(self, logits: Tensor, y: Tensor) -> Tensor:
+        """True where the decision is not ``y`` by more than rounding, ``(B,)``; NaN is wrong.
+
+        A search that left a point as soon as it seems to fool would leave many that do not.
+        """
+        if not self.rounding or self.boundary != "decision":
+            return super().wrong(logits, y)
+        scale = logits.detach().double().abs().nan_to_num(nan=0.0, posinf=0.0).amax(1)
+        return (self.margin(logits, y) <= self.rounding * scale).logical_not_()
 
     @contextmanager
     def counted(self) -> Iterator[Self]:
