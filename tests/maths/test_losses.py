@@ -37,6 +37,14 @@ def own_entropy(row, own):
     return (scaled.logsumexp(0) - scaled[own]).item()
 
 
+def scaled_two_artanh(row, own, j):
+    """By numbers of 60 digits, where the label's probability is 1 in Python floats."""
+    with decimal.localcontext(prec=60):
+        e = [Decimal(v).exp() for v in in_units_of_spread(row)]
+        lead = (e[j] - e[own]) / sum(e)
+        return float(((1 + lead) / (1 - lead)).ln())
+
+
 def two_artanh(p, q):
     return log((1 + p - q) / (1 - p + q))
 
@@ -61,6 +69,12 @@ def reference(name, z, y, t):
                 "dlr": margin if len(row) < 3 else margin / (top[0] - top[2]),
                 "probability_margin": two_artanh(exp(max(others) - lse), exp(row[own] - lse)),
                 "targeted probability_margin": two_artanh(exp(row[aim] - lse), exp(row[own] - lse)),
+                "probability_margin_scaled": margin
+                if len(row) < 3
+                else scaled_two_artanh(row, own, row.index(max(others))),
+                "targeted probability_margin_scaled": ahead
+                if len(row) < 3
+                else scaled_two_artanh(row, own, aim),
                 "ce_scaled": own_entropy(row, own) if len(row) > 2 else margin,
                 "targeted ce_scaled": -own_entropy(row, aim) if len(row) > 2 else ahead,
                 "targeted ce": row[aim] - lse,
@@ -107,9 +121,11 @@ def test_identities():
 def test_two_classes_have_one_margin():
     z, y, t = some(2, dtype=torch.float64)
     margin = LOSSES["margin"](z, y)
-    for name in ("soft_margin", "dlr", "probability_margin", "ce_scaled"):
+    for name in ("soft_margin", "dlr", "probability_margin", "probability_margin_scaled",
+                 "ce_scaled"):  # fmt: skip
         torch.testing.assert_close(LOSSES[name](z, y), margin)
-    for name in ("margin", "dlr", "probability_margin", "ce_scaled"):
+    for name in ("margin", "dlr", "probability_margin", "probability_margin_scaled",
+                 "ce_scaled"):  # fmt: skip
         torch.testing.assert_close(TARGETED[name](z, y, t), margin)
 
 
@@ -192,12 +208,26 @@ def test_the_scaled_cross_entropy_is_not_differentiated_through_its_scale():
         torch.testing.assert_close(grad, sign * ((z / unit).softmax(1) - hot) / unit)
 
 
+def test_the_scaled_probability_margin_is_not_differentiated_through_its_scale():
+    z, y, t = some(6, dtype=torch.float64)
+    unit = 0.3 * (z - z.mean(1, keepdim=True)).abs().mean(1, keepdim=True)
+    for losses, labels in ((LOSSES, (y,)), (TARGETED, (y, t))):
+        found, plain = (
+            torch.autograd.grad(losses[f"probability_margin{end}"](leaf, *labels).sum(), leaf)[0]
+            for end, leaf in (
+                ("_scaled", z.clone().requires_grad_()), ("", (z / unit).requires_grad_())
+            )
+        )  # fmt: skip
+        torch.testing.assert_close(found, plain / unit)
+
+
+@pytest.mark.parametrize("name", ["ce_scaled", "probability_margin_scaled"])
 @pytest.mark.parametrize("factor", [1e-12, 0.05, 30.0, 1e12])
-def test_no_factor_on_the_logits_changes_where_the_scaled_cross_entropy_rises(factor):
+def test_no_factor_on_the_logits_changes_where_a_scaled_loss_rises(factor, name):
     z, y, t = some(10)
     for slopes, labels in ((SLOPES, (y,)), (TARGETED_SLOPES, (y, t))):
         (loss, slope), (same, steeper) = (
-            slopes["ce_scaled"](logits, *labels) for logits in (z, factor * z + 2 * factor)
+            slopes[name](logits, *labels) for logits in (z, factor * z + 2 * factor)
         )
         torch.testing.assert_close(same, loss, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(steeper * factor, slope, rtol=1e-4, atol=1e-6)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +158,15 @@ class Method(ABC):
         Raises:
             InputError: for a job that the method cannot do.
         """
+
+    def beginning_at(self, many: int) -> Self:
+        """The same method with at least ``many`` restarts, one for each warm start, if it has any.
+
+        A method without restarts begins at the first warm start alone, or goes its own way.
+        """
+        own = getattr(self, "restarts", None)
+        more: dict[str, Any] = {} if own is None else {"restarts": max(own, many)}
+        return replace(self, **more) if more else self
 
     def check(self, job: Job) -> None:
         """Refuse a job before any work, without a pass through a model.

@@ -32,9 +32,10 @@ class Stepper(ABC, Generic[S]):
     (:meth:`finished`). A stepper never runs the model, counts nothing and keeps no best point.
 
     Args:
-        loss: ``ce``, ``ce_scaled``, ``margin``, ``probability_margin``, ``dlr``, ``soft_margin`` or
-            ``cw``, the last two without targets; or a function of logits and labels (and targets);
-            or an :class:`~hauberk.objectives.base.Objective`.
+        loss: ``ce``, ``ce_scaled``, ``margin``, ``probability_margin``,
+            ``probability_margin_scaled``, ``dlr``, ``soft_margin`` or ``cw``, the last two without
+            targets; or a function of logits and labels (and targets); or an
+            :class:`~hauberk.objectives.base.Objective`.
         steps: one attempt costs ``steps + 1`` forwards and ``steps`` backwards.
         restarts: independent attempts per example (and target).
         targets: 0 for an untargeted attack; else the number of wrong classes to aim at, one

@@ -16,7 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 TargetedLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 SHARP = 0.3
-"""Temperature of the scaled cross-entropy, in units of the logits' spread."""
+"""Temperature of the scaled losses, in units of the logits' spread."""
 
 
 def _finite(logits: Tensor) -> Tensor:
@@ -165,6 +165,21 @@ def targeted_probability_margin(logits: Tensor, y: Tensor, target: Tensor) -> Te
     return _lead(_finite(logits), target.unsqueeze(1), y)
 
 
+def scaled_probability_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Probability margin of logits over their own spread, which no factor on the logits changes.
+
+    The same unit as in :func:`scaled_cross_entropy`, and the plain logit margin for two classes.
+    """
+    z = _finite(logits)
+    return probability_margin(_scaled(z)[0] if z.shape[1] > 2 else z, y)
+
+
+def targeted_scaled_probability_margin(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Targeted probability margin of logits over their own spread."""
+    z = _finite(logits)
+    return targeted_probability_margin(_scaled(z)[0] if z.shape[1] > 2 else z, y, target)
+
+
 def _two_sides(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Logits with y's set to j's, and the other way round.
 
@@ -255,6 +270,24 @@ def targeted_probability_margin_slope(
     return _lead_slope(_finite(logits), target.unsqueeze(1), y)
 
 
+def scaled_probability_margin_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled probability margin and its gradient in the logits."""
+    z = _finite(logits)
+    scaled, unit = _scaled(z) if z.shape[1] > 2 else (z, z.new_ones(1))
+    loss, slope = probability_margin_slope(scaled, y)
+    return loss, slope.div_(unit)
+
+
+def targeted_scaled_probability_margin_slope(
+    logits: Tensor, y: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Targeted scaled probability margin and its gradient in the logits."""
+    z = _finite(logits)
+    scaled, unit = _scaled(z) if z.shape[1] > 2 else (z, z.new_ones(1))
+    loss, slope = targeted_probability_margin_slope(scaled, y, target)
+    return loss, slope.div_(unit)
+
+
 def _difference(z: Tensor, j: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     slope = torch.zeros_like(z).scatter_(1, j, 1.0).scatter_(1, y.unsqueeze(1), -1.0)
     return (z * slope).sum(1), slope
@@ -268,6 +301,7 @@ LOSSES: dict[str, Loss] = {
     "cw": cw,
     "dlr": dlr,
     "probability_margin": probability_margin,
+    "probability_margin_scaled": scaled_probability_margin,
 }
 TARGETED: dict[str, TargetedLoss] = {
     "ce": targeted_cross_entropy,
@@ -275,6 +309,7 @@ TARGETED: dict[str, TargetedLoss] = {
     "margin": targeted_margin,
     "dlr": targeted_dlr,
     "probability_margin": targeted_probability_margin,
+    "probability_margin_scaled": targeted_scaled_probability_margin,
 }
 # Gradients in closed form spare the loss's own autograd, a third of a small model's pass.
 SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
@@ -282,12 +317,14 @@ SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce_scaled": scaled_cross_entropy_slope,
     "margin": margin_slope,
     "probability_margin": probability_margin_slope,
+    "probability_margin_scaled": scaled_probability_margin_slope,
 }
 TARGETED_SLOPES: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "ce": targeted_cross_entropy_slope,
     "ce_scaled": targeted_scaled_cross_entropy_slope,
     "margin": targeted_margin_slope,
     "probability_margin": targeted_probability_margin_slope,
+    "probability_margin_scaled": targeted_scaled_probability_margin_slope,
 }
 
 

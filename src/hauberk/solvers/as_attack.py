@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -71,6 +71,9 @@ class AsAttack(Method):
 
     def aiming(self, classes: int) -> int:
         return self.solver.aiming(classes)
+
+    def beginning_at(self, many: int) -> Self:
+        return replace(self, solver=self.solver.beginning_at(many))
 
     def check(self, job: Job) -> None:
         self.solver.check(self._unbounded(job))

@@ -279,10 +279,10 @@ class AttackTask(Task):
     def search(self, block: Block, index: Tensor, report: Report) -> Search:
         warm = self.carried(block, index) if self.stage.carry else None
         for rows in self.portions(block, index):
-            attack: Any = self.stage.attack
+            attack = self.stage.attack
             if warm is not None:
                 most = int(warm.take(rows).mask.sum(1).max()) if len(rows) else 1
-                attack = replace(attack, restarts=max(attack.restarts, most))
+                attack = attack.beginning_at(most)
             at, logits = index[rows], block.clean.logits
             aims = linear_targets(block, self.threat, attack, at, self.manifest["threats"])
             job = replace(
