@@ -287,7 +287,7 @@ def test_a_box_without_end_needs_an_attack_and_another_solver():
         ({"classes": [1, 5]}, "class 5 has 0 images"),
         ({"classes": []}, "at least one class"),
         ({"threats": ()}, "no threat"),
-        ({"threats": ("l2:1", "l2:1.0")}, "no threat, or one twice"),
+        ({"threats": ("l2:1", "l2:1.0")}, "one threat twice"),
         ({"threats": ("l2:1|linf:0.1",)}, "only an lp ball"),
         ({"budget": 3}, "budget is 3"),
         ({"gamma": -1.0}, "gamma"),

@@ -20,7 +20,7 @@ from hauberk.evaluation.radii.question import LeastDistances
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.store.ledger import MANIFEST
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Threat, Union
+from hauberk.threats.base import Threat, Union, several
 from hauberk.threats.metric import Metric
 
 By = Literal["radius", "attack"]
@@ -75,7 +75,7 @@ def by_size(
     models: Mapping[str, Model],
     images: Tensor,
     labels: Tensor,
-    threats: Sequence[Threat],
+    threats: Threat | str | Sequence[Threat | str],
     *,
     by: By | None = None,
     points: int = 10,
@@ -95,7 +95,7 @@ def by_size(
         models: by name.
         images: ``(N, ...)``, floats in the box.
         labels: ``(N,)`` integer classes.
-        threats: a ball gives a panel up to its size; a distance without a size
+        threats: or their notations. A ball gives a panel up to its size; a distance without a size
             (:class:`hauberk.Metric`) one up to the largest radius found; a union of balls one up to
             1, in units of their sizes; any other threat, such as an affine mixture, one up to 1, in
             units of its size.
@@ -158,7 +158,9 @@ def by_size(
     }
 
 
-def named_panels(threats: Sequence[Threat], by: str | None = None) -> dict[str, tuple[Threat, By]]:
+def named_panels(
+    threats: Threat | str | Sequence[Threat | str], by: str | None = None
+) -> dict[str, tuple[Threat, By]]:
     """The threat of each panel, and how its curves are found.
 
     Args:
@@ -175,7 +177,7 @@ def named_panels(threats: Sequence[Threat], by: str | None = None) -> dict[str, 
     if by not in (None, "radius", "attack"):
         raise InputError(f"by is '{by}': give radius or attack, or leave it out")
     found: dict[str, tuple[Threat, By]] = {}
-    for threat in threats:
+    for threat in several(threats):
         plain = isinstance(threat, Ball | Metric | Union)
         how: By = "radius" if (plain if by is None else by == "radius") else "attack"
         name = "union" if isinstance(threat, Union) else f"x {threat}"
@@ -188,8 +190,6 @@ def named_panels(threats: Sequence[Threat], by: str | None = None) -> dict[str, 
         if name in found:
             raise InputError(f"two threats in {name}: give the largest size of each")
         found[name] = threat, how
-    if not found:
-        raise InputError("no threat: give at least one, such as L2(2)")
     return found
 
 

@@ -67,7 +67,7 @@ def figures(
     solvers: Iterable[tuple[str, Solve] | SolverRun] = (),
     eps: Mapping[str, float] | None = None,
     *,
-    threats: Sequence[Threat] = (),
+    threats: Sequence[Threat | str] = (),
     attacks: Mapping[str, Attack] | None = None,
     losses: Sequence[str] = LOSSES,
     extra: Iterable[SolverRun] = (),
@@ -147,7 +147,7 @@ def figures(
 def runs_of(
     images: Tensor,
     balls: Sequence[Threat],
-    threats: Sequence[Threat] = (),
+    threats: Sequence[Threat | str] = (),
     attacks: Mapping[str, Attack] | None = None,
     losses: Sequence[str] = LOSSES,
     **how: Unpack[How],
@@ -169,9 +169,9 @@ def runs_of(
     """
     box = Box.of(how.get("box", (0.0, 1.0)))
 
-    def made(some: Sequence[Threat], usual: Mapping[str, Attack]) -> list[SolverRun]:
+    def made(some: Sequence[Threat | str], usual: Mapping[str, Attack]) -> list[SolverRun]:
         found: list[SolverRun] = []
-        for threat in some:
+        for threat in map(Threat.of, some):
             able = serving(usual, threat, images, box)
             if not able:
                 raise InputError(f"none of {', '.join(usual)} attacks {threat}: give one that does")

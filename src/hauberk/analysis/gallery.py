@@ -19,7 +19,7 @@ from hauberk.maths.norms import norm
 from hauberk.store.files import plain
 from hauberk.store.ledger import Ledger, hits, places
 from hauberk.threats.affine import Affine
-from hauberk.threats.base import Threat
+from hauberk.threats.base import Threat, several
 from hauberk.victims.victim import Victim
 
 NORMS = {"linf": inf, "l2": 2.0, "l1": 1.0, "l0": 0.0}
@@ -136,7 +136,7 @@ def gallery(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    threats: Sequence[Threat],
+    threats: Threat | str | Sequence[Threat | str],
     attack: Method | None = None,
     *,
     ids: Tensor | None = None,
@@ -170,9 +170,7 @@ def gallery(
         >>> [exhibit.name for exhibit in shown.exhibits]
         ['1 linf:0.1 + 0 l1:1', '0.5 linf:0.1 + 0.5 l1:1', '0 linf:0.1 + 1 l1:1']
     """
-    if not threats:
-        raise InputError("no threat: give at least one")
-    single = [one for threat in threats for one in apart(threat, shares)]
+    single = [one for threat in several(threats) for one in apart(threat, shares)]
     victim = Victim.of(model, how.get("batch_size"))
     exhibits = []
     for threat in single:

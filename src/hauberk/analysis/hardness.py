@@ -27,8 +27,7 @@ from hauberk.report.tables.hardness import table
 from hauberk.solvers.base import Solver
 from hauberk.solvers.cw import CW
 from hauberk.store.files import plain
-from hauberk.threats.base import Box, Threat
-from hauberk.threats.notation import threat as read_threat
+from hauberk.threats.base import Box, Threat, several
 
 THREATS = ("l0:30", "l1:20", "l2:3", "linf:0.2")
 ROUNDS = 9
@@ -277,10 +276,9 @@ def spread(weights: Tensor) -> dict[str, float]:
 
 
 def _threats(given: Sequence[Threat | str]) -> list[Threat]:
-    several = [given] if isinstance(given, str | Threat) else given
-    threats = [read_threat(t) if isinstance(t, str) else t for t in several]
-    if not threats or len({str(t) for t in threats}) < len(threats):
-        raise InputError("no threat, or one twice: give different ones, e.g. ('l2:3', 'linf:0.2')")
+    threats = list(several(given))
+    if len({str(t) for t in threats}) < len(threats):
+        raise InputError("one threat twice: give different ones, e.g. ('l2:3', 'linf:0.2')")
     return threats
 
 

@@ -153,7 +153,7 @@ def landscape(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    threat: Threat,
+    threat: Threat | str,
     gradient: Method | None = None,
     free: Method | None = None,
     *,
@@ -188,6 +188,7 @@ def landscape(
         >>> landscape(model, x, y, L2(0.5), free=Boundary(steps=3), points=5).threat
         'l2:0.5'
     """
+    threat = Threat.of(threat)
     usual = default_attacks(threat)
     gradient, free = gradient or usual[0], free or usual[1]
     first = gradient(model, images, labels, threat, stop=False, **how)

@@ -241,7 +241,7 @@ def attack_runs(
         distance = str(threat).rpartition(":")[0] if sized else str(threat)
         return SolverRun(solve=solve, solver=name, loss=loss, distance=distance, threat=threat)
 
-    bound = [read(t) if isinstance(t, str) else t for t in threats]
+    bound = [Threat.of(t) for t in threats]
     return [
         one(name, attack, loss, threat)
         for name, attack in attacks.items()

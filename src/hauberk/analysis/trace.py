@@ -93,7 +93,7 @@ def trace(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    threat: Threat,
+    threat: Threat | str,
     attacks: Mapping[str, Attack[Any]],
     *,
     loss: str = "ce",
@@ -125,6 +125,7 @@ def trace(
     """
     if not attacks:
         raise InputError("no attack to trace: give at least one")
+    threat = Threat.of(threat)
     return [_one(name, model, images, labels, threat, attack, loss, how)
             for name, attack in attacks.items()]  # fmt: skip
 

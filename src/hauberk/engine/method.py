@@ -181,7 +181,7 @@ class Method(ABC):
         model: nn.Module | Victim,
         images: Tensor,
         labels: Tensor,
-        threat: Threat,
+        threat: Threat | str,
         *,
         box: Box | Sequence[Any] = (0.0, 1.0),
         seed: int = 0,
@@ -196,7 +196,7 @@ class Method(ABC):
         Args:
             model: a classifier that returns logits, or a victim.
             images: floats in the box; labels: integer class ids.
-            threat: what may be done to an image.
+            threat: what may be done to an image, or its notation, ``linf:8/255``.
             box: the valid input range, ``(lo, hi)``.
             seed: of all random numbers.
             ids: example ids ``(B,)`` that the random numbers are made from; 0 to B - 1 if left out.
@@ -210,7 +210,7 @@ class Method(ABC):
         Raises:
             InputError: for inputs outside the box, labels out of range and the like.
         """
-        bounds = Box.of(box)
+        threat, bounds = Threat.of(threat), Box.of(box)
         x, y = check(images, labels, bounds, threat.grouped)
         job = Job(
             threat=threat, x=x, y=y, ids=ids, box=bounds, seed=seed, stop=stop,

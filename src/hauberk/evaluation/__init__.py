@@ -10,6 +10,7 @@ from hauberk.evaluation.accuracy.suites import Stage, Suite
 from hauberk.evaluation.core.judge import Verdict, judge
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.verify import Verification, verify
+from hauberk.evaluation.load import load
 from hauberk.evaluation.minmax.minmax import minmax
 from hauberk.evaluation.radii.radius import radius
 from hauberk.evaluation.transfer import TransferReport, TransferReports, transfer
@@ -33,6 +34,7 @@ __all__ = [
     "at_sizes",
     "evaluate",
     "judge",
+    "load",
     "minmax",
     "radius",
     "transfer",

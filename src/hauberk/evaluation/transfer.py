@@ -13,19 +13,19 @@ from hauberk.evaluation.core.run import run as ask
 from hauberk.evaluation.transfers.question import TransferTable as TransferTable
 from hauberk.evaluation.transfers.result import TransferReport as TransferReport
 from hauberk.evaluation.transfers.result import TransferReports as TransferReports
-from hauberk.threats.base import Threat
+from hauberk.threats.base import Threat, several
 
 
 @overload
-def transfer(
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Threat,
+def transfer(  # type: ignore[overload-overlap]  # a str is a sequence too
+    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Threat | str,
     attack: Method | Sequence[Method], *, stop: bool = ...,
     vote_attack: Method | Sequence[Method] = ..., check: Method | None = ..., checked: int = ...,
     **run: Unpack[RunFields],
 ) -> TransferReport: ...  # fmt: skip
 @overload
 def transfer(
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Sequence[Threat],
+    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Sequence[Threat | str],
     attack: Method | Sequence[Method], *, stop: bool = ...,
     vote_attack: Method | Sequence[Method] = ..., check: Method | None = ..., checked: int = ...,
     **run: Unpack[RunFields],
@@ -35,7 +35,7 @@ def transfer(
     models: Mapping[str, Model],
     images: Tensor,
     labels: Tensor,
-    threat: Threat | Sequence[Threat],
+    threat: Threat | str | Sequence[Threat | str],
     attack: Method | Sequence[Method],
     *,
     stop: bool = False,
@@ -51,9 +51,9 @@ def transfer(
             :class:`~hauberk.victims.ensembles.Vote` is one of them, as a source and as a target.
         images: ``(N, ...)``, floats in the box.
         labels: ``(N,)`` integer classes.
-        threat: what points may do; under a union a point may use any of its parts. Of several, in a
-            list (``[Linf(eps) for eps in (0.1, 0.2)]``), each has accuracies of its own, and the
-            result is a :class:`TransferReports` with their averages.
+        threat: what points may do, or its notation; under a union a point may use any of its
+            parts. Of several, in a list (``[Linf(eps) for eps in (0.1, 0.2)]``), each has
+            accuracies of its own, and the result is a :class:`TransferReports` with their averages.
         attack: one or several (the paper has half with ``ce``, half with ``cw``:
             :func:`hauberk.evaluation.transfers.presets.ding2020`). An attack gives one point per
             example and model, its best: give restarts as attacks of their own for all their points
@@ -91,13 +91,13 @@ def transfer(
         raise InputError(f"checked is {checked}: give 1 or more examples")
     if not models:
         raise InputError("give at least one model: a dictionary of names and models")
-    one = isinstance(threat, Threat)
+    one = isinstance(threat, Threat | str)
     threats = cases(threat)
     question = TransferTable(threats, attacks, stop, not one, votes, check, checked)
     return ask(question, dict(models), images, labels, RunOptions(**run))
 
 
-def cases(threat: Threat | Sequence[Threat]) -> tuple[Threat, ...]:
+def cases(threat: Threat | str | Sequence[Threat | str]) -> tuple[Threat, ...]:
     """The parts of one threat, or several threats as they are.
 
     Raises:
@@ -108,15 +108,14 @@ def cases(threat: Threat | Sequence[Threat]) -> tuple[Threat, ...]:
         >>> [len(cases(given)) for given in (Linf(0.1) | L2(1), [Linf(0.1) | L2(1)])]
         [2, 1]
     """
-    if isinstance(threat, Threat):
-        return threat.parts
-    names = [str(one) for one in threat]
-    if not names:
-        raise InputError("no threat: give at least one, e.g. Linf(0.1)")
+    found = several(threat)
+    if isinstance(threat, Threat | str):
+        return found[0].parts
+    names = [str(one) for one in found]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"threat {name} is named twice: name each once")
-    return tuple(threat)
+    return found
 
 
 def _several(given: Method | Sequence[Method]) -> tuple[Method, ...]:

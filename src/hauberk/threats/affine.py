@@ -59,7 +59,10 @@ class Affine(Threat):
     kinds = "affine"
     grammar = "affine(A,B) for part of A, then part of the ball B"
 
-    def __init__(self, a: Threat, b: Threat, betas: int | Sequence[float] | None = None) -> None:
+    def __init__(
+        self, a: Threat | str, b: Threat | str, betas: int | Sequence[float] | None = None
+    ) -> None:
+        a, b = Threat.of(a), Threat.of(b)
         if not isinstance(b, Ball):
             raise InputError(f"the second threat of a mixture is {b}: give a ball, e.g. l1:10")
         if len(a.parts) > 1 or a.variants > 1 or isinstance(a, Affine):

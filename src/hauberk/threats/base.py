@@ -1,7 +1,7 @@
 """What every threat is, and the union of several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, ClassVar, NoReturn, Optional
 
@@ -81,6 +81,27 @@ class Threat(ABC):
         """
         return None
 
+    @staticmethod
+    def of(given: "Threat | str") -> "Threat":
+        """A threat as it is, or from its notation: what everything that takes a threat does first.
+
+        Raises:
+            InputError: for text that is no threat, with the grammar, and for anything else.
+
+        Example:
+            >>> str(Threat.of("linf:8/255 | L2: 0.5"))
+            'linf:8/255 | l2:0.5'
+        """
+        if isinstance(given, Threat):
+            return given
+        if not isinstance(given, str):
+            raise InputError(
+                f"the threat is a {type(given).__name__}: give a threat such as hauberk.Linf(0.3), "
+                "or its notation, 'linf:0.3'"
+            )
+        parts = [_read(part) for part in given.split("|")]
+        return parts[0] if len(parts) == 1 else Union(*parts)
+
     @classmethod
     def traits_of(cls, kind: str) -> frozenset[Trait]:
         """The traits of this class's threats of one kind, e.g. ``l1``."""
@@ -127,8 +148,11 @@ class Threat(ABC):
     def __hash__(self) -> int:
         return hash(str(self))
 
-    def __or__(self, other: "Threat") -> "Threat":
+    def __or__(self, other: "Threat | str") -> "Threat":
         return Union(self, other)
+
+    def __ror__(self, other: str) -> "Threat":
+        return Union(other, self)
 
     @property
     def parts(self) -> tuple["Threat", ...]:
@@ -205,7 +229,8 @@ class Union(Threat):
     """The union of threats; nested unions are flattened, repeated ones refused.
 
     ``Union(Linf(0.3), L2(2.0), L1(10.0))``, and ``Linf(0.3) | L2(2.0)`` is short for it: an input
-    is robust only if none of the threats breaks it.
+    is robust only if none of the threats breaks it. A notation stands for its threat, here and
+    wherever a threat goes.
 
     Source: Tramèr & Boneh 2019, section 2; Maini et al. 2020, section 3.
 
@@ -219,8 +244,8 @@ class Union(Threat):
         ('linf:0.3 | l2:2', (Linf(0.3), L2(2)))
     """
 
-    def __init__(self, *threats: Threat) -> None:
-        flat = tuple(part for threat in threats for part in threat.parts)
+    def __init__(self, *threats: Threat | str) -> None:
+        flat = tuple(part for threat in threats for part in Threat.of(threat).parts)
         names = [str(part) for part in flat]
         if not flat:
             raise InputError("a union needs at least one threat, e.g. Union(Linf(0.3), L2(2))")
@@ -275,3 +300,50 @@ class Union(Threat):
 
     def __repr__(self) -> str:
         return f"Union({', '.join(repr(part) for part in self._parts)})"
+
+
+def several(given: Threat | str | Sequence[Threat | str]) -> tuple[Threat, ...]:
+    """A threat, a notation or several of them, as threats; unions stay whole.
+
+    Raises:
+        InputError: for none, and for what is no threat.
+
+    Example:
+        >>> several("linf:0.3"), several(["linf:0.3", "l2:2"])
+        ((Linf(0.3),), (Linf(0.3), L2(2)))
+    """
+    found = (given,) if isinstance(given, Threat | str) else tuple(given)
+    if not found:
+        raise InputError("no threat: give at least one, such as hauberk.Linf(0.3) or 'linf:0.3'")
+    return tuple(map(Threat.of, found))
+
+
+def grammar() -> str:
+    """How threats are written, in one line: the grammars of all classes that have one.
+
+    Example:
+        >>> "linf:EPS" in grammar()
+        True
+    """
+    forms = [cls.grammar for cls in threat_classes() if cls.grammar]
+    return "; ".join([*forms, "join several with '|'"])
+
+
+def threat_classes() -> list[type[Threat]]:
+    """All classes of threats with kinds of their own, in the order of their definition."""
+    return [cls for cls in _with_below(Threat.__subclasses__()) if "kinds" in vars(cls)]
+
+
+def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
+    for cls in classes:
+        yield cls
+        yield from _with_below(cls.__subclasses__())
+
+
+def _read(text: str) -> Threat:
+    text = text.strip().replace(" ", "")
+    for cls in threat_classes():
+        found = cls.read(text if cls.cased else text.lower(), _read)
+        if found is not None:
+            return found
+    raise InputError(f"unknown threat '{text}': write {grammar()}")

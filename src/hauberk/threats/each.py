@@ -40,8 +40,8 @@ class Each(Threat):
     kinds = "each"
     grammar = "each(A,B,...) for one point in each of several"
 
-    def __init__(self, *threats: Threat) -> None:
-        flat = tuple(part for threat in threats for part in threat.parts)
+    def __init__(self, *threats: Threat | str) -> None:
+        flat = tuple(part for threat in threats for part in Threat.of(threat).parts)
         names = [str(part) for part in flat]
         if not flat:
             raise InputError("Each needs at least one threat, e.g. Each(Linf(0.3), L2(2))")

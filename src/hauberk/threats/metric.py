@@ -48,7 +48,7 @@ class Metric(Threat):
             raise InputError(f"l{self.p:g} is no norm: p must be 0, at least 1, or inf")
 
     @classmethod
-    def of(cls, ball: Threat) -> "Metric":
+    def of(cls, ball: Threat | str) -> "Metric":
         """The distance in which an lp ball is measured.
 
         Raises:
@@ -59,6 +59,7 @@ class Metric(Threat):
             >>> Metric.of(L2(0.5))
             Metric(2)
         """
+        ball = Threat.of(ball)
         if not isinstance(ball, Ball):
             raise InputError(f"{ball} is no lp ball: give one, e.g. linf:0.3")
         return cls(ball.p)

@@ -5,10 +5,10 @@ its ``kinds``; classes defined elsewhere are read as well, once they are importe
 """
 
 import re
-from collections.abc import Iterator
 
 from hauberk.errors import InputError
-from hauberk.threats.base import Threat, Trait, Union, kind_of
+from hauberk.threats.base import Threat, Trait, kind_of, threat_classes
+from hauberk.threats.base import grammar as grammar
 from hauberk.threats.metric import Metric
 
 _METRIC = re.compile(r"l(inf|[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)")
@@ -18,7 +18,7 @@ def threat(text: str | Threat) -> Threat:
     """Read a threat's notation; ``str(threat)`` writes it back.
 
     Args:
-        text: as :func:`grammar` describes; capitals and spaces do not matter.
+        text: as :func:`hauberk.threats.base.grammar` describes; capitals and spaces do not matter.
 
     Raises:
         InputError: if the text is not a threat; the message shows the grammar.
@@ -27,8 +27,7 @@ def threat(text: str | Threat) -> Threat:
         >>> threat("linf:8/255"), threat("l2:0.5 | l1:12")
         (Linf(0.0313725), Union(L2(0.5), L1(12)))
     """
-    parts = [_read(part) for part in str(text).split("|")]
-    return parts[0] if len(parts) == 1 else Union(*parts)
+    return Threat.of(text)
 
 
 def metric(text: str | Threat) -> Metric:
@@ -68,17 +67,6 @@ def distance(text: str | Threat) -> Threat:
     return found
 
 
-def grammar() -> str:
-    """How threats are written, in one line: the grammars of all classes that have one.
-
-    Example:
-        >>> "linf:EPS" in grammar()
-        True
-    """
-    forms = [cls.grammar for cls in threat_classes() if cls.grammar]
-    return "; ".join([*forms, "join several with '|'"])
-
-
 def is_kind(word: str) -> bool:
     """Whether a suite may say that a stage is for such threats: a kind, or a trait.
 
@@ -102,23 +90,3 @@ def traits_of(notation: str) -> frozenset[Trait]:
         if re.fullmatch(cls.kinds, kind):
             return cls.traits_of(kind)
     return frozenset()
-
-
-def threat_classes() -> list[type[Threat]]:
-    """All classes of threats with kinds of their own, in the order of their definition."""
-    return [cls for cls in _with_below(Threat.__subclasses__()) if "kinds" in vars(cls)]
-
-
-def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
-    for cls in classes:
-        yield cls
-        yield from _with_below(cls.__subclasses__())
-
-
-def _read(text: str) -> Threat:
-    text = text.strip().replace(" ", "")
-    for cls in threat_classes():
-        found = cls.read(text if cls.cased else text.lower(), _read)
-        if found is not None:
-            return found
-    raise InputError(f"unknown threat '{text}': write {grammar()}")

@@ -49,7 +49,8 @@ class Shared(Threat):
     kinds = "shared"
     grammar = "shared(BALL) or shared(BALL,clip) for one perturbation of a group"
 
-    def __init__(self, threat: Threat, clip: bool = False) -> None:
+    def __init__(self, threat: Threat | str, clip: bool = False) -> None:
+        threat = Threat.of(threat)
         if not isinstance(threat, Ball):
             raise InputError(f"only an lp ball can be shared, not {threat}: try Shared(Linf(0.2))")
         self.threat, self.clip = threat, bool(clip)

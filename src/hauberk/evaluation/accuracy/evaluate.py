@@ -6,7 +6,6 @@ from typing import Unpack
 from torch import Tensor
 
 from hauberk.engine.method import Method
-from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.question import Accuracy, Points
 from hauberk.evaluation.accuracy.reading import suite_of
 from hauberk.evaluation.accuracy.result import Result
@@ -14,7 +13,7 @@ from hauberk.evaluation.accuracy.suites import Stage, Suite
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
-from hauberk.threats.base import Threat, Union
+from hauberk.threats.base import Threat, Union, several
 from hauberk.victims.fast_copy import SearchOn
 
 
@@ -23,7 +22,7 @@ def evaluate(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    threats: Threat | Sequence[Threat],
+    threats: Threat | str | Sequence[Threat | str],
     *,
     suite: str | Suite | Mapping[str, Method | Stage] | Method = "standard",
     union_only: bool = False,
@@ -38,7 +37,8 @@ def evaluate(
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
         images: ``(N, ...)``, floats in the box.
         labels: ``(N,)`` integer classes.
-        threats: a threat, a union, or several threats.
+        threats: a threat, a union, or several threats; each as an object or by its notation,
+            ``linf:8/255``.
         suite: a name of :data:`hauberk.evaluation.SUITES`, a YAML file, a Suite, an attack, or a
             dictionary of names and attacks or stages.
         union_only: a point broken under one threat is not attacked under the others: cheaper, and
@@ -68,12 +68,5 @@ def evaluate(
     points = Points.of(union_only, all_attacks)
     on = search_precision or SearchOn()
     on = on if isinstance(on, SearchOn) else SearchOn(precision=on)
-    question = Accuracy(_parts(threats), suite_of(suite), points, floor=floor, on=on)
+    question = Accuracy(Union(*several(threats)).parts, suite_of(suite), points, floor=floor, on=on)
     return ask(question, {"model": model}, images, labels, RunOptions(**run))
-
-
-def _parts(threats: Threat | Sequence[Threat]) -> tuple[Threat, ...]:
-    given = (threats,) if isinstance(threats, Threat) else tuple(threats)
-    if not given or not all(isinstance(threat, Threat) for threat in given):
-        raise InputError("give a threat such as hauberk.Linf(0.3), a Union, or several threats")
-    return Union(*given).parts

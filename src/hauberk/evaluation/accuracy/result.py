@@ -95,6 +95,15 @@ class Result(RunResult):
             stands &= ~np.isin(clean["id"], rows["id"][lost])
         return torch.from_numpy(stands)
 
+    def columns(self) -> dict[str, Any]:
+        """A row an example: beside the common columns, whether it stands under each threat.
+
+        A column for each threat, by its notation, and ``union``; bool.
+        """
+        names = list(self.summary["threats"])
+        stands = {name: self.robust(name).numpy() for name in names}
+        return {**super().columns(), **stands, "union": self.robust().numpy()}
+
     def points(self, threat: str) -> tuple[Tensor, Tensor]:
         """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat."""
         ids, points = [], []

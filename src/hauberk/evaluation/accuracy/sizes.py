@@ -44,6 +44,10 @@ class SizesResult(Result):
     factors: tuple[float, ...] = ()
     radii: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
 
+    def columns(self) -> dict[str, Any]:
+        """A row an example: beside the columns of :class:`Result`, ``radius``, in factors."""
+        return {**super().columns(), "radius": self.radii.numpy()}
+
     def curve(self) -> tuple[list[float], list[float]]:
         """The factors, and the accuracy at each."""
         return list(self.factors), list(self.accuracy.values())
@@ -54,7 +58,7 @@ def at_sizes(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    threat: Threat,
+    threat: Threat | str,
     factors: Sequence[float],
     *,
     suite: str | Suite | Mapping[str, Method | Stage] | Method = "standard",
@@ -69,7 +73,7 @@ def at_sizes(
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
         images: ``(N, ...)``, floats in the box.
         labels: ``(N,)`` integer classes.
-        threat: any but a union; its own size is that of factor 1.
+        threat: any but a union, or its notation; its own size is that of factor 1.
         factors: multiples of it.
         suite: as of :func:`hauberk.evaluate`.
         run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
@@ -84,6 +88,7 @@ def at_sizes(
         >>> at_sizes(net, x, y, hb.L2(2.0), [0.5, 1.0], suite=hb.attacks.FGSM()).factors
         (0.5, 1.0)
     """
+    threat = Threat.of(threat)
     if len(threat.parts) > 1:
         raise InputError(f"{threat} is a union: give one threat, or measure the radius of balls")
     rising = sorted(set(map(float, factors)))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from math import lgamma, log, log1p, sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -38,6 +39,32 @@ class RunResult:
 
     def __str__(self) -> str:
         return self.table() if self.summary else repr(self)
+
+    def columns(self) -> dict[str, Any]:
+        """What the run found, a row an example: arrays of one length by name.
+
+        ``id``, ``label`` and ``correct`` (of the clean input) always; then what the kind of run
+        has to say of an example.
+        """
+        if self.store is None:
+            raise InputError("this result was made by hand: it has no rows")
+        clean = self.store.rows("clean-")
+        names = ("id", "label", "prediction", "correct", "margin")
+        return {name: clean[name] for name in names if name in clean}
+
+    def to_pandas(self) -> Any:
+        """The same as a ``pandas.DataFrame``, a row an example.
+
+        Raises:
+            InputError: if pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError as error:
+            raise InputError(
+                "pandas is not installed: run 'pip install pandas', or take the arrays of columns()"
+            ) from error
+        return pandas.DataFrame(self.columns())
 
     @property
     def path(self) -> Path | None:

@@ -17,7 +17,6 @@ from hauberk.evaluation.minmax.result import MinMaxResult
 from hauberk.objectives.combined import Combined
 from hauberk.objectives.domains import Domain
 from hauberk.threats.base import Box, Threat
-from hauberk.threats.notation import threat as read_threat
 from hauberk.victims.victim import Victim
 
 Models = Model | Sequence[Model] | Mapping[str, Model]
@@ -94,7 +93,7 @@ def minmax(
     for what, given in (("transforms", transforms), ("domains", domains)):
         if callable(given) or isinstance(given, Domain):
             raise InputError(f"{what} is {given!r}: give a list, with that one in it")
-    threat = read_threat(threat) if isinstance(threat, str) else threat
+    threat = Threat.of(threat)
     method = default_attack(len(threat.parts) > 1) if attack is None else attack
     question = OnePerturbation(
         threat, method, tuple(transforms), tuple(domains), group, by_class, gamma, beta, objectives,

@@ -118,6 +118,18 @@ class MinMaxResult(Mapping[str, Side], RunResult):
     def __getitem__(self, name: str) -> Side:
         return self.sides[name]
 
+    def columns(self) -> dict[str, Any]:
+        """A row a perturbation (of a group: one a group), with columns for each side.
+
+        ``SIDE fooled`` is the share of its domains and draws that the side fooled, ``SIDE loss``
+        and ``SIDE distance`` what the judge found at its point.
+        """
+        found: dict[str, Any] = dict(super().columns())
+        for name, side in self.sides.items():
+            found[f"{name} fooled"] = side.wrong.double().mean((0, 2)).numpy()
+            found |= {f"{name} {word}": side.rows[word] for word in ("loss", "distance")}
+        return found
+
     def __iter__(self) -> Any:
         return iter(self.sides)
 

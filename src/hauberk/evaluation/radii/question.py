@@ -263,6 +263,7 @@ def _read(
     metrics: dict[str, Threat] = {}
     balls: tuple[Ball, ...] = ()
     for item in given:
+        item = Threat.of(item) if isinstance(item, str) and "|" in item else item
         if isinstance(item, Union):
             if balls:
                 raise InputError("two unions at once: measure them in two runs")

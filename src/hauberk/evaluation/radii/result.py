@@ -73,6 +73,15 @@ class Radii(RunResult):
         found, right = int(self.found.sum()), int(self.correct.sum())
         return f"Radii({self.metric}: median {self.median:.4g}, {found} of {right} found)"
 
+    def columns(self) -> dict[str, Any]:
+        """A row an example: its radius (``distance``), whether one was found, and by whom."""
+        return {
+            "id": self.ids.numpy(), "correct": self.correct.numpy(),
+            "distance": self.distance.numpy(), "found": self.found.numpy(),
+            "solver": np.array(self.solver, dtype=str), "forwards": self.forwards.numpy(),
+            "backwards": self.backwards.numpy(),
+        }  # fmt: skip
+
     @cached_property
     def points(self) -> Tensor:
         """The points ``(B, ...)``; the clean inputs where there is none to be found."""
@@ -209,6 +218,10 @@ class RadiiSet(dict[str, Radii], RunResult):
     ) -> None:
         super().__init__(radii)
         self.summary, self.store = summary, store
+
+    def columns(self) -> dict[str, Any]:
+        """A row an example: its radius in each metric, by the metric's name."""
+        return {**super().columns(), **{name: row.distance.numpy() for name, row in self.items()}}
 
     def __missing__(self, metric: object) -> Radii:
         if str(metric) in self:  # a metric itself, where its name is the key

@@ -54,6 +54,11 @@ class Universal(RunResult):
     summary: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     store: Store | None = field(default=None, repr=False, compare=False)
 
+    def columns(self) -> dict[str, Any]:
+        """A row an example: beside the common columns, whether the perturbation fools it."""
+        rows = {} if self.store is None else self.store.rows("apply-")
+        return {**super().columns(), "fooled": rows["broken"], "perturbed": rows["prediction"]}
+
     def apply(self, x: Tensor) -> Tensor:
         """Perturbed inputs, ``(B, ...)``."""
         lo, hi = self.box.bounds(x)

@@ -12,7 +12,6 @@ from hauberk.evaluation.universal.question import ForAll
 from hauberk.evaluation.universal.result import Universal
 from hauberk.objectives.combined import Combined
 from hauberk.threats.base import Threat
-from hauberk.threats.notation import threat as read_threat
 
 
 @with_run_options
@@ -62,6 +61,5 @@ def universal(
         >>> tuple(found.delta.shape), len(found.losses)
         ((1, 2, 2), 2)
     """
-    ball = read_threat(threat) if isinstance(threat, str) else threat
-    question = ForAll(ball, epochs, minibatch, attack, objective)
+    question = ForAll(Threat.of(threat), epochs, minibatch, attack, objective)
     return ask(question, {"model": model}, images, labels, RunOptions(**run))

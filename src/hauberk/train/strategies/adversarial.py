@@ -32,7 +32,7 @@ class Growing(Strategy):
     """Training against threats whose size grows: eps times ``progress / grow``, at most eps.
 
     Args:
-        threat: A threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``.
+        threat: A threat, or a union of threats, e.g. ``Linf(0.3) | L2(2)``; or its notation.
         grow: Share of the training over which the threats grow linearly from size 0, in [0, 1];
             0 for their full size at once. Or steps: up to which share of the training they have
             which share of their size, ``{0.1: 1 / 3}``; afterwards, their full size. At size 0
@@ -50,11 +50,7 @@ class Growing(Strategy):
     soften: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.threat, Threat):
-            raise InputError(
-                f"the threat is a {type(self.threat).__name__}: give a threat, e.g. "
-                "hauberk.Linf(0.3), or a union, hauberk.Union(...)"
-            )
+        object.__setattr__(self, "threat", Threat.of(self.threat))
         if not isinstance(self.grow, Mapping) and not 0 <= self.grow <= 1:
             raise InputError(f"grow is {self.grow}: give a share of the training in [0, 1]")
         if not all(0 < until <= 1 and 0 <= size <= 1 for until, size in self._stages()):

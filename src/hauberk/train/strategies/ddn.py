@@ -47,6 +47,7 @@ class DDNTraining(Strategy):
     solver: Solver = field(default_factory=lambda: DDN(steps=100))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "threat", Threat.of(self.threat))
         if not isinstance(self.threat, Ball) or self.threat.p != 2 or not 0 < self.threat.eps < inf:
             raise InputError(
                 f"DDN training is in l2, not on {self.threat}: give an l2 ball whose radius caps "

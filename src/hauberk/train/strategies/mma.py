@@ -16,6 +16,7 @@ from hauberk.solvers.base import Solver
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Threat
 from hauberk.threats.metric import Metric
+from hauberk.threats.notation import metric as metric_of
 from hauberk.train.strategies.base import Batch, Loss, Strategy, Tables
 from hauberk.victims.victim import Boundary
 
@@ -82,6 +83,10 @@ class MMA(Strategy):
     share: float = 0.01
 
     def __post_init__(self) -> None:
+        given = self.threat
+        if isinstance(given, str):
+            read = Threat.of if ":" in given else metric_of
+            object.__setattr__(self, "threat", read(given))
         if not isinstance(self.threat, Ball | Metric) or self.threat.p < 1:
             raise InputError(
                 f"{type(self).__name__} raises margins in an lp norm with p >= 1, not in "
