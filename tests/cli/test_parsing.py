@@ -139,3 +139,15 @@ def test_every_setting_of_training_is_an_option(capsys):
     shown = capsys.readouterr().out
     for field in command_line_fields():
         assert f"--{field.replace('_', '-')}" in shown
+
+
+def test_options_are_not_abbreviated(tmp_path):
+    """Else a value on the command line would stand beside that of the YAML file, not replace it."""
+    (tmp_path / "run.yaml").write_text("word: [one]\n")
+    config = ["--config", str(tmp_path / "run.yaml"), "you"]
+    for words in (["you", "--wor", "two"], ["you", "--wor=two"], [*config, "--wor", "two"]):
+        with pytest.raises(InputError, match=r"unknown option --wor.*; write --word in full"):
+            parse(ToyCommand, "toy", "greet", words)
+    with pytest.raises(InputError, match="--l 3; write --limit or --loud in full"):
+        parse(ToyCommand, "toy", "greet", ["you", "--l", "3"])
+    assert parse(ToyCommand, "toy", "greet", [*config, "--word", "two"]).word == ["two"]

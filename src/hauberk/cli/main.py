@@ -111,8 +111,9 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, TrainingError) as error:
         print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        print("hauberk: interrupted; finished parts are kept: go on with --resume", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        left = f"{stop}" or "nothing of this run is kept"
+        print(f"hauberk: interrupted; {left}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         sys.stderr.close()
@@ -139,16 +140,20 @@ def _run(argv: Sequence[str]) -> int:
             f"unknown command '{name}': choose one of {', '.join(COMMANDS)}"
             f"{did_you_mean(name, COMMANDS)}; 'hauberk --help' shows what they do"
         )
+    from hauberk.cli.interrupted import Kept
     from hauberk.cli.options import Command
     from hauberk.cli.parsing import in_options, parse
 
     kind: type[Command] = getattr(import_module(f"hauberk.cli.{name}"), f"{name.title()}Command")
     command = parse(kind, name, COMMANDS[name], words)
+    kept = Kept(command)
     try:
         with _noted():
             return command.run()
     except (InputError, TrainingError) as error:
         raise type(error)(in_options(str(error), kind)) from error
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(str(kept)) from stop
 
 
 @contextmanager

@@ -34,8 +34,9 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
     """
     about = f"{about[:1].upper()}{about[1:]}."
     parser = ArgumentParser(
-        prog=f"hauberk {name}", description=about, exit_on_error=False, formatter_class=_Help
-    )
+        prog=f"hauberk {name}", description=about, exit_on_error=False, formatter_class=_Help,
+        allow_abbrev=False,  # a value of an abbreviation would not replace that of the YAML file
+    )  # fmt: skip
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with these options")
     for action in parser._actions:
         if "--print_config" in action.option_strings:
@@ -92,7 +93,9 @@ def _in_words(text: str, declared: Sequence[Declared]) -> str:
     if found := re.match(r"unrecognized arguments: (.*)", text):
         name = found[1].split("=")[0].split()[0]
         words = [_word(option.name) for option in declared if not option.positional]
-        return f"unknown option {found[1]}{did_you_mean(name, words)}"
+        begun = [word for word in words if len(name) > 2 and word.startswith(name)]
+        meant = f"; write {' or '.join(begun)} in full" if begun else did_you_mean(name, words)
+        return f"unknown option {found[1]}{meant}"
     if found := re.match(r"Option '(.*)' is not accepted", text):
         return f"unknown option {found[1]} in the file{did_you_mean(found[1], options)}"
     if found := re.match(r"Problems parsing config: (.*)", text):

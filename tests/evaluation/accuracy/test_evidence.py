@@ -91,6 +91,21 @@ def test_an_attack_without_gradients_beats_gradients(broke, sign):
         assert json.dumps(found.plain())
 
 
+def test_examples_are_counted_and_not_the_rows_of_several_attacks():
+    run = Rows(a=EXACT, b=EXACT, c=EXACT)
+    for name in "abc":
+        run.add(name, range(N), zero=[0.9] * 20 + [0.0] * 80, huge=[0.2] * 30 + [0.0] * 70)
+    told = {found.code: found.observed for found in run.found()}
+    assert told["zero gradients"].startswith("on 20 of 100 standing points")
+    assert told["exploding gradients"].startswith("on 30 of 100 standing points")
+    many = Rows(a=MANY, b=MANY)
+    for name in "ab":
+        many.manifest["attacks"][name]["loss"] = "margin"
+        many.add(name, range(N), loss=-0.2, worst=-0.9)
+    (found,) = [f for f in many.found() if f.code == "restarts disagree"]
+    assert found.observed.startswith("on 100 standing points")
+
+
 def test_no_gradients_before_or_only_some_say_nothing_of_gradients():
     run = Rows(square=FREE, apgd=EXACT)
     run.add("square", range(N), broken=range(50)).add("apgd", range(50, N))

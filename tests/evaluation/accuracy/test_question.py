@@ -132,9 +132,46 @@ def test_many_attacks_may_break_the_same_point(all_attacks):
     run = hb.evaluate(model, x, y, union, suite=suite, all_attacks=all_attacks)
     assert run.summary["finished"]
     if all_attacks:
+        broke = {t: set(run.points(t)[0].tolist()) for t in run.accuracy}
         for threat in run.accuracy:
-            for name in suite:
+            for name in suite.keys() - {"carried"}:
                 assert sorted(rows(run, threat, name)["id"].tolist()) == [*range(10)]
+            elsewhere = set().union(*(broke[other] for other in broke if other != threat))
+            assert set(rows(run, threat, "carried")["id"].tolist()) <= elsewhere
+        assert len(rows(run, "l1:0.5", "carried")["id"]) == len(
+            broke["linf:0.05"] | broke["l2:0.17"]
+        )
+
+
+def test_a_carried_attack_never_starts_from_clean_points():
+    """With all attacks it would break what no attack of the suite did, and move the union."""
+    model = linear()
+    x, y = points(model, 10)
+    suite = {"lazy": LAZY, "one": Stage(attack=APGD(steps=9), threats=("l2",)),
+             "carried": Stage(attack=APGD(steps=9), carry=True)}  # fmt: skip
+    for sizes, moved in (([hb.Linf(0.05), hb.L1(0.5)], 0), ([hb.L2(0.17), hb.Linf(0.07)], 1)):
+        plain, every = (
+            hb.evaluate(model, x, y, sizes, suite=suite, all_attacks=all_) for all_ in (False, True)
+        )
+        assert (plain.union_accuracy < 1) == bool(moved)
+        assert every.accuracy == plain.accuracy
+        assert torch.equal(every.robust(), plain.robust())
+
+
+def test_with_all_attacks_each_other_threat_hands_on_one_point():
+    """What two attacks broke under the first threat must leave room for that of the second."""
+    x = torch.full((2, 2), 0.5)
+    sizes = [hb.L1(0.6), hb.Linf(0.4), hb.L2(0.2)]
+    suite = {
+        "a": Stage(attack=Jump(way=(0.6, 0.0)), threats=("l1",)),
+        "b": Stage(attack=Jump(way=(0.5, 0.0)), threats=("l1",)),
+        "c": Stage(attack=Jump(way=(0.0, 0.4)), threats=("linf",)),
+        "carried": Stage(attack=LAZY, carry=True),
+    }
+    runs = [hb.evaluate(CORNER, x, zeros(x), sizes, suite=suite, all_attacks=a) for a in (0, 1)]
+    there = [rows(run, "l2:0.2", "carried") for run in runs]
+    assert there[0]["margin"].tolist() == there[1]["margin"].tolist()
+    assert there[0]["forwards"].tolist() == there[1]["forwards"].tolist()
 
 
 def test_nothing_is_carried_if_nothing_broke_or_union_only():
@@ -300,8 +337,9 @@ def test_all_attacks_are_all_of_them_on_all_points(blind):
         assert stages_of(run) == set(SUITE)
         correct = [*range(len(data[0]))]
         for threat in run.accuracy:
-            for name in SUITE:
-                if (threat, name) != ("l2:0.15", "random"):
+            for name, stage in SUITE.items():
+                carried = isinstance(stage, Stage) and stage.carry
+                if (threat, name) != ("l2:0.15", "random") and not carried:
                     assert sorted(rows(run, threat, name)["id"].tolist()) == correct
         assert run.summary["finished"]
         for threat in run.summary["threats"].values():

@@ -39,16 +39,16 @@ def test_remarks():
         {
             "escalated": True,
             "finished": False,
-            "near_boundary": [3, 4, 5],
+            "near_boundary": [{"id": 3, "threat": t} for t in ("l1:1", "l2:1")],
             "rejected": 2,
             "warnings": ["one", "two"],
         }
     )
     assert [line.split(":")[0] for line in found] == [
-        "escalated", "unfinished", "attacked points within rounding of the decision boundary",
-        "points that an attack called broken and the judge did not", "warning", "warning",
+        "escalated", "unfinished", "examples with a point within rounding of the decision boundary",
+        "examples that an attack called broken and the judge did not", "warning", "warning",
     ]  # fmt: skip
-    assert found[2].endswith(": 3")
+    assert found[2].endswith(": 1")
     assert found[3].endswith(": 2")
 
 

@@ -185,8 +185,8 @@ class _Threat:
     ) -> Finding | None:
         """A sign if on a tenth of the standing points the share in a column exceeds ``least``."""
         mine = np.isin(self.rows["task"], names) & self.stands
-        seen = self.rows[column][mine].astype(float)
-        many, of = int((seen > least).sum()), int((~np.isnan(seen)).sum())
+        seen, ids = self.rows[column][mine].astype(float), self.rows["id"][mine]
+        many, of = len(np.unique(ids[seen > least])), len(np.unique(ids[~np.isnan(seen)]))
         if many < max(2, 0.1 * of):
             return None
         return self.finding(code, f"on {many} of {of} standing points {what}", remedy)
@@ -227,7 +227,8 @@ class _Threat:
 
     def unbounded(self) -> Finding | None:
         mine = np.isin(self.rows["task"], self.kind("sanity"))
-        tried, won = int(mine.sum()), int((self.rows["loss"][mine] > 0).sum())
+        ids = self.rows["id"][mine]
+        tried, won = (len(np.unique(v)) for v in (ids, ids[self.rows["loss"][mine] > 0]))
         if tried < 2 or won >= 0.75 * tried:
             return None
         return self.finding(
@@ -239,21 +240,22 @@ class _Threat:
         )
 
     def restarts(self) -> Finding | None:
-        many = [
+        several = [
             name for name in self.exact()
             if self.of(name).get("restarts", 1) > 1 and not self.of(name).get("targets")
             and self.of(name).get("loss") == "margin"
         ]  # fmt: skip
-        mine = np.isin(self.rows["task"], many) & self.stands & (self.clean_margin > 0)
+        mine = np.isin(self.rows["task"], several) & self.stands & (self.clean_margin > 0)
         best, worst = (self.rows[k][mine].astype(float) for k in ("loss", "worst"))
         gained = best + self.clean_margin[mine]
         known = ~np.isnan(worst) & np.isfinite(best) & (gained > 0)
         apart = (best - worst)[known] / gained[known]
+        many = len(np.unique(self.rows["id"][mine][known]))
         if len(apart) < 2 or np.median(apart) < 0.5:
             return None
         return self.finding(
             "restarts disagree",
-            f"on {len(apart)} standing points the worse of the random starts gained, in the "
+            f"on {many} standing points the worse of the random starts gained, in the "
             f"median, {100 * (1 - np.median(apart)):.0f}% of what the better one did",
             "The loss is rugged: use many more restarts, or attacks without gradients",
         )

@@ -260,7 +260,7 @@ class AttackTask(Task):
             for threat in {str(self.threat)} | (others if self.points is Points.UNION else set()):
                 due = due & ~block.broken(threat)
         index = due.nonzero().squeeze(1)
-        if self.stage.carry and not every:
+        if self.stage.carry:  # of a point that broke nowhere else it would start from the clean one
             broke = [at[part["broken"].astype(bool)] for at, part, _ in self.elsewhere(block)]
             index = index[np.isin(index.numpy(), np.concatenate(broke) if broke else ())]
         return index
@@ -316,20 +316,22 @@ class AttackTask(Task):
 
     def carried(self, block: Block, index: Tensor) -> WarmStart:
         """What broke the examples ``index`` (M,) under other threats: a point for each at most."""
-        others = self.elsewhere(block)
         width = max(1, len({str(task.threat) for task, _, _ in block.taken} - {str(self.threat)}))
         x = block.x[index].cpu()
         warm = x[:, None].repeat(1, width, *[1] * (x.dim() - 1))
         filled = torch.zeros(len(index), dtype=torch.long)
-        for rows, part, key in others:
+        seen: set[tuple[int, str]] = (
+            set()
+        )  # with all attacks, a threat may break a point repeatedly
+        for rows, part, key in self.elsewhere(block):
             row = places(index.numpy(), rows)
-            mine = part["broken"].astype(bool) & (row >= 0)
-            if not mine.any():
+            broke = np.flatnonzero(part["broken"].astype(bool) & (row >= 0))
+            fresh = [k for k in broke if (int(row[k]), str(part["threat"][k])) not in seen]
+            if not fresh:
                 continue
-            at = torch.from_numpy(row[mine])
-            points = block.store.tensors(key)["points"][part["row"][mine]].to(warm.dtype)
-            room = filled[at] < width  # with all attacks, a threat may break a point repeatedly
-            at, points = at[room], points[room]
+            seen.update((int(row[k]), str(part["threat"][k])) for k in fresh)
+            at = torch.from_numpy(row[fresh])
+            points = block.store.tensors(key)["points"][part["row"][fresh]].to(warm.dtype)
             warm[at, filled[at]] = points
             filled[at] += 1
         return WarmStart(warm, torch.arange(width) < filled[:, None])

@@ -75,9 +75,8 @@ class Result(RunResult):
         Raises:
             InputError: for a threat or an attack that the run did not have.
         """
-        known = list(self.summary["threats"])
-        if threat is not None and str(threat) not in known:
-            raise InputError(f"the run has no threat {threat}: it has {', '.join(known)}")
+        if threat is not None:
+            self._require(threat)
         suite = self.store.manifest["attacks"]
         for name in attacks or ():
             if name not in suite:
@@ -105,7 +104,18 @@ class Result(RunResult):
         return {**super().columns(), **stands, "union": self.robust().numpy()}
 
     def points(self, threat: str) -> tuple[Tensor, Tensor]:
-        """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat."""
+        """Ids ``(M,)`` and points ``(M, ...)`` that the judge found broken under a threat.
+
+        One of each example: what broke it first. Of a run of all attacks on all points the ledger
+        holds the others.
+
+        Args:
+            threat: its notation.
+
+        Raises:
+            InputError: for a threat that the run did not have.
+        """
+        self._require(threat)
         ids, points = [], []
         for key in (key for prefix in ATTACKED for key in self.store.keys(prefix)):
             if set(self.store.part(key)["threat"]) == {str(threat)}:
@@ -115,4 +125,12 @@ class Result(RunResult):
         if not any(map(len, ids)):
             shape = self.store.tensors(self.store.keys("clean-")[0])["originals"].shape[1:]
             return torch.empty(0, dtype=torch.int64), torch.empty(0, *shape)
-        return torch.cat(ids), torch.cat(points)
+        _, at = np.unique(torch.cat(ids).numpy(), return_index=True)
+        first = torch.from_numpy(np.sort(at))
+        return torch.cat(ids)[first], torch.cat(points)[first]
+
+    def _require(self, threat: str) -> None:
+        """Refuse a threat that the run did not have."""
+        known = list(self.summary["threats"])
+        if str(threat) not in known:
+            raise InputError(f"the run has no threat {threat}: it has {', '.join(known)}")

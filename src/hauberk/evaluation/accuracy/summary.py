@@ -90,7 +90,7 @@ def summarise(
         "all_attacks": every,
         "finished": finished,
         "near_boundary": _near_boundary(attacks, list(threats)),
-        "rejected": int((claimed & ~_mask(attacks, "broken")).sum()),
+        "rejected": _examples(attacks, claimed & ~_mask(attacks, "broken")),
         "escalated": _escalated(attacks, manifest),
         "evidence": [found.plain() for found in findings],
         "warnings": [*top["warnings"], *map(str, findings)],
@@ -158,6 +158,11 @@ def _grids(
             k, i = (int(v[0]) for v in np.nonzero(wrong))
             raise InputError(f"example {ids[i]} is {why} ({schedule[k][1]} under {schedule[k][0]})")
     return attacked, broken
+
+
+def _examples(attacks: Columns, rows: Mask) -> int:
+    """How many examples some rows are of."""
+    return len(np.unique(np.asarray(attacks.get("id", ()), dtype=np.int64)[rows]))
 
 
 def _mask(attacks: Columns, name: str) -> Mask:

@@ -101,8 +101,22 @@ def head(manifest: Mapping[str, Any], clean: Columns, parts: Sequence[Columns]) 
         "seed": manifest.get("seed"),
         "finished": n == manifest.get("n", n),
         "manifest_sha256": fingerprint(manifest),
-        "warnings": list(manifest.get("warnings") or ()),
+        "warnings": [*(manifest.get("warnings") or ()), *no_numbers(parts)],
     }
+
+
+def no_numbers(parts: Sequence[Columns]) -> list[str]:
+    """A warning if points count as broken because the model's output is not a number there."""
+    seen = [p for p in parts if len(p.get("id", ())) and "broken" in p and "margin" in p]
+    ids = [p["id"][p["broken"].astype(bool) & np.isnan(p["margin"].astype(float))] for p in seen]
+    many = len(np.unique(np.concatenate(ids))) if ids else 0
+    if not many:
+        return []
+    return [
+        f"{many} example{'s count' if many > 1 else ' counts'} as broken because the model's "
+        "output is not a number (NaN) at a point near the clean input. Look for overflow, or a "
+        "division by zero, a root or a logarithm of 0, in the model"
+    ]
 
 
 def cost(parts: Sequence[Columns], clean: int = 0, judge: int = 0) -> dict[str, Any]:

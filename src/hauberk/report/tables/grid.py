@@ -126,10 +126,10 @@ def remarks(summary: Summary) -> list[str]:
         notes.append("escalated: the gradients seem masked, so the suite ran its further attacks")
     if not summary.get("finished", True):
         notes.append("unfinished: run again with --resume; until then accuracies can only fall")
-    if near := len(summary.get("near_boundary") or ()):
-        notes.append(f"attacked points within rounding of the decision boundary: {near}")
+    if near := len({row["id"] for row in summary.get("near_boundary") or ()}):
+        notes.append(f"examples with a point within rounding of the decision boundary: {near}")
     if rejected := summary.get("rejected"):
-        notes.append(f"points that an attack called broken and the judge did not: {rejected}")
+        notes.append(f"examples that an attack called broken and the judge did not: {rejected}")
     return notes + [f"warning: {text}" for text in summary.get("warnings") or ()]
 
 
