@@ -45,7 +45,7 @@ LAYERS: dict[str, set[str]] = {
     "solvers": ATTACKS,
     "exact": ATTACKS | {"models"},
     "report": set(),
-    "evaluation": RUNS - {"data", "evaluation", "models"},
+    "evaluation": RUNS - {"evaluation", "models"},
     "analysis": RUNS,
     "train": RUNS,
     "demo": ROOMS,

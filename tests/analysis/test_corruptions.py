@@ -118,7 +118,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert json.loads((out / "summary.json").read_text())["models"] == whole.summary["models"]
     # What is there is not made again.
     monkeypatch.setattr(module.Corruption, "__call__", lambda *_: pytest.fail("made again"))
-    monkeypatch.setattr(module, "_made", lambda setting: lambda kind, severity: None)
+    monkeypatch.setattr(module, "_made", lambda setting: lambda *cell: None)
     assert corruption_table(MODELS, X, Y, **SOME, out=out, resume=True).mean == whole.mean
 
 

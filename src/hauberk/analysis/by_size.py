@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hauberk.analysis.curves import Crossing, Curves, crossings, curves
+from hauberk.data.examples import Examples
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.sizes import at_sizes
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
@@ -73,7 +74,7 @@ class Panel:
 @with_run_options
 def by_size(
     models: Mapping[str, Model],
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threats: Threat | str | Sequence[Threat | str],
     *,

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hauberk.data import load_data
+from hauberk.data import open_data
 from hauberk.data.corruptions import KINDS, SEVERITIES, Corruption
+from hauberk.data.examples import Examples, at_once
 from hauberk.data.sources.cifar10c import FILES
 from hauberk.errors import InputError
 from hauberk.evaluation.core.identity import snapshot
@@ -29,7 +30,7 @@ from hauberk.report.tables.corruptions import table
 from hauberk.store.ledger import Store
 from hauberk.victims.threads import tell
 
-Images = Callable[[str, int], Tensor]
+Images = Callable[[str, int, slice], Tensor]
 """The corrupted images ``(N, C, H, W)`` of a kind and a severity."""
 
 Right = npt.NDArray[np.bool_]
@@ -71,7 +72,7 @@ class CorruptionTable(RunResult):
 @with_run_options
 def corruption_table(
     models: Mapping[str, Model],
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     *,
     kinds: Sequence[str] = tuple(KINDS),
@@ -114,7 +115,8 @@ def corruption_table(
     before, kept = snapshot(models), (recorded(options) or {}).get("threads")
     setting = prepare(models, images, labels, options, kept)
     made = _made(setting) if files is None else _read(files, setting)
-    made(*cells[0])  # refuses images and folders before anything is written
+    for rows in _portions(setting):  # refuses images and folders before anything is written
+        made(*cells[0], rows)
     facts = {
         "kind": "corruptions",
         "kinds": list(dict.fromkeys(kind for kind, _ in cells)),
@@ -124,7 +126,7 @@ def corruption_table(
     store = open_store(facts, setting, options, before=before)
     reporter = Reporter(options.progress, list(setting.victims.values()), len(cells) + 1)
     with tell(setting.threads).used():
-        _look(setting, store, CLEAN, lambda: setting.x)
+        _look(setting, store, CLEAN, lambda rows: setting.x[rows])
         reporter.finish(1, CLEAN)
         for kind, severity in cells:
             _look(setting, store, f"{kind}-{severity}", partial(made, kind, severity))
@@ -149,8 +151,8 @@ def _cells(kinds: Sequence[str], severities: Sequence[int], files: bool) -> list
 
 
 def _made(setting: Setting) -> Images:
-    def make(kind: str, severity: int) -> Tensor:
-        return Corruption(kind, severity)(setting.x, setting.ids, setting.seed)
+    def make(kind: str, severity: int, rows: slice) -> Tensor:
+        return Corruption(kind, severity)(setting.x[rows], setting.ids[rows], setting.seed)
 
     return make
 
@@ -158,9 +160,9 @@ def _made(setting: Setting) -> Images:
 def _read(folder: str | Path, setting: Setting) -> Images:
     first, last = int(setting.ids.min()), int(setting.ids.max())
 
-    def read(kind: str, severity: int) -> Tensor:
+    def read(kind: str, severity: int, rows: slice) -> Tensor:
         spec = f"cifar10c:{kind}:{severity}"
-        data = load_data(spec, folder, limit=last - first + 1, offset=max(0, first))
+        data = open_data(spec, folder, limit=last - first + 1, offset=max(0, first))
         if first < 0 or len(data) <= last - first:
             raise InputError(f"{spec} holds too few images for the ids {first} to {last}")
         if not torch.equal(data.labels[setting.ids - first], setting.y.cpu()):
@@ -168,26 +170,37 @@ def _read(folder: str | Path, setting: Setting) -> Images:
                 f"{spec}: its labels are not those of the images: give CIFAR-10's test images in "
                 "their order (--data cifar10:test), with ids"
             )
-        return data.images[setting.ids - first]
+        return data.images[setting.ids[rows] - first]
 
     return read
 
 
-def _look(setting: Setting, store: Store, key: str, images: Callable[[], Tensor]) -> None:
+def _look(setting: Setting, store: Store, key: str, images: Callable[[slice], Tensor]) -> None:
     """Write which decisions are right on some images, unless the store has it."""
     if store.has(key):
         return
     begun = perf_counter()
-    x, columns = images(), {"id": setting.ids.numpy()}
-    for number, (name, victim) in enumerate(setting.victims.items()):
-        judge = PointJudge(victim, setting.box)
-        try:
-            verdict = judge.clean(x.to(setting.x.dtype), setting.y, setting.ids)
-        except InputError as error:
-            raise InputError(f"{name} on {key}: {error}") from error
-        columns[f"correct_{number}"] = verdict.correct.numpy()
-    columns["seconds"] = np.full(len(x), (perf_counter() - begun) / len(x))
+    correct: list[list[npt.NDArray[Any]]] = [[] for _ in setting.victims]
+    for rows in _portions(setting):
+        x = images(rows).to(setting.x.dtype)
+        for found, (name, victim) in zip(correct, setting.victims.items(), strict=True):
+            judge = PointJudge(victim, setting.box)
+            try:
+                verdict = judge.clean(x, setting.y[rows], setting.ids[rows])
+            except InputError as error:
+                raise InputError(f"{name} on {key}: {error}") from error
+            found.append(verdict.correct.numpy())
+    columns = {"id": setting.ids.numpy()}
+    columns |= {f"correct_{k}": np.concatenate(found) for k, found in enumerate(correct)}
+    many = len(setting.x)
+    columns["seconds"] = np.full(many, (perf_counter() - begun) / many)
     store.write(key, columns)
+
+
+def _portions(setting: Setting) -> Iterator[slice]:
+    """Rows that are in memory together."""
+    for start in range(0, len(setting.x), size := at_once(setting.x.shape[1:])):
+        yield slice(start, start + size)
 
 
 def summarise(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hauberk.cli.dry_run import print_costs, tried
 from hauberk.cli.files import leave, write_csv
-from hauberk.cli.load import load_by_name, load_data, named_models, recorded
+from hauberk.cli.load import load_by_name, named_models, open_data, recorded
 from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
@@ -47,7 +47,7 @@ class CorruptionsCommand(
             seed=self.seed, batch_size=self.batch_size, threads=self.threads,
             out=self.out or None, resume=self.resume,
         )  # fmt: skip
-        named, data = named_models(self), load_data(self)
+        named, data = named_models(self), open_data(self)
         models = load_by_name(named, self, self)
         options = replace(options, ids=data.ids, manifest=recorded(named, self))
         kinds = tuple(self.kind) or tuple(KINDS)

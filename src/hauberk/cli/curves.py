@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
 from hauberk.cli.files import leave, write_csv, write_json
-from hauberk.cli.load import load_by_name, load_data, named_models, recorded
+from hauberk.cli.load import load_by_name, named_models, open_data, recorded
 from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
@@ -50,7 +50,7 @@ class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, Mod
         named, threats = named_models(self), self.threats()
         panels = named_panels(threats, self.by)
         sizes = sizes_of(self.eps, list(panels))
-        data = load_data(self)
+        data = open_data(self)
         models = load_by_name(named, self, self)
         common: dict[str, Any] = {
             "box": self.box, "seed": self.seed, "batch_size": self.batch_size,

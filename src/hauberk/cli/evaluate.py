@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_json
-from hauberk.cli.load import load_data, threat_of
+from hauberk.cli.load import open_data, threat_of
 from hauberk.cli.options import option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
-    from hauberk.data import Dataset
+    from hauberk.data.dataset import OpenDataset
     from hauberk.evaluation.accuracy.question import Accuracy
     from hauberk.evaluation.accuracy.result import Result
     from hauberk.evaluation.core.options import RunOptions
@@ -60,9 +60,9 @@ class EvaluateCommand(OneModelCommand):
             self.training_data()
         return super().run()
 
-    def training_data(self, n: int | None = None) -> "Dataset":
+    def training_data(self, n: int | None = None) -> "OpenDataset":
         """The examples of ``--gap``, ``n`` of them."""
-        return load_data(replace(self, data=self.gap, limit=n or self.limit, offset=0))
+        return open_data(replace(self, data=self.gap, limit=n or self.limit, offset=0))
 
     def further(
         self, found: "Result", models: "Mapping[str, Model]", options: "RunOptions"

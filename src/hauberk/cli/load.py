@@ -11,7 +11,7 @@ from hauberk.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from hauberk.data import Dataset
+    from hauberk.data.dataset import Dataset, OpenDataset
     from hauberk.threats import Threat
     from hauberk.victims.victim import Victim
 
@@ -174,9 +174,24 @@ def load_data(options: DataOptions) -> "Dataset":
     """
     from hauberk.data import load_data
 
+    return load_data(*_asked(options))
+
+
+def open_data(options: DataOptions) -> "OpenDataset":
+    """The examples, whose images are read by rows.
+
+    Raises:
+        InputError: as :func:`load_data` does.
+    """
+    from hauberk.data import open_data
+
+    return open_data(*_asked(options))
+
+
+def _asked(options: DataOptions) -> tuple[str, str | None, int | None, int]:
     if not options.data:
         raise InputError(NO_DATA)
-    return load_data(options.data, options.data_dir, limit=options.limit, offset=options.offset)
+    return options.data, options.data_dir, options.limit, options.offset
 
 
 def threat_of(texts: Sequence[str]) -> "Threat":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
 from hauberk.cli.files import leave
-from hauberk.cli.load import load_data, load_named, named_model, recorded
+from hauberk.cli.load import load_named, named_model, open_data, recorded
 from hauberk.cli.options import DataOptions, DeviceOptions, LedgerOptions, ModelOptions
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
             out=self.out or None, resume=self.resume,
         )  # fmt: skip
         named, question = self.named(), self.question()
-        data = load_data(self)
+        data = open_data(self)
         models = self.models()
         options = replace(options, ids=data.ids, manifest=recorded(named, self) | self.facts())
         if self.dry_run:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hauberk.cli.load import load_data, load_models
+from hauberk.cli.load import load_models, open_data
 from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, option
 
 
@@ -17,7 +17,7 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
     def run(self) -> int:
         from hauberk.evaluation import verify
 
-        models, data = load_models(self, self), load_data(self) if self.data else None
+        models, data = load_models(self, self), open_data(self) if self.data else None
         models = with_recorded_votes(self.folder, models)
         objects = with_recorded_networks(self.folder)
         found = verify(

@@ -2,6 +2,6 @@
 
 from hauberk.data.corruptions import Corruption
 from hauberk.data.dataset import Dataset
-from hauberk.data.loading import load_data
+from hauberk.data.loading import load_data, open_data
 
-__all__ = ["Corruption", "Dataset", "load_data"]
+__all__ = ["Corruption", "Dataset", "load_data", "open_data"]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.errors import InputError
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
@@ -33,6 +34,25 @@ class Dataset:
     """
 
     images: Tensor
+    labels: Tensor
+    ids: Tensor
+    name: str
+    classes: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenDataset:
+    """A labelled data set whose images are read by rows.
+
+    Args:
+        images: ``(N, ...)``, read when rows of them are asked for.
+        labels, ids, name, classes: as in :class:`Dataset`.
+    """
+
+    images: Examples
     labels: Tensor
     ids: Tensor
     name: str

@@ -1,11 +1,15 @@
-"""`load_data`: from the text of `--data` to tensors."""
+"""`load_data` and `open_data`: from the text of `--data` to tensors, or to what is read by rows."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from hauberk.data.corruptions import corruptions_in
-from hauberk.data.dataset import Dataset, to_images, to_labels
+from hauberk.data.corruptions import Corruption, corruptions_in
+from hauberk.data.dataset import Array, Dataset, OpenDataset, to_images, to_labels
+from hauberk.data.examples import ReadByRows, at_once
 from hauberk.data.source import RawData, Request
 from hauberk.data.sources import SOURCES
 from hauberk.data.sources.imported import USAGE, open_imported
@@ -54,28 +58,112 @@ def load_data(
         >>> data.images.shape, data.classes
         (torch.Size([100, 1, 8, 8]), 10)
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
-    if offset < 0:
-        raise InputError(f"offset={offset}: give 0 or more")
-    source, corruptions = corruptions_in(spec)
-    raw = _open(Request(source, data_dir))
-    if raw.size == 0:
-        raise InputError(f"{spec}: the data set is empty")
-    if offset >= raw.size:
-        raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
-    stop = raw.size if limit is None else min(raw.size, offset + limit)
-    read, labels = raw.read(offset, stop)
-    images, ids = to_images(read, source), torch.arange(offset, stop)
-    for corruption in corruptions:
-        images = corruption(images, ids)
+    asked = _Window.of(spec, data_dir, limit, offset)
+    read, labels = asked.raw.read(asked.start, asked.stop)
     return Dataset(
-        images=images,
-        labels=to_labels(labels, source, raw.classes),
-        ids=ids,
+        images=asked.images(read, asked.start),
+        labels=to_labels(labels, asked.source, asked.raw.classes),
+        ids=torch.arange(asked.start, asked.stop),
         name=spec,
-        classes=raw.classes,
+        classes=asked.raw.classes,
     )
+
+
+def open_data(
+    spec: str,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+) -> OpenDataset:
+    """The same data set as :func:`load_data` gives, its images left where they are.
+
+    Args:
+        spec, data_dir, limit, offset: as there.
+
+    Raises:
+        InputError: as there; what is wrong with an image is found when it is read.
+
+    Example:
+        >>> data = open_data("digits:test", limit=100)
+        >>> len(data), data.images[3:5].shape
+        (100, torch.Size([2, 1, 8, 8]))
+    """
+    asked = _Window.of(spec, data_dir, limit, offset)
+    classes, images = asked.raw.classes, SourceImages(asked)
+    return OpenDataset(
+        images=images,
+        labels=torch.cat([to_labels(some, asked.source, classes) for some in images.labels()]),
+        ids=torch.arange(asked.start, asked.stop),
+        name=spec,
+        classes=classes,
+    )
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The examples from ``start`` to before ``stop`` of a source, and how they are corrupted."""
+
+    raw: RawData
+    source: str
+    corruptions: Sequence[Corruption]
+    start: int
+    stop: int
+
+    @classmethod
+    def of(
+        cls, spec: str, data_dir: str | Path | None, limit: int | None, offset: int
+    ) -> "_Window":
+        if limit is not None and limit < 1:
+            raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
+        if offset < 0:
+            raise InputError(f"offset={offset}: give 0 or more")
+        source, corruptions = corruptions_in(spec)
+        raw = _open(Request(source, data_dir))
+        if raw.size == 0:
+            raise InputError(f"{spec}: the data set is empty")
+        if offset >= raw.size:
+            raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
+        stop = raw.size if limit is None else min(raw.size, offset + limit)
+        return cls(raw, source, corruptions, offset, stop)
+
+    def images(self, read: Array, start: int) -> Tensor:
+        """What was read from ``start`` on, converted and corrupted."""
+        found = to_images(read, self.source)
+        for corruption in self.corruptions:
+            found = corruption(found, torch.arange(start, start + len(found)))
+        return found
+
+
+class SourceImages(ReadByRows):
+    """The images of a window of a data source, float32, read when they are asked for."""
+
+    def __init__(self, asked: _Window) -> None:
+        self.asked = asked
+        first = self._read(0, 1)
+        super().__init__((asked.stop - asked.start, *first.shape[1:]), first.dtype)
+
+    def read(self, start: int, stop: int) -> Tensor:
+        found = self._read(start, stop)
+        if found.shape != (stop - start, *self.shape[1:]):
+            raise InputError(
+                f"{self.asked.source}: images {start} to {stop - 1} have shape "
+                f"{tuple(found.shape[1:])}, the first {tuple(self.shape[1:])}: make all alike"
+            )
+        return found
+
+    def labels(self) -> Iterator[Array]:
+        """The labels of the window, portion by portion."""
+        raw, start, stop = self.asked.raw, self.asked.start, self.asked.stop
+        if raw.labels is not None:
+            yield raw.labels(start, stop)
+            return
+        size = at_once(self.shape[1:])
+        for place in range(start, stop, size):
+            yield raw.read(place, min(stop, place + size))[1]
+
+    def _read(self, start: int, stop: int) -> Tensor:
+        begin = self.asked.start + start
+        return self.asked.images(self.asked.raw.read(begin, self.asked.start + stop)[0], begin)
 
 
 def _open(request: Request) -> RawData:

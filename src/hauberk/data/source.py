@@ -42,11 +42,13 @@ class RawData:
         size: number of examples.
         read: `read(start, stop)` gives the images and labels of that window.
         classes: number of classes, or None if not known.
+        labels: `labels(start, stop)` gives the labels alone, where that takes no images.
     """
 
     size: int
     read: Callable[[int, int], tuple[Array, Array]]
     classes: int | None = None
+    labels: Callable[[int, int], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,4 +145,6 @@ def in_memory(images: Array, labels: Array, spec: str, classes: int | None = Non
             f"{spec}: {len(images)} images but {len(labels)} labels: "
             "they must be of equal length; fetch or make the files again"
         )
-    return RawData(len(labels), lambda a, b: (images[a:b], labels[a:b]), classes)
+    return RawData(
+        len(labels), lambda a, b: (images[a:b], labels[a:b]), classes, lambda a, b: labels[a:b]
+    )

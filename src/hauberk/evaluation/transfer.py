@@ -5,6 +5,7 @@ from typing import Unpack, overload
 
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
@@ -18,14 +19,14 @@ from hauberk.threats.base import Threat, several
 
 @overload
 def transfer(  # type: ignore[overload-overlap]  # a str is a sequence too
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Threat | str,
+    models: Mapping[str, Model], images: Examples, labels: Tensor, threat: Threat | str,
     attack: Method | Sequence[Method], *, stop: bool = ...,
     vote_attack: Method | Sequence[Method] = ..., check: Method | None = ..., checked: int = ...,
     **run: Unpack[RunFields],
 ) -> TransferReport: ...  # fmt: skip
 @overload
 def transfer(
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, threat: Sequence[Threat | str],
+    models: Mapping[str, Model], images: Examples, labels: Tensor, threat: Sequence[Threat | str],
     attack: Method | Sequence[Method], *, stop: bool = ...,
     vote_attack: Method | Sequence[Method] = ..., check: Method | None = ..., checked: int = ...,
     **run: Unpack[RunFields],
@@ -33,7 +34,7 @@ def transfer(
 @with_run_options
 def transfer(
     models: Mapping[str, Model],
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threat: Threat | str | Sequence[Threat | str],
     attack: Method | Sequence[Method],

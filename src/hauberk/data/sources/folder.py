@@ -37,7 +37,12 @@ def _open_folder(request: Request) -> RawData:
         for label, path in enumerate(row)
         if path is not None
     ]
-    return RawData(len(items), lambda start, stop: _read(spec, items[start:stop]), len(classes))
+    return RawData(
+        len(items),
+        lambda start, stop: _read(spec, items[start:stop]),
+        len(classes),
+        lambda start, stop: np.array([label for _, label in items[start:stop]]),
+    )
 
 
 FOLDER = DataSource(

@@ -5,6 +5,7 @@ from typing import Unpack
 
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.engine.method import Method
 from hauberk.evaluation.accuracy.question import Accuracy, Points
 from hauberk.evaluation.accuracy.reading import suite_of
@@ -20,7 +21,7 @@ from hauberk.victims.fast_copy import SearchOn
 @with_run_options
 def evaluate(
     model: Model,
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threats: Threat | str | Sequence[Threat | str],
     *,

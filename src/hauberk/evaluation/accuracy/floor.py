@@ -116,9 +116,10 @@ def explore(
             store.write(PLAN, plan(asked, setting, attacks, left))
         rows, ids = places(clean["id"], drawn), torch.from_numpy(drawn)
         index = torch.from_numpy(places(setting.ids.numpy(), drawn))
-        verdict = judge.clean(setting.x[index], setting.y[index], ids)
+        x = setting.x[index]
+        verdict = judge.clean(x, setting.y[index], ids)
         recorded = {name: column[rows] for name, column in clean.items()}
-        block = Block(setting, store, 0, index, verdict, recorded)
+        block = Block(setting, store, 0, index, x, verdict, recorded)
         with reporter.share(weight(asked, setting)):
             for task in tasks(asked, store):
                 much = task.weight * len(drawn)

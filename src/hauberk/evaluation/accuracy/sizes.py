@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.accuracy.question import Accuracy, Points
@@ -56,7 +57,7 @@ class SizesResult(Result):
 @with_run_options
 def at_sizes(
     model: Model,
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threat: Threat | str,
     factors: Sequence[float],

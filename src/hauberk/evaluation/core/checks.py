@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import CleanVerdict, Verdict
 from hauberk.evaluation.core.prepare import Setting
@@ -26,7 +27,7 @@ class Data(Protocol):
     """What :func:`verify` needs of a data set: images (N, ...), labels (N,), ids (N,) int64."""
 
     @property
-    def images(self) -> Tensor: ...
+    def images(self) -> Examples: ...
     @property
     def labels(self) -> Tensor: ...
     @property

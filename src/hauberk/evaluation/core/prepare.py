@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hauberk.__about__ import __version__
-from hauberk.engine.inputs import check
+from hauberk.data.examples import Examples, crc_of, gone_through
+from hauberk.engine.inputs import check_kinds, check_values
 from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight
@@ -22,6 +22,9 @@ from hauberk.victims.victim import Victim
 
 Model = nn.Module | Victim
 
+LOOK = 256
+"""Inputs that the models are tried on before all are read, where they are not in memory."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -29,7 +32,8 @@ class Setting:
 
     Attributes:
         victims: the models, wrapped; a stochastic one is averaged over draws.
-        x: clean inputs ``(N, ...)`` in the box; of groups ``(G, M, ...)``.
+        x: clean inputs ``(N, ...)`` in the box; of groups ``(G, M, ...)``. They need not be in
+            memory: what is asked for, ``x[rows]``, is read.
         y: labels ``(N,)`` int64; of groups ``(G, M)``.
         ids: of the examples, like ``y``.
         box, seed, batch_size: as in :class:`RunOptions`.
@@ -41,7 +45,7 @@ class Setting:
     """
 
     victims: Mapping[str, Victim]
-    x: Tensor = field(repr=False)
+    x: Examples = field(repr=False)
     y: Tensor = field(repr=False)
     ids: Tensor = field(repr=False)
     box: Box
@@ -58,6 +62,10 @@ class Setting:
         """The first model, or the only one."""
         return next(iter(self.victims.values()))
 
+    def few(self, many: int) -> Tensor:
+        """The first inputs, at most so many, ``(B, ...)``; of groups, those of the first group."""
+        return self.x[:many] if self.y.dim() == 1 else self.x[:1].flatten(0, 1)[:many]
+
     def facts(self) -> dict[str, Any]:
         """What the manifest records of data, surroundings and random numbers."""
         return {
@@ -65,9 +73,9 @@ class Setting:
             "seed": self.seed,
             "box": [v.tolist() if isinstance(v, Tensor) else v for v in (self.box.lo, self.box.hi)],
             "n": len(self.x),
-            "images_crc": _crc(self.x),
-            "labels_crc": _crc(self.y),
-            "ids_crc": _crc(self.ids),
+            "images_crc": crc_of(self.x),
+            "labels_crc": crc_of(self.y),
+            "ids_crc": crc_of(self.ids),
             "torch_version": torch.__version__,
             "device": str(self.victim.device),
             "batch_size": self.batch_size,
@@ -80,14 +88,15 @@ class Setting:
 
 
 def prepare(
-    models: Mapping[str, Model], images: Tensor, labels: Tensor, options: RunOptions,
+    models: Mapping[str, Model], images: Examples, labels: Tensor, options: RunOptions,
     threads: int | None = None,
 ) -> Setting:  # fmt: skip
     """Check models and data, and wrap the models.
 
     Args:
         models: one or several by name.
-        images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes. Images that are
+            not in memory are gone through once, after a look at the first of them.
         threads: what a resumed run was begun with.
 
     Raises:
@@ -106,16 +115,17 @@ def prepare(
     wrapped = {name: Victim.of(model, options.batch_size) for name, model in models.items()}
     if not len(images):
         raise InputError("there are no examples: check --data, --limit and --offset")
-    x, y = check(images, labels, box)
-    ids = _ids(options.ids, len(x))
-    chosen = choose(list(wrapped.values()), x, options.threads, threads)
+    y, ids = check_kinds(images, labels, box), _ids(options.ids, len(images))
+    few = images if isinstance(images, Tensor) else images[:LOOK]
+    check_values(few, box)
+    chosen = choose(list(wrapped.values()), few, options.threads, threads)
     victims: dict[str, Victim] = {}
     warned: list[str] = []
     counts: dict[str, int] = {}
     steady = True
     for name, victim in wrapped.items():
         with chosen.used():
-            looked = preflight(victim, x, y, options.seed)
+            looked = preflight(victim, few, y, options.seed)
         victims[name], counts[name] = looked.victim, looked.classes
         steady &= looked.steady
         prefix = f"{name}: " if len(wrapped) > 1 else ""
@@ -124,9 +134,11 @@ def prepare(
         found = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise InputError(f"the models differ in their number of classes ({found}): choose others")
     classes = next(iter(counts.values()))
+    if not isinstance(images, Tensor):
+        images = gone_through(images, lambda some, start: check_values(some, box, start))
     return Setting(
-        victims, x, y, ids, box, options.seed, options.batch_size, classes, tuple(warned), steady,
-        chosen,
+        victims, images, y, ids, box, options.seed, options.batch_size, classes, tuple(warned),
+        steady, chosen,
     )  # fmt: skip
 
 
@@ -149,7 +161,3 @@ def _ids(ids: Tensor | None, n: int) -> Tensor:
     if ids.shape != (n,) or len(ids.unique()) != n:
         raise InputError(f"ids must be {n} different integers, one per example")
     return ids
-
-
-def _crc(values: Tensor) -> int:
-    return crc32(values.detach().cpu().contiguous().numpy().tobytes())

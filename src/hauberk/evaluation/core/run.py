@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.errors import InputError
 from hauberk.evaluation.core.identity import fingerprints, snapshot
 from hauberk.evaluation.core.judge import Judge
@@ -31,7 +32,7 @@ CLEAN = "clean-{:05d}"
 def run(
     question: Question[R],
     models: Mapping[str, Model],
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     options: RunOptions,
 ) -> R:
@@ -97,7 +98,7 @@ def open_store(
             parts,
             before=before,
             recorded=recorded(options),
-            x=setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2],
+            x=setting.few(2),
         ),
         **setting.facts(),
         **(options.manifest or {}),
@@ -152,7 +153,7 @@ def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[
         if known and setting.steady:  # what was just written needs no second reading
             margins = store.tensors(key).get("margins")
             require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
-        yield Block(setting, store, number, rows, clean, part)
+        yield Block(setting, store, number, rows, x, clean, part)
 
 
 def originals(store: Store, key: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -46,6 +46,7 @@ class Block:
         setting, store: of the run.
         number: of the block, from 0.
         rows: its place among the examples; of examples of several blocks, their rows.
+        x: clean inputs, ``(B, ...)``.
         clean: what the judge found on the clean inputs now.
         recorded: columns of the clean part, as the ledger has them.
         taken: tasks done so far, in order, each with the key and the columns of its part.
@@ -56,6 +57,7 @@ class Block:
     store: Store
     number: int
     rows: slice | Tensor
+    x: Tensor = field(repr=False)
     clean: CleanVerdict
     recorded: Columns
     taken: list[tuple["Task", str, Columns]] = field(default_factory=list)
@@ -65,11 +67,6 @@ class Block:
     def start(self) -> int:
         """The place of its first example among all."""
         return int(self.rows.start if isinstance(self.rows, slice) else self.rows[0])
-
-    @property
-    def x(self) -> Tensor:
-        """Clean inputs, ``(B, ...)``."""
-        return self.setting.x[self.rows]
 
     @property
     def y(self) -> Tensor:
@@ -161,7 +158,7 @@ class Task(ABC):
         """
         method = self.method()
         if method is not None and setting.y.dim() == 1:
-            x, y = setting.x[:1].detach().cpu(), setting.y[:1].cpu()
+            x, y = setting.few(1).detach().cpu(), setting.y[:1].cpu()
             try:
                 method.check(Job(threat=self.threat, x=x, y=y, box=setting.box))
             except InputError as error:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hauberk.attacks.apgd import APGD
 from hauberk.attacks.base import Attack
 from hauberk.attacks.pgd import PGD
+from hauberk.data.examples import Examples
 from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model
@@ -25,7 +26,7 @@ Models = Model | Sequence[Model] | Mapping[str, Model]
 @with_run_options
 def minmax(
     models: Models,
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threat: Threat | str,
     *,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.attacks.msd import MultiSteepestDescent
+from hauberk.data.examples import Picked
 from hauberk.engine.method import Method
 from hauberk.errors import InputError
 from hauberk.evaluation.core.bound import of_models
@@ -159,13 +160,13 @@ class OnePerturbation(Question[MinMaxResult]):
         index = torch.arange(len(setting.x))
         if self.group is not None:
             index = groups(setting.y, self.group, self.by_class)
-            grouped = {name: getattr(setting, name)[index] for name in ("x", "y", "ids")}
-            setting = replace(setting, **grouped)
+            x = Picked(setting.x, index)
+            setting = replace(setting, x=x, y=setting.y[index], ids=setting.ids[index])
         bound = replace(bound, threat=threat, stop=stop, objectives=objectives, index=index)
         return bound, setting
 
     def recall(self, setting: Setting) -> Self:
-        few = setting.x[:2] if setting.y.dim() == 1 else setting.x[0, :2]
+        few = setting.few(2)
         every = domains_of(setting.victims, self.transforms, self.domains, few, self.draws)
         names = tuple(str(domain) for domain in every)
         threat = of_models(self.threat, setting.victims)

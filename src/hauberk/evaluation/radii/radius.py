@@ -5,6 +5,7 @@ from typing import Unpack, overload
 
 from torch import Tensor
 
+from hauberk.data.examples import Examples
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
@@ -16,20 +17,20 @@ from hauberk.victims.victim import Boundary
 
 @overload
 def radius(  # type: ignore[overload-overlap]
-    model: Model, images: Tensor, labels: Tensor, metric: One, *, budget: int = ...,
+    model: Model, images: Examples, labels: Tensor, metric: One, *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
     boundary: Boundary = ..., **run: Unpack[RunFields],
 ) -> Radii: ...  # fmt: skip
 @overload
 def radius(
-    model: Model, images: Tensor, labels: Tensor, metric: Sequence[One], *, budget: int = ...,
+    model: Model, images: Examples, labels: Tensor, metric: Sequence[One], *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
     boundary: Boundary = ..., **run: Unpack[RunFields],
 ) -> RadiiSet: ...  # fmt: skip
 @with_run_options
 def radius(
     model: Model,
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     metric: One | Sequence[One],
     *,

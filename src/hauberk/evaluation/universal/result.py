@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hauberk.data.examples import Examples, portions
 from hauberk.errors import InputError
 from hauberk.evaluation.core.judge import decide, judge
 from hauberk.evaluation.core.options import RunOptions
@@ -67,7 +68,7 @@ class Universal(RunResult):
     def test(
         self,
         model: Model,
-        images: Tensor,
+        images: Examples,
         labels: Tensor,
         batch_size: int | None = None,
     ) -> "Tested":
@@ -89,16 +90,19 @@ class Universal(RunResult):
             )
         options = RunOptions(box=self.box, batch_size=batch_size)
         setting = prepare({"model": model}, images, labels, options)
-        victim = setting.victim
-        x, y = setting.x.to(victim.device), setting.y.to(victim.device)
-        points = self.apply(x)
-        before, was_wrong = decide(victim, x, y)
-        after = judge(victim, self.threat.threat, x, points, y, self.box)
+        victim, found = setting.victim, []
+        for start, some in portions(setting.x):
+            x, y = some.to(victim.device), setting.y[start : start + len(some)].to(victim.device)
+            before, was_wrong = decide(victim, x, y)
+            after = judge(victim, self.threat.threat, x, self.apply(x), y, self.box)
+            changed = before.argmax(1) != after.prediction
+            found.append(torch.stack([was_wrong, after.broken, changed]).cpu())
+        wrong, broken, changed = torch.cat(found, 1)
         return Tested(
-            clean=1 - float(was_wrong.double().mean()),
-            accuracy=1 - float(after.broken.double().mean()),
-            changed=float((before.argmax(1) != after.prediction).double().mean()),
-            wrong=after.broken.cpu(),
+            clean=1 - float(wrong.double().mean()),
+            accuracy=1 - float(broken.double().mean()),
+            changed=float(changed.double().mean()),
+            wrong=broken,
         )
 
 

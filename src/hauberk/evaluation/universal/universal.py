@@ -5,6 +5,7 @@ from typing import Unpack
 from torch import Tensor
 
 from hauberk.attacks.pgd import PGD
+from hauberk.data.examples import Examples
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
@@ -17,7 +18,7 @@ from hauberk.threats.base import Threat
 @with_run_options
 def universal(
     model: Model,
-    images: Tensor,
+    images: Examples,
     labels: Tensor,
     threat: Threat | str,
     *,
