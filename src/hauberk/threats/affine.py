@@ -12,7 +12,8 @@ from hauberk.errors import InputError
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.spec.numbers import number_in
-from hauberk.threats.ball import Ball, ball_around
+from hauberk.threats.ball import Ball
+from hauberk.threats.ball_regions import ball_around
 from hauberk.threats.base import Threat, Trait, listed
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpRegion

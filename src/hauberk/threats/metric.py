@@ -15,7 +15,8 @@ from hauberk.maths.prox import prox
 from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example, steepest_linf, step_along
 from hauberk.spec.numbers import shortest
-from hauberk.threats.ball import Ball, BallRegion, ball_around, lp_traits
+from hauberk.threats.ball import Ball, lp_traits
+from hauberk.threats.ball_regions import BallRegion, ball_around
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpDistanceRegion, LpRegion

@@ -15,7 +15,8 @@ from hauberk.maths.rng import Draws
 from hauberk.maths.rowwise import toward_zero
 from hauberk.maths.square_windows import Windows
 from hauberk.maths.steps import per_example
-from hauberk.threats.ball import Ball, BallRegion, LinfRegion, ball_around
+from hauberk.threats.ball import Ball
+from hauberk.threats.ball_regions import BallRegion, LinfRegion, ball_around
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box, narrowed
 from hauberk.threats.region import Patchable, as_floats, filled
