@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hauberk.data import load_data
+from hauberk.errors import InputError
 
 RNG = np.random.default_rng(0)
 
@@ -35,6 +36,40 @@ def test_uint8_layouts(tmp_path, given, shape):
         expected = expected.permute(0, 3, 1, 2)
     assert torch.equal(data.images, expected.reshape(shape))
     assert data.classes is None
+
+
+@pytest.mark.parametrize(
+    ("box", "lo", "hi"),
+    [((0, 255), 0, 255), ((-1, 1), -1, 1), (([0, -1, -2], "1,2,3"), [0, -1, -2], [1, 2, 3])],
+)
+@pytest.mark.parametrize("shape", [(4, 9, 9, 3), (4, 3, 9, 9), (4, 3)])
+def test_bytes_are_spread_over_the_box_and_floats_are_not(tmp_path, box, lo, hi, shape):
+    images = pixels(*shape)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.zeros(4, np.int64))
+    found = load_data("npz:x.npz", box=box).images
+    last = images if shape[-1] == 3 else np.moveaxis(images, 1, -1)
+    want = np.array(lo) + last / 255 * (np.array(hi) - np.array(lo))
+    want = np.moveaxis(want, -1, 1) if len(shape) == 4 else want
+    assert found.dtype == torch.float32
+    assert torch.equal(found, torch.from_numpy(want).float())
+    floats = RNG.normal(size=(4, 3)).astype(np.float32)
+    np.savez(tmp_path / "y.npz", images=floats, labels=np.zeros(4, np.int64))
+    assert torch.equal(load_data("npz:y.npz", box=box).images, torch.from_numpy(floats))
+
+
+def test_bytes_have_no_place_in_a_box_without_ends(tmp_path):
+    np.savez(tmp_path / "x.npz", images=pixels(4, 3), labels=np.zeros(4, np.int64))
+    with pytest.raises(InputError, match=r"box \[-inf, inf\] has no end, so 8-bit values have no"):
+        load_data("npz:x.npz", box=(-np.inf, np.inf))
+
+
+def test_embedded_digits_and_corrupted_bytes_are_spread_over_the_box(tmp_path):
+    plain = load_data("digits:test", limit=5).images
+    assert torch.equal(load_data("digits:test", limit=5, box=(-1, 1)).images, plain * 2 - 1)
+    np.savez(tmp_path / "x.npz", images=pixels(4, 16, 16, 3), labels=np.zeros(4, np.int64))
+    plain = load_data("npz:x.npz+contrast:3").images
+    found = load_data("npz:x.npz+contrast:3", box=(0, 255)).images
+    torch.testing.assert_close(found, plain * 255)
 
 
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2"])

@@ -398,7 +398,7 @@ X, Y = torch.full((4, 3), 0.5), torch.zeros(4, dtype=torch.int64)
         (X, Y + 2, "labels reach 2 but the model has 2 classes"),
         (X * torch.tensor([1, torch.nan, 1]), Y, "input 0 holds NaN"),
         (X.index_fill(0, torch.tensor([2]), torch.inf), Y, "input 2 holds NaN or infinite"),
-        (X * 4 - 2.1, Y, r"inputs lie in \[-0.1, -0.1\] but the box is \[0, 1\]: move normal"),
+        (X * 4 - 2.1, Y, r"inputs lie in \[-0.1, -0.1\] but the box is \[0, 1\]: give the range"),
         (X * 2.0002, Y, "but the box is"),
     ],
 )

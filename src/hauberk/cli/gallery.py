@@ -26,8 +26,11 @@ class GalleryCommand(StudyCommand):
     index: int | None = option(None, "draw this example of the data alone")
 
     def run(self) -> int:
+        import numpy as np
+
         from hauberk.report.plots import gallery as plots
         from hauberk.report.tables.gallery import table
+        from hauberk.threats.base import Box
 
         if self.show < 1:
             raise InputError(f"--show is {self.show}: give 1 or more")
@@ -36,7 +39,8 @@ class GalleryCommand(StudyCommand):
         table(found.to_dict()).print()
         if picture:
             shown = found.best(self.show)
-            plots.gallery(shown, picture, box=self.box)
+            box = Box.of(self.box)
+            plots.gallery(shown, picture, box=(np.asarray(box.lo), np.asarray(box.hi)))
             self.leave_numbers(picture, self.facts() | {"run": self.run_, **shown.to_dict()})
         return 0
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions
+from hauberk.cli.options import BoxOption, DataOptions, DeviceOptions, ModelsOptions
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
@@ -166,32 +166,40 @@ def settle_threads(
     set_threads(tell(choose(victims, images, options.threads)).number)
 
 
-def load_data(options: DataOptions) -> "Dataset":
+def load_data(options: DataOptions, box: Any = None) -> "Dataset":
     """The examples.
+
+    Args:
+        box: what bytes are spread over; that of the options if left out.
 
     Raises:
         InputError: if none are named, or they cannot be read.
     """
     from hauberk.data import load_data
 
-    return load_data(*_asked(options))
+    return load_data(*_asked(options, box))
 
 
-def open_data(options: DataOptions) -> "OpenDataset":
+def open_data(options: DataOptions, box: Any = None) -> "OpenDataset":
     """The examples, whose images are read by rows.
+
+    Args:
+        box: as of :func:`load_data`.
 
     Raises:
         InputError: as :func:`load_data` does.
     """
     from hauberk.data import open_data
 
-    return open_data(*_asked(options))
+    return open_data(*_asked(options, box))
 
 
-def _asked(options: DataOptions) -> tuple[str, str | None, int | None, int]:
+def _asked(options: DataOptions, box: Any) -> tuple[str, str | None, int | None, int, Any]:
     if not options.data:
         raise InputError(NO_DATA)
-    return options.data, options.data_dir, options.limit, options.offset
+    if box is None:
+        box = options.box if isinstance(options, BoxOption) else (0.0, 1.0)
+    return options.data, options.data_dir, options.limit, options.offset, box
 
 
 def threat_of(texts: Sequence[str]) -> "Threat":

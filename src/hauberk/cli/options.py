@@ -7,11 +7,14 @@ and a key of its YAML file.
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self, TypeVar, get_type_hints
+from typing import Any, Self, TypeAlias, TypeVar, get_type_hints
 
 from hauberk.errors import InputError
 
 T = TypeVar("T")
+
+Bounds: TypeAlias = tuple[float | str, float | str]
+"""Two bounds of a box, as :meth:`hauberk.threats.Box.of` reads them."""
 
 
 def option(default: T, help: str, *, positional: bool = False) -> T:
@@ -128,7 +131,7 @@ class OutOptions(Command):
 class BoxOption(Command):
     """The valid range of inputs."""
 
-    box: tuple[float, float] = option((0.0, 1.0), "valid range of the inputs: LO HI")
+    box: Bounds = option((0.0, 1.0), "valid range of the inputs: LO HI")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
     for action in parser._actions:
         if "--print_config" in action.option_strings:
             action.help = "print the options as a YAML file for --config, and stop"
+    # Values such as -inf, -1/3 and -1,0,1 are no options.
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf)")
     declared = list(kind.declared())
     for each in declared:
         _add(parser, each)
@@ -134,7 +136,7 @@ def _add(parser: Any, option: Declared) -> None:
         parser.add_argument(word, type=float | str, **shared)
     elif get_origin(hint) is tuple:
         parts = get_args(hint)
-        parser.add_argument(word, type=parts[0], nargs=len(parts), **shared)
+        parser.add_argument(word, type=float | str | list, nargs=len(parts), **shared)
     else:
         parser.add_argument(word, type=hint, **shared)
 
@@ -161,7 +163,22 @@ def _value(option: Declared, found: Any) -> Any:
                 f"{_word(option.name)} is '{found}': give a number or a fraction, e.g. 0.02 or 1/50"
             )
         return value
-    return tuple(found) if get_origin(hint) is tuple and found is not None else found
+    if get_origin(hint) is tuple and found is not None:
+        return tuple(_part(option, each) for each in found)
+    return found
+
+
+def _part(option: Declared, found: Any) -> Any:
+    """One of a pair: a number, or text where the field takes that.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    text = ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+    value = number(text)
+    if value is None and str not in get_args(get_args(_without_none(option.type))[0]):
+        raise ValueError(f"{_word(option.name)} is {text}: give {_wanted(option)}")
+    return text if value is None else value
 
 
 def _without_none(hint: Any) -> Any:

@@ -132,6 +132,7 @@ class SweepCommand(FormatOption, OutOptions, DeviceOptions, DataOptions):
         from hauberk.analysis.sweep import SweptModel
         from hauberk.engine.method import Kind
         from hauberk.evaluation import evaluate
+        from hauberk.threats.base import Box
 
         run = training.folder / "run"
         if not (run / "summary.json").exists():
@@ -139,10 +140,13 @@ class SweepCommand(FormatOption, OutOptions, DeviceOptions, DataOptions):
                 training.command.run()
         threats = threat_of(self.threat or training.variant.options["threat"])
         judged = training.folder / "evaluation"
+        box = Box.of(training.variant.options.get("box", (0.0, 1.0)))
+        if not box.is_unit:  # bytes are spread over it
+            data = load_data(self, box)
         found = evaluate(
             load_named(named_model(str(run), None), self), data.images, data.labels, threats,
             suite=suite, out=judged, resume=judged.exists(), seed=self.seed, ids=data.ids,
-            batch_size=self.batch_size, threads=self.threads,
+            batch_size=self.batch_size, threads=self.threads, box=box,
         )  # fmt: skip
         stages = found.summary["threats"].values()
         kinds = {name: stage.attack.kind for name, stage in suite.stages.items()}

@@ -87,10 +87,11 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
             _hush()
         elif options.devices * options.nodes > 1 and not self.dry_run:
             return launch.launch(["-m", "hauberk", *self.argv], options.devices, options.nodes)
-        data = load_data(self.data or "", self.data_dir, limit=self.limit, offset=self.offset)
+        box = options.bounds
+        data = load_data(self.data or "", self.data_dir, self.limit, self.offset, box)
         if self.validation_data:
             limit = self.given.get("validation")
-            held = load_data(self.validation_data, self.data_dir, limit=limit or None)
+            held = load_data(self.validation_data, self.data_dir, limit=limit or None, box=box)
             options = replace(options, validation=held)
         # The weights that training begins from depend on the seed too.
         with torch.random.fork_rng(devices=[]):
@@ -168,8 +169,8 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         argv = ["hauberk", "evaluate", "--model", str(model), "--data", data]
         argv += ["--data-dir", self.data_dir] if self.data_dir is not None else []
         argv += ["--device", self.given["device"]] if "device" in self.given else []
-        box = [float(bound) for bound in self.given.get("box", (0, 1))]
-        argv += ["--box", *map(str, box)] if box != [0.0, 1.0] else []
+        box = self.given.get("box", (0.0, 1.0))
+        argv += ["--box", *map(str, box)] if tuple(box) != (0.0, 1.0) else []
         threats = [str(part) for threat in strategy.threats for part in threat.parts]
         for threat in dict.fromkeys(threats or ["linf:8/255"]):
             argv += ["--threat", threat]

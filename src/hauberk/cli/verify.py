@@ -16,8 +16,12 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
 
     def run(self) -> int:
         from hauberk.evaluation import verify
+        from hauberk.evaluation.core.prepare import box_of
+        from hauberk.store.ledger import Ledger
 
-        models, data = load_models(self, self), open_data(self) if self.data else None
+        models, data = load_models(self, self), None
+        if self.data:  # bytes are spread over the run's box
+            data = open_data(self, box_of(Ledger.open(self.folder).manifest))
         models = with_recorded_votes(self.folder, models)
         objects = with_recorded_networks(self.folder)
         found = verify(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hauberk.data.examples import Examples
 from hauberk.errors import InputError
+from hauberk.threats.box import Box
 
 Array: TypeAlias = npt.NDArray[Any] | Tensor
 
@@ -19,7 +20,7 @@ class Dataset:
     """Labelled images on the CPU.
 
     Args:
-        images: float32 (N, ...); (N, C, H, W) in [0, 1] if they came as uint8.
+        images: float32 (N, ...); (N, C, H, W) in [0, 1], or in another box, if they came as uint8.
         labels: int64 (N,), not negative.
         ids: int64 (N,), positions in the whole data set, independent of `limit` and `offset`.
         name: the text that named it, such as "mnist:test".
@@ -62,17 +63,19 @@ class OpenDataset:
         return len(self.labels)
 
 
-def to_images(images: Array, spec: str) -> Tensor:
-    """Float32 images: uint8 is divided by 255 and made NCHW, floats keep their shape and values.
+def to_images(images: Array, spec: str, box: Box = Box()) -> Tensor:
+    """Float32 images: uint8 is spread over the box and made NCHW; floats keep shape and values.
 
     Args:
         images: floats of any shape (N, ...), or uint8: (N, H, W) gets one channel; in (N, H, W, C)
             and (N, C, H, W) the last dimension is the channels if it is 1, 3 or 4; (N, D) keeps
             its shape.
         spec: the name of the data set, for error messages.
+        box: what the bytes 0 and 255 stand for; [0, 1] divides by 255, and [0, 255] keeps them.
 
     Raises:
-        InputError: for another type or shape, and for NaN or infinite values.
+        InputError: for another type or shape, for NaN or infinite values, and for bytes in a box
+            without ends.
 
     Example:
         >>> import numpy as np
@@ -91,7 +94,10 @@ def to_images(images: Array, spec: str) -> Tensor:
     if tensor.ndim < 2:
         raise InputError(f"{spec}: images have shape {tuple(tensor.shape)}: give (N, ...)")
     if tensor.dtype == torch.uint8:
-        return (_to_nchw(tensor, spec).to(torch.float32) / 255).contiguous()
+        tensor = _to_nchw(tensor, spec)
+        if box.is_unit:
+            return (tensor.to(torch.float32) / 255).contiguous()
+        return box.spread(tensor.to(torch.float64) / 255).to(torch.float32).contiguous()
     if not tensor.is_floating_point():
         raise InputError(f"{spec}: images are {tensor.dtype}: give uint8 in 0..255, or floats")
     tensor = tensor.to(torch.float32).contiguous()

@@ -102,6 +102,26 @@ class Picked(ReadByRows):
         return self.inputs[index.flatten()].view(*index.shape, *self.shape[self.index.dim() :])
 
 
+class Changed(ReadByRows):
+    """Inputs as a function makes them of others, row by row and of the same shape.
+
+    Args:
+        inputs: what is read.
+        change: from some of them ``(M, ...)`` to as many.
+
+    Example:
+        >>> Changed(torch.arange(4.0).view(2, 2), lambda x: x.clamp(max=2))[1:]
+        tensor([[2., 2.]])
+    """
+
+    def __init__(self, inputs: Examples, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(inputs.shape, inputs.dtype)
+        self.inputs, self.change = inputs, change
+
+    def read(self, start: int, stop: int) -> Tensor:
+        return self.change(self.inputs[start:stop])
+
+
 class Watched(ReadByRows):
     """Inputs that must be the same whenever they are read.
 

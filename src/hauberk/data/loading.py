@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,7 @@ from hauberk.data.source import RawData, Request
 from hauberk.data.sources import SOURCES
 from hauberk.data.sources.imported import USAGE, open_imported
 from hauberk.errors import InputError
+from hauberk.threats.box import Box
 
 
 def load_data(
@@ -21,6 +24,7 @@ def load_data(
     data_dir: str | Path | None = None,
     limit: int | None = None,
     offset: int = 0,
+    box: Box | Sequence[Any] = (0.0, 1.0),
 ) -> Dataset:
     """The data set that `spec` names, or a window of it.
 
@@ -47,6 +51,8 @@ def load_data(
             is looked for here.
         limit: at most so many examples.
         offset: position of the first one.
+        box: valid range of the inputs, which bytes 0 to 255 and the embedded digits are spread
+            over; other floats are taken as they are.
 
     Raises:
         InputError: if anything is missing, corrupt, empty or inconsistent, or if the images cannot
@@ -58,7 +64,7 @@ def load_data(
         >>> data.images.shape, data.classes
         (torch.Size([100, 1, 8, 8]), 10)
     """
-    asked = _Window.of(spec, data_dir, limit, offset)
+    asked = _Window.of(spec, data_dir, limit, offset, box)
     read, labels = asked.raw.read(asked.start, asked.stop)
     return Dataset(
         images=asked.images(read, asked.start),
@@ -74,11 +80,12 @@ def open_data(
     data_dir: str | Path | None = None,
     limit: int | None = None,
     offset: int = 0,
+    box: Box | Sequence[Any] = (0.0, 1.0),
 ) -> OpenDataset:
     """The same data set as :func:`load_data` gives, its images left where they are.
 
     Args:
-        spec, data_dir, limit, offset: as there.
+        spec, data_dir, limit, offset, box: as there.
 
     Raises:
         InputError: as there; what is wrong with an image is found when it is read.
@@ -88,7 +95,7 @@ def open_data(
         >>> len(data), data.images[3:5].shape
         (100, torch.Size([2, 1, 8, 8]))
     """
-    asked = _Window.of(spec, data_dir, limit, offset)
+    asked = _Window.of(spec, data_dir, limit, offset, box)
     classes, images = asked.raw.classes, SourceImages(asked)
     return OpenDataset(
         images=images,
@@ -101,17 +108,18 @@ def open_data(
 
 @dataclass(frozen=True)
 class _Window:
-    """The examples from ``start`` to before ``stop`` of a source, and how they are corrupted."""
+    """The examples from ``start`` to before ``stop`` of a source, and what is made of them."""
 
     raw: RawData
     source: str
     corruptions: Sequence[Corruption]
     start: int
     stop: int
+    box: Box
 
     @classmethod
     def of(
-        cls, spec: str, data_dir: str | Path | None, limit: int | None, offset: int
+        cls, spec: str, data_dir: str | Path | None, limit: int | None, offset: int, box: Any
     ) -> "_Window":
         if limit is not None and limit < 1:
             raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
@@ -124,14 +132,17 @@ class _Window:
         if offset >= raw.size:
             raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
         stop = raw.size if limit is None else min(raw.size, offset + limit)
-        return cls(raw, source, corruptions, offset, stop)
+        return cls(raw, source, corruptions, offset, stop, Box.of(box))
 
     def images(self, read: Array, start: int) -> Tensor:
         """What was read from ``start`` on, converted and corrupted."""
-        found = to_images(read, self.source)
+        known = self.raw.unit or read.dtype in (torch.uint8, np.uint8)
+        # Corruptions are defined on [0, 1].
+        found = to_images(read, self.source, Box() if self.corruptions else self.box)
         for corruption in self.corruptions:
             found = corruption(found, torch.arange(start, start + len(found)))
-        return found
+        late = self.raw.unit or (known and self.corruptions)
+        return self.box.spread(found) if late else found
 
 
 class SourceImages(ReadByRows):

@@ -43,12 +43,14 @@ class RawData:
         read: `read(start, stop)` gives the images and labels of that window.
         classes: number of classes, or None if not known.
         labels: `labels(start, stop)` gives the labels alone, where that takes no images.
+        unit: whether its floats are known to be images in [0, 1], as bytes are 0 to 255.
     """
 
     size: int
     read: Callable[[int, int], tuple[Array, Array]]
     classes: int | None = None
     labels: Callable[[int, int], Array] | None = None
+    unit: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from hauberk.engine.inputs import check
+from hauberk.engine.inputs import check, units
 from hauberk.engine.outcome import Outcome
+from hauberk.errors import warn
 from hauberk.threats.base import Box, Threat
 from hauberk.victims.victim import Victim
 
@@ -212,6 +213,8 @@ class Method(ABC):
         """
         threat, bounds = Threat.of(threat), Box.of(box)
         x, y = check(images, labels, bounds, threat.grouped)
+        if message := units(x.flatten(0, 1) if threat.grouped else x, bounds):
+            warn(message)
         job = Job(
             threat=threat, x=x, y=y, ids=ids, box=bounds, seed=seed, stop=stop,
             warm=None if warm is None else WarmStart(warm, has_warm),

@@ -74,7 +74,7 @@ class Shared(Threat):
                 f"one input in each: {self} adds one perturbation to the M inputs of a group"
             )
         x0 = as_floats(x0)
-        edges = box.bounds(x0)
+        edges = box.bounds(x0[:, 0])
         down, up = (edge.double() - x0.double() for edge in edges)
         if self.clip:
             # Beyond these every input of the group is at the end of the box: nothing changes there.

@@ -165,7 +165,7 @@ class Settings:
     )
     box: "Box | Sequence[Any]" = field(
         default=(0.0, 1.0),
-        metadata=about("valid range of the inputs: LO HI", typed=tuple[float, float]),
+        metadata=about("valid range of the inputs: LO HI", typed=tuple[float | str, float | str]),
     )
     attack_mode: str = field(
         default="eval",

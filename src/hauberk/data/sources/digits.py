@@ -1,6 +1,7 @@
 """The 8x8 digits that come with scikit-learn."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def _open(request: Request) -> RawData:
     images = (bunch.images / 16)[:, None].astype(np.float32)
     order = sorted(range(len(images)), key=lambda i: hashlib.sha256(b"digits:%d" % i).digest())
     chosen = order[:_TEST] if split == "test" else order[_TEST:]
-    return in_memory(images[chosen], bunch.target[chosen], request.spec, 10)
+    raw = in_memory(images[chosen], bunch.target[chosen], request.spec, 10)
+    return replace(raw, unit=True)
 
 
 DIGITS = DataSource(

@@ -172,7 +172,7 @@ class Checks:
                 f"the data {tuple(images.shape[1:])}: is this the same data set?"
             )
             return
-        other = (images.to(mine) != mine).flatten(1).any(1).numpy()
+        other = (self.setting.box.near(images.to(mine)) != mine).flatten(1).any(1).numpy()
         self.report(key, ids[known], other, "is not the data's input")
         other = self.data.labels[where].numpy() != labels[known]
         self.report(key, ids[known], other, "has another label than in the data")

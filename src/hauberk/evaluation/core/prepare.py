@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.__about__ import __version__
-from hauberk.data.examples import Examples, crc_of, gone_through
-from hauberk.engine.inputs import check_kinds, check_values
-from hauberk.errors import InputError
+from hauberk.data.examples import Changed, Examples, crc_of, gone_through
+from hauberk.engine.inputs import check_kinds, check_values, units
+from hauberk.errors import InputError, warn
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight
 from hauberk.threats.base import Box
@@ -116,11 +116,15 @@ def prepare(
     if not len(images):
         raise InputError("there are no examples: check --data, --limit and --offset")
     y, ids = check_kinds(images, labels, box), _ids(options.ids, len(images))
+    # What rounding alone put outside is clipped, wherever it is read.
+    images = box.near(images) if isinstance(images, Tensor) else Changed(images, box.near)
     few = images if isinstance(images, Tensor) else images[:LOOK]
     check_values(few, box)
     chosen = choose(list(wrapped.values()), few, options.threads, threads)
     victims: dict[str, Victim] = {}
-    warned: list[str] = []
+    warned = [message] if (message := units(few, box)) else []
+    for message in warned:
+        warn(message)
     counts: dict[str, int] = {}
     steady = True
     for name, victim in wrapped.items():

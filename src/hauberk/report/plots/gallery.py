@@ -14,7 +14,7 @@ MOST = 40
 
 
 def gallery(
-    found: Any, path: str | Path, *, box: tuple[float, float] = (0, 1), title: str = ""
+    found: Any, path: str | Path, *, box: tuple[Any, Any] = (0, 1), title: str = ""
 ) -> Path:
     """A row of images for each example, clean first, and below it the differences.
 
@@ -27,7 +27,7 @@ def gallery(
             each of these with ``name``, ``points``, ``fooled``, ``predicted`` and ``distance``
             (:class:`hauberk.analysis.Gallery`).
         path: ends in .png or .svg.
-        box: the values of black and white.
+        box: the values of black and white, numbers or arrays of one a channel.
         title: above all.
 
     Raises:
@@ -88,7 +88,7 @@ def difference(delta: Row) -> Row:
     return np.stack([1 - down, 1 - up - down, 1 - up], axis=2)
 
 
-def _image(axes: Any, image: Row, box: tuple[float, float]) -> None:
+def _image(axes: Any, image: Row, box: tuple[Any, Any]) -> None:
     picture = ((picture_of(image) - box[0]) / (box[1] - box[0])).clip(0, 1)
     picture = (63 * picture).round() / 63
     show(axes, picture, cmap="gray", vmin=0, vmax=1)
