@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,18 +62,31 @@ def test_batchnorm_counters_may_be_missing(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_a_shared_dtype_is_kept(tmp_path, dtype):
+def test_the_model_keeps_its_own_dtype_and_says_so(tmp_path, caplog, dtype):
     source = small().to(dtype)
     save(source.state_dict(), tmp_path / "w.safetensors")
-    model = load_weights(small(), tmp_path / "w.safetensors")
-    assert same_state(model, source)
-    assert model(torch.rand(1, 4, dtype=dtype)).dtype == dtype
+    with caplog.at_level("INFO", "hauberk"):
+        model = load_weights(small(), tmp_path / "w.safetensors")
+    assert same_state(model, source.float())
+    assert model(torch.rand(1, 4)).dtype == torch.float32
+    name = str(dtype).removeprefix("torch.")
+    assert f"are {name}, the model computes in float32; dtype={name}" in caplog.text
 
 
-def test_normalisation_is_cast_too(tmp_path):
-    source = ResNet20A().double()
+@pytest.mark.parametrize("word", ["float16", "bf16", "torch.float64", torch.float64])
+def test_a_dtype_that_is_asked_for(tmp_path, caplog, word):
+    source = ResNet20A()
     save(source.state_dict(), tmp_path / "w.pt")
-    assert load_weights(ResNet20A(), tmp_path / "w.pt").mean.dtype == torch.float64
+    with caplog.at_level("INFO", "hauberk"):
+        model = load_weights(ResNet20A(), tmp_path / "w.pt", dtype=word)
+    wanted = {"float16": torch.float16, "bf16": torch.bfloat16}.get(word, torch.float64)
+    assert {p.dtype for p in model.parameters()} == {model.mean.dtype} == {wanted}
+    assert same_state(model, source.to(wanted))
+    assert "dtype=" not in caplog.text
+
+
+def test_another_dtype_is_refused():
+    assert "give float32" in refused("hauberk.models:SmallCNN", call=partial(load_model, dtype="x"))
 
 
 def test_mixed_dtypes_take_the_models_own(tmp_path):
@@ -92,7 +106,7 @@ def test_misfit_names_keys_and_leaves_the_model(tmp_path):
     message = refused(model, tmp_path / "w.pt")
     assert "do not fit MLP" in message
     assert "1 missing: layers.0.bias" in message
-    assert "5 unexpected: extra0, extra1, extra2 and 2 more" in message
+    assert "5 unexpected: module.extra0, module.extra1, module.extra2 and 2 more" in message
     assert "layers.1.weight has shape (7, 3), the model (2, 3)" in message
     assert same_state(model, before)
 
@@ -166,9 +180,14 @@ def test_the_malicious_pickle_is_one(tmp_path):
     assert (tmp_path / "executed").exists()
 
 
-def test_a_whole_pickled_module_is_refused(tmp_path):
-    torch.save(small(), tmp_path / "w.pt")
-    assert "state_dict" in refused(small(), tmp_path / "w.pt")
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: {"net": net, "epoch": 3}])
+def test_a_whole_pickled_module_gives_its_weights_alone(tmp_path, wrap):
+    source = ResNet20A()
+    source.spy = Evil()
+    torch.save(wrap(source), tmp_path / "w.pt")
+    assert same_state(load_weights(ResNet20A(), tmp_path / "w.pt"), source)
+    assert not (tmp_path / "executed").exists()
+    assert "do not fit MLP" in refused(small(), tmp_path / "w.pt")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

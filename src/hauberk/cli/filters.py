@@ -15,7 +15,6 @@ class FiltersCommand(PictureOptions, ModelsOptions):
 
     def run(self) -> int:
         from hauberk.analysis.filters import filters
-        from hauberk.models.loading import load_model
         from hauberk.report.plots import filters as plots
         from hauberk.report.tables.filters import table
 
@@ -23,7 +22,7 @@ class FiltersCommand(PictureOptions, ModelsOptions):
         named = named_models(self)
         names = self.name or names_of(named)
         panels = {
-            name: filters(load_model(*model), self.single).to_dict()
+            name: filters(model.load(), self.single).to_dict()
             for name, model in zip(names, named, strict=True)
         }
         table(panels).print()

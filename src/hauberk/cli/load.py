@@ -5,7 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hauberk.cli.options import BoxOption, DataOptions, DeviceOptions, ModelsOptions
+from hauberk.cli.options import (
+    BoxOption,
+    DataOptions,
+    DeviceOptions,
+    LoadingOptions,
+    ModelsOptions,
+)
 from hauberk.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,21 +22,41 @@ if TYPE_CHECKING:
     from hauberk.victims.victim import Victim
 
 NO_MODEL = (
-    "no model: give --model package.module:name, --model file.py:name or, of one that hauberk "
-    "trained, --model RUN/model.yaml"
+    "no model: give --model package.module:name, --model file.py:name, --model timm:NAME (or "
+    "hf:DIR, torchvision:NAME, ...) or, of one that hauberk trained, --model RUN/model.yaml"
 )
 NO_DATA = "no data: give --data, e.g. digits:test, mnist:test or npz:FILE"
 
 
 class NamedModel(NamedTuple):
-    """Where a model comes from: an import path and a file of weights."""
+    """Where a model comes from: its name, a file of weights, and how they are loaded."""
 
     spec: str
     weights: str | None
+    ignore_keys: tuple[str, ...] = ()
+    dtype: str | None = None
+    download: bool = False
+
+    def load(self) -> "nn.Module":
+        """The model, in eval mode.
+
+        Raises:
+            InputError: if it cannot be made.
+        """
+        from hauberk.models.loading import load_model
+
+        how = self._asdict()
+        return load_model(how.pop("spec"), how.pop("weights"), **how)
 
 
-def named_model(model: str | None, weights: str | None) -> NamedModel:
+def named_model(
+    model: str | None, weights: str | None, how: LoadingOptions | None = None
+) -> NamedModel:
     """A model of ``--model`` and ``--weights``, also where ``--model`` is a training's folder.
+
+    Args:
+        model, weights: as on the command line.
+        how: the other options of loading.
 
     Raises:
         InputError: if there is none, or the training has left none.
@@ -39,7 +65,10 @@ def named_model(model: str | None, weights: str | None) -> NamedModel:
 
     if not model:
         raise InputError(NO_MODEL)
-    return NamedModel(*resolve_model(model, weights))
+    spec, file = resolve_model(model, weights)
+    if how is None:
+        return NamedModel(spec, file)
+    return NamedModel(spec, file, tuple(how.ignore_keys), how.dtype, how.download)
 
 
 def named_models(options: ModelsOptions) -> list[NamedModel]:
@@ -48,6 +77,8 @@ def named_models(options: ModelsOptions) -> list[NamedModel]:
     Raises:
         InputError: if the numbers of models, weights and names differ, or a file is not there.
     """
+    from hauberk.models.files import path_and_key
+
     models, weights, names = options.model, options.weights, options.name
     if not models:
         raise InputError(NO_MODEL)
@@ -66,9 +97,10 @@ def named_models(options: ModelsOptions) -> list[NamedModel]:
     absent = ("", "none")
     files = [None if w.strip().lower() in absent else str(Path(w).expanduser()) for w in weights]
     for file in filter(None, files):
-        if not Path(file).is_file():
+        if not path_and_key(file)[0].is_file():
             raise InputError(f"weights {file}: there is no such file: give another --weights")
-    return [named_model(*pair) for pair in zip(models, files or [None] * len(models), strict=True)]
+    pairs = zip(models, files or [None] * len(models), strict=True)
+    return [named_model(*pair, options) for pair in pairs]
 
 
 def names_of(named: Sequence[NamedModel]) -> list[str]:
@@ -82,12 +114,15 @@ def names_of(named: Sequence[NamedModel]) -> list[str]:
         ['msd', 'net']
     """
     found: list[str] = []
-    for spec, weights in named:
+    for spec, weights, *_ in named:
         path = Path(weights) if weights else None
-        name = Path(spec.rpartition(":")[2]).name if path is None else path.stem
+        own = spec.rpartition(":")[2].partition(",")[0]
+        name = Path(own).name if path is None else path.stem
         name = name.removesuffix(".yaml")
         if path is not None and name in ("best", "last") and path.resolve().parent.name:
             name = path.resolve().parent.name
+        if path is not None and ":" in path.suffix:  # one of several in a file
+            name = f"{name}:{path.suffix.rpartition(':')[2]}"
         again = sum(other == name or other.startswith(f"{name} (") for other in found)
         found.append(f"{name} ({again + 1})" if again else name)
     return found
@@ -99,10 +134,8 @@ def load_named(named: NamedModel, options: DeviceOptions) -> "nn.Module":
     Raises:
         InputError: if it cannot be made, or the device cannot be used.
     """
-    from hauberk.models.loading import load_model
-
     require_device(options.device)
-    model = load_model(named.spec, named.weights)
+    model = named.load()
     try:
         return model if options.device is None else model.to(options.device)
     except (RuntimeError, AssertionError) as error:
@@ -236,9 +269,17 @@ def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> 
         "weights": [model.weights for model in models],
         "weights_sha256": [_sha256(model.weights) for model in models],
     }
+    how = [model._asdict() for model in models[:1]]
+    loading = {
+        name: list(given[name]) if name == "ignore_keys" else given[name]
+        for given in how
+        for name in ("ignore_keys", "dtype", "download")
+        if given[name]
+    }
     one = isinstance(named, NamedModel)
     return {
         **({name: values[0] for name, values in facts.items()} if one else facts),
+        **loading,
         "data": options.data,
         "limit": options.limit,
         "offset": options.offset,
@@ -246,5 +287,9 @@ def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> 
     }
 
 
-def _sha256(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else None
+def _sha256(weights: str | None) -> str | None:
+    from hauberk.models.files import path_and_key
+
+    if not weights:
+        return None
+    return hashlib.sha256(path_and_key(weights)[0].read_bytes()).hexdigest()

@@ -82,19 +82,37 @@ class Command(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Command):
-    """One model."""
+class LoadingOptions(Command):
+    """How models are loaded; subclasses say whether there is one or several."""
 
-    model: str | None = option(None, "package.module:name, file.py:name or RUN/model.yaml")
-    weights: str | None = option(None, "state dict to load")
+    model: Any = option(None, "a model")
+    weights: Any = option(None, "its weights")
+    ignore_keys: list[str] = option(
+        [], "names in the weights that the model does not need, e.g. 'head.*'; repeat"
+    )
+    dtype: str | None = option(
+        None, "float32, float64, float16 or bfloat16 to compute in; the model's own if left out"
+    )
+    download: bool = option(False, "weights of timm:, hf:, ... may come from the network")
+
+
+MODEL = "package.module:name, file.py:name, RUN/model.yaml, timm:NAME, hf:DIR, torchvision:NAME"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelsOptions(Command):
+class ModelOptions(LoadingOptions):
+    """One model."""
+
+    model: str | None = option(None, MODEL)
+    weights: str | None = option(None, "FILE, or FILE:KEY, of weights to load")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions(LoadingOptions):
     """One model or several."""
 
-    model: list[str] = option([], "package.module:name, file.py:name or RUN/model.yaml; repeat")
-    weights: list[str] = option([], "state dict of each model, or 'none'; repeat")
+    model: list[str] = option([], f"{MODEL}; repeat")
+    weights: list[str] = option([], "FILE, or FILE:KEY, of weights of each, or 'none'; repeat")
     name: list[str] = option([], "names of the models, in order; repeat")
 
 

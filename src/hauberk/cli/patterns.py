@@ -75,7 +75,7 @@ class PatternsCommand(
 
         eps, named = self.sizes()
         attacks, losses = self.attacks(), tuple(dict.fromkeys(self.loss)) or ("ce", "margin")
-        model, data = load_named(named_model(self.model, self.weights), self), load_data(self)
+        model, data = load_named(named_model(self.model, self.weights, self), self), load_data(self)
         threats = [threat.of_model(model) for threat in named]
         if not self.eps:
             eps = default_eps(data.images, self.box)

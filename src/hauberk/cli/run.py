@@ -90,7 +90,7 @@ class OneModelCommand(RunCommand, ModelOptions):
     """A run on one model."""
 
     def named(self) -> "NamedModel":
-        return named_model(self.model, self.weights)
+        return named_model(self.model, self.weights, self)
 
     def models(self) -> "Mapping[str, Model]":
         return {"model": load_named(self.named(), self)}

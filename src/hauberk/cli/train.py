@@ -19,7 +19,6 @@ from hauberk.cli.strategy import NAMES, strategy_of
 from hauberk.cli.train_report import epoch_lines, passes_of, print_trained
 from hauberk.data import Dataset, load_data
 from hauberk.errors import InputError, TrainingError
-from hauberk.models.loading import load_model
 from hauberk.report.plots.minmax import weighed, weight_boxes
 from hauberk.report.progress import shown
 from hauberk.spec.imports import import_object
@@ -96,7 +95,7 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         # The weights that training begins from depend on the seed too.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
-            model = load_model(named.spec, named.weights)
+            model = named.load()
         if self.dry_run:
             return print_costs(*costs(model, data, strategy, options))
         facts = recorded(named, self)
@@ -116,7 +115,9 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
 
     def checked(self) -> tuple[NamedModel, Strategy, Options]:
         """Model, strategy and settings; refuses what can be refused without model and data."""
-        named = named_model(self.model, self.weights)
+        named = named_model(self.model, self.weights, self)
+        if self.dtype:
+            raise InputError("--dtype is for models that are trained already: leave it out")
         if not self.data:
             raise InputError(NO_DATA.replace(":test", ":train"))
         if "epochs" not in self.given:

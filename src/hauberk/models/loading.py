@@ -1,30 +1,45 @@
 """Models and weights of users: every failure is an `InputError` of one line."""
 
 import copy
-import pickle
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hauberk.data.sources.npz import read_npz
 from hauberk.errors import InputError
+from hauberk.models.files import WeightsFile, read_weights
+from hauberk.models.matching import Match, candidates, few, is_float, match, resized
 from hauberk.models.routed import Routed
 from hauberk.models.saved import resolve_model, routed_parts
+from hauberk.models.source import FoundModel, ModelRequest
+from hauberk.models.sources import SOURCES
 from hauberk.spec.imports import call, import_object, one_line
 
-_TORCH_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
-_PREFIXES = ("module.", "model.", "_orig_mod.")
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+DTYPES = {
+    "float32": torch.float32, "fp32": torch.float32,
+    "float64": torch.float64, "fp64": torch.float64,
+    "float16": torch.float16, "fp16": torch.float16,
+    "bfloat16": torch.bfloat16, "bf16": torch.bfloat16,
+}  # fmt: skip
+"""The words for types of numbers."""
+
+_OWN = ("pkg.module:attr", "path/to/file.py:attr")
+
+log = logging.getLogger("hauberk")
 
 
-def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
+def load_model(
+    spec: str,
+    weights: str | Path | None = None,
+    *,
+    dtype: str | torch.dtype | None = None,
+    ignore_keys: Sequence[str] = (),
+    download: bool = False,
+) -> nn.Module:
     """The model that `spec` names, in eval mode.
 
     Args:
@@ -32,8 +47,15 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
             returned) or a callable without arguments that returns one; or the `model.yaml` of a
             training, or its folder, which names weights too; or the file of a
             :class:`~hauberk.models.Routed`. The current directory is importable;
-            naming a module runs its code.
+            naming a module runs its code. Or one of the sources in
+            `hauberk.models.sources.SOURCES`: `timm:resnet18`, `hf:DIR`, `torchvision:resnet18`,
+            `robustbench:NAME`, with settings of the network behind it, as in
+            `timm:resnet18,num_classes=10`.
         weights: a file, as for `load_weights`.
+        dtype: `float32`, `float64`, `float16` or `bfloat16` to compute in; the model's own if left
+            out.
+        ignore_keys: patterns of names in the file that the model does not need, such as `head.*`.
+        download: whether a source may fetch its own weights from the network.
 
     Raises:
         InputError: if there is no such model, or if its code fails.
@@ -43,11 +65,60 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
         >>> type(load_model("hauberk.models:SmallCNN")).__name__
         'SmallCNN'
     """
+    return find_model(spec, weights, dtype=dtype, ignore_keys=ignore_keys, download=download).model
+
+
+def find_model(
+    spec: str,
+    weights: str | Path | None = None,
+    *,
+    dtype: str | torch.dtype | None = None,
+    ignore_keys: Sequence[str] = (),
+    download: bool = False,
+) -> FoundModel:
+    """The model that `spec` names, as `load_model` returns it, and what its source says of it.
+
+    Args:
+        spec, weights, dtype, ignore_keys, download: as for `load_model`.
+
+    Raises:
+        InputError: as `load_model` does.
+
+    Example:
+        >>> find_model("hauberk.models:SmallCNN").configuration
+        {}
+    """
     spec, weights = resolve_model(spec, weights)
     if routed := routed_parts(spec):
         parts, width = routed
-        return Routed(**{role: load_model(*one) for role, one in parts.items()}, width=width).eval()
-    found = import_object(spec, "model")
+        made = {role: load_model(*one, ignore_keys=ignore_keys) for role, one in parts.items()}
+        return FoundModel(_cast(Routed(**made, width=width), dtype).eval())
+    source = next((source for source in SOURCES.values() if source.takes(spec)), None)
+    if source is None:
+        if download:
+            known = ", ".join(SOURCES)
+            raise InputError(
+                f"model {spec!r} is not fetched from anywhere: leave download out, or name a "
+                f"source ({known})"
+            )
+        found = FoundModel(_imported(spec))
+    else:
+        found = source.open(ModelRequest(spec, weights is not None, download))
+    weights = found.weights if weights is None else weights
+    if weights is not None:
+        found = _weighted(found, spec, read_weights(weights), dtype, ignore_keys)
+    elif source is not None and not found.trained:
+        log.info(
+            f"model {spec} has random weights: give --weights FILE"
+            + (", or --download for those of its makers" if found.rebuild else "")
+        )
+    return replace(found, model=_cast(found.model, dtype).eval())
+
+
+def _imported(spec: str) -> nn.Module:
+    """A module of the user's own code."""
+    sources = [source.usage for source in SOURCES.values()]
+    found = import_object(spec, "model", ", ".join([*_OWN, *sources]))
     if isinstance(found, nn.Module):
         try:
             model: object = copy.deepcopy(found)
@@ -63,21 +134,31 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
             f"model {spec!r} gave a {type(model).__name__}, not a torch.nn.Module: "
             "name a module, or a callable that returns one"
         )
-    return model.eval() if weights is None else load_weights(model, weights)
+    return model
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    dtype: str | torch.dtype | None = None,
+    ignore_keys: Sequence[str] = (),
+) -> nn.Module:
     """Load a file of weights into `model` and return that model in eval mode; strict.
 
-    Dictionaries around the state dict and the prefixes "module.", "model." and "_orig_mod." are
-    removed if the keys then fit. `num_batches_tracked` may be missing. If all floating-point
-    weights share one dtype (float16, bfloat16, float32, float64) the model is cast to it; if not,
-    the model keeps its own.
+    Dictionaries around the state dict are looked into, and prefixes of names are taken off on
+    either side: `module.conv.weight` of the file fits `1.conv.weight` of a model behind a layer
+    that normalises. Counters of batches may be missing, and so may buffers of the model called
+    mean, std, mu or sigma, which keep the model's values. The model keeps its own dtype, whatever
+    that of the file.
 
     Args:
         model: takes the weights; unchanged if there is an error.
-        path: `.npz`, `.safetensors`, or `.pt`, `.pth`, `.ckpt` or `.bin` of `torch.save`; read
-            without executing code.
+        path: `.npz`, `.safetensors`, or what `torch.save` wrote (`.pt`, `.pth`, `.pth.tar`,
+            `.ckpt`, `.bin`, or no ending), also a whole module; read without executing code.
+            `FILE:KEY` where several sets of weights stand in one file.
+        dtype: `float32`, `float64`, `float16` or `bfloat16`, to cast the model to.
+        ignore_keys: patterns of names in the file that the model does not need, such as `head.*`.
 
     Raises:
         InputError: if the file is missing, corrupt, refused or ambiguous, if the keys, shapes or
@@ -95,159 +176,120 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         >>> model(torch.ones(1, 3))
         tensor([[3., 3.]], grad_fn=<AddmmBackward0>)
     """
-    path = Path(path).expanduser()
-    own = model.state_dict()
-    tried = [(_Misfit.of(own, c.weights), c) for c in _candidates(_read(path))]
-    if not tried:
-        raise InputError(f"weights {path}: the file holds no weights")
-    fits = [candidate for misfit, candidate in tried if not misfit]
+    file = read_weights(path)
+    return _loaded(model, file, _fitting(model, file, ignore_keys), dtype)
+
+
+def _weighted(
+    found: FoundModel,
+    spec: str,
+    file: WeightsFile,
+    dtype: str | torch.dtype | None,
+    ignore_keys: Sequence[str],
+) -> FoundModel:
+    """The model with the weights of a file, made anew in their sizes where it has others."""
+    model = found.model
+    tried = [match(model, candidate) for candidate in candidates(file, ignore_keys)]
+    for each in tried if found.rebuild else ():
+        if each.misfit and (sizes := resized(each.misfit)):
+            assert found.rebuild is not None
+            other = found.rebuild(**sizes)
+            if not match(other, _as_candidate(file, ignore_keys, each.name)).misfit:
+                words = " and ".join(f"{key}={size}" for key, size in sizes.items())
+                log.info(f"model {spec} is built with {words}, as the weights have it")
+                model = other
+                break
+    model = _loaded(model, file, _fitting(model, file, ignore_keys), dtype)
+    return replace(found, model=model, trained=True)
+
+
+def _as_candidate(file: WeightsFile, ignore_keys: Sequence[str], name: str) -> Any:
+    return next(c for c in candidates(file, ignore_keys) if c.name == name)
+
+
+def _fitting(model: nn.Module, file: WeightsFile, ignore_keys: Sequence[str]) -> Match:
+    """The one set of weights of the file that fits.
+
+    Raises:
+        InputError: if none does, or several that differ.
+    """
+    tried = [match(model, candidate) for candidate in candidates(file, ignore_keys)]
+    fits = [found for found in tried if not found.misfit]
     if not fits:
-        misfit, _ = max(tried, key=lambda pair: pair[0].overlap)
-        raise InputError(f"weights {path} do not fit {type(model).__name__}: {misfit}")
-    chosen = fits[0]
-    for other in fits[1:]:
-        if not _same(chosen.weights, other.weights):
-            raise InputError(
-                f"weights {path}: both {chosen.name!r} and {other.name!r} fit and they differ: "
-                "save the one that you mean on its own"
-            )
-    _check_values(path, chosen.weights, own)
-    dtypes = {v.dtype for v in chosen.weights.values() if _is_float(v)}
-    if len(dtypes) == 1:
-        model.to(dtypes.pop())
-    # Not strict: only the BatchNorm counters can still be missing.
-    try:
-        model.load_state_dict(chosen.weights, strict=False)
-    except RuntimeError as error:  # a module with a loading function of its own
-        raise InputError(f"weights {path} do not load: {one_line(error)}") from error
-    return model.eval()
-
-
-def _read(path: Path) -> Mapping[Any, Any]:
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise InputError(f"weights {path}: the file {what}")
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return {key: _to_tensor(value) for key, value in read_npz(path).items()}
-    if suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except Exception as error:
-            raise InputError(
-                f"weights {path}: no readable safetensors file ({one_line(error)}): fetch it again"
-            ) from error
-    if suffix in _TORCH_SUFFIXES:
-        return _read_torch(path)
-    raise InputError(
-        f"weights {path}: unknown suffix {suffix!r}: "
-        f"give .npz, .safetensors or {', '.join(_TORCH_SUFFIXES)}"
-    )
-
-
-def _read_torch(path: Path) -> Mapping[Any, Any]:
-    convert = "convert it to .safetensors, or save model.state_dict() alone"
-    try:
-        with warnings.catch_warnings():  # an error is clearer, if there is one
-            warnings.simplefilter("ignore")
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        name = re.search(r"GLOBAL (\S+)", str(error))
-        asks = f"it asks for {name[1]}" if name else "it is no plain torch.save of tensors"
+        best = max(tried, key=lambda found: found.misfit.overlap).misfit
         raise InputError(
-            f"weights {path}: refused, as reading it could execute code ({asks}): {convert}"
-        ) from error
-    except Exception as error:
-        if "TorchScript" in str(error):
-            raise InputError(f"weights {path}: a TorchScript archive: {convert}") from error
-        raise InputError(
-            f"weights {path}: corrupt, or not written by torch.save ({one_line(error)}): "
-            "fetch or save it again"
-        ) from error
-    if not isinstance(found, Mapping):
-        raise InputError(f"weights {path}: holds a {type(found).__name__}: {convert}")
-    return found
-
-
-def _to_tensor(array: np.ndarray[Any, Any]) -> object:
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        return array
-    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("=")))
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    name: str
-    weights: dict[str, Any]
-
-
-def _candidates(tree: Mapping[Any, Any], name: str = "", depth: int = 0) -> Iterator[_Candidate]:
-    """Each dictionary of the file, outermost first, as it is and without its prefixes."""
-    if tree and all(isinstance(key, str) for key in tree):
-        weights = dict(tree)
-        if any(isinstance(value, Tensor) for value in weights.values()):
-            yield _Candidate(name, weights)
-            while prefix := next(
-                (p for p in _PREFIXES if all(k.startswith(p) for k in weights)), ""
-            ):
-                weights = {key.removeprefix(prefix): value for key, value in weights.items()}
-                yield _Candidate(name, weights)
-    if depth < 3:
-        for key, value in tree.items():
-            if isinstance(value, Mapping):
-                yield from _candidates(value, f"{name}.{key}" if name else str(key), depth + 1)
-
-
-@dataclass(frozen=True)
-class _Misfit:
-    """The differences between a state dict and a model; false if there are none."""
-
-    missing: list[str]
-    unexpected: list[str]
-    wrong: list[str]
-    overlap: int
-
-    @classmethod
-    def of(cls, own: Mapping[str, Any], weights: Mapping[str, Any]) -> "_Misfit":
-        common = [key for key in own if key in weights]
-        return cls(
-            missing=[k for k in own if k not in weights and not k.endswith("num_batches_tracked")],
-            unexpected=[key for key in weights if key not in own],
-            wrong=[note for key in common if (note := _difference(key, own[key], weights[key]))],
-            overlap=len(common),
+            f"weights {file.path} do not fit {type(model).__name__}: {best}{_remedy(file, best)}"
         )
+    for other in fits[1:]:
+        if not _same(fits[0].weights, other.weights):
+            raise InputError(
+                f"weights {file.path}: both {fits[0].name!r} and {other.name!r} fit and they "
+                f"differ: name the one that you mean, {file.path.name}:{other.name}"
+            )
+    return fits[0]
 
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.wrong)
 
-    def __str__(self) -> str:
-        parts = (("missing", self.missing), ("unexpected", self.unexpected), ("wrong", self.wrong))
-        return "; ".join(f"{len(keys)} {what}: {_few(keys)}" for what, keys in parts if keys)
-
-
-def _difference(key: str, own: object, given: object) -> str:
-    if not isinstance(own, Tensor):  # a module's extra state, which only it understands
-        return ""
-    if not isinstance(given, Tensor):
-        return f"{key} is a {type(given).__name__}, not a tensor"
-    if own.shape != given.shape:
-        return f"{key} has shape {tuple(given.shape)}, the model {tuple(own.shape)}"
-    if _is_float(own) != _is_float(given) and not key.endswith("num_batches_tracked"):
-        return f"{key} has type {given.dtype}, the model {own.dtype}"
-    if _is_float(given) and given.dtype not in _FLOATS:
-        return f"{key} has type {given.dtype}, which torch cannot compute with"
+def _remedy(file: WeightsFile, misfit: Any) -> str:
+    if file.inert:
+        return (
+            f"; of what is no tensor nothing was read, as that could execute code (it asks for "
+            f"{file.inert[0]}): if that is the reason, save model.state_dict() alone"
+        )
+    if misfit.unexpected and not misfit.missing and not misfit.wrong:
+        first = misfit.unexpected[0]
+        pattern = f"{first.partition('.')[0]}.*" if "." in first else first
+        return f"; if the model does not need them: ignore_keys='{pattern}'"
     return ""
 
 
-def _is_float(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
+def _loaded(
+    model: nn.Module, file: WeightsFile, chosen: Match, dtype: str | torch.dtype | None
+) -> nn.Module:
+    """The model with these weights, in eval mode."""
+    own = model.state_dict()
+    _check_values(file.path, chosen.weights, own)
+    if chosen.kept:
+        log.info(f"{few(chosen.kept)} are the model's own: weights {file.path} have none")
+    model = _cast(model, dtype)
+    _say_types(model, file, chosen, dtype)
+    # Not strict: only counters and constants can still be missing.
+    try:
+        model.load_state_dict(dict(chosen.weights), strict=False)
+    except Exception as error:  # a module with a loading function of its own
+        raise InputError(f"weights {file.path} do not load: {one_line(error)}") from error
+    return model.eval()
 
 
-def _few(names: list[str], most: int = 3) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def _say_types(
+    model: nn.Module, file: WeightsFile, chosen: Match, dtype: str | torch.dtype | None
+) -> None:
+    """Say where the model computes in another type of numbers than its weights have."""
+    own = model.state_dict()
+    for key, value in chosen.weights.items():
+        if is_float(value) and is_float(own[key]) and value.dtype != own[key].dtype:
+            given, mine = (str(t.dtype).removeprefix("torch.") for t in (value, own[key]))
+            more = "" if dtype else f"; dtype={given} computes as they are"
+            log.info(f"weights {file.path} are {given}, the model computes in {mine}{more}")
+            return
+
+
+def _cast(model: nn.Module, dtype: str | torch.dtype | None) -> nn.Module:
+    """The model in this type of numbers.
+
+    Raises:
+        InputError: for another word.
+    """
+    if dtype is None:
+        return model
+    wanted = DTYPES.get(dtype.lower().removeprefix("torch.")) if isinstance(dtype, str) else dtype
+    if wanted not in DTYPES.values():
+        raise InputError(f"dtype is {dtype}: give float32, float64, float16 or bfloat16")
+    try:
+        return model.to(wanted)
+    except Exception as error:
+        raise InputError(
+            f"the model cannot be cast to {dtype} ({one_line(error)}): leave dtype out"
+        ) from error
 
 
 def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
@@ -257,17 +299,17 @@ def _same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     )
 
 
-def _check_values(path: Path, weights: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+def _check_values(path: Path, weights: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Infinite values are accepted where the model itself has the same, as in a mask."""
 
     def bad_in(key: str, v: Tensor) -> bool:
         mine = own.get(key)
-        if mine is None or mine.shape != v.shape:
+        if not isinstance(mine, Tensor) or mine.shape != v.shape:
             return not bool(v.isfinite().all())
         return bool((~v.isfinite() & (v != mine.to(v))).any())
 
-    bad = [key for key, v in weights.items() if _is_float(v) and bad_in(key, v)]
+    bad = [key for key, v in weights.items() if is_float(v) and bad_in(key, v)]
     if bad:
         raise InputError(
-            f"weights {path}: NaN or infinite values in {_few(bad)}: use another checkpoint"
+            f"weights {path}: NaN or infinite values in {few(bad)}: use another checkpoint"
         )
