@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 import hauberk as hb
+from hauberk.machines.launch import launch
 from hauberk.models import kwsmall_mnist
 from hauberk.train import MAX, fit
-from hauberk.train.loop.launch import launch
 
 
 def work(steps: int, examples: int, minibatch: int, dtype: torch.dtype, to: Path) -> None:

@@ -26,11 +26,12 @@ VICTIMS = THREATS | {"transforms", "victims"}
 ENGINE = VICTIMS | {"engine", "objectives"}
 ATTACKS = ENGINE | {"attacks"}
 SOLVERS = ATTACKS | {"exact", "models", "solvers"}
-RUNS = SOLVERS | {"data", "evaluation", "report", "store"}
+RUNS = SOLVERS | {"data", "evaluation", "machines", "report", "store"}
 ROOMS = RUNS | {"analysis", "train"}
 LAYERS: dict[str, set[str]] = {
     "__about__": set(),
     "errors": set(),
+    "machines": set(),
     "maths": set(),
     "spec": set(),
     "store": set(),

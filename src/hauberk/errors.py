@@ -58,3 +58,7 @@ class TrainingError(RuntimeError):
     def __init__(self, message: str, ids: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
+
+
+class ProcessError(RuntimeError):
+    """A run in several processes of which one has gone; finished parts are kept (exit code 1)."""

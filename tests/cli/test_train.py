@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shlex
 
 import numpy as np
@@ -17,6 +16,7 @@ from hauberk.cli.main import ABOUT, main
 from hauberk.cli.strategy import NAMES, strategy_of
 from hauberk.cli.train import schedule_of
 from hauberk.data import load_data
+from hauberk.errors import InputError, TrainingError
 from hauberk.models import MLP
 from hauberk.models.loading import load_model
 
@@ -423,42 +423,40 @@ def test_help_names_the_command(capsys):
 class Launched:
     """What starts processes, and one of them that ends badly."""
 
-    def __init__(self, left=""):
-        self.left = left
+    def __init__(self, error):
+        self.error = error
 
-    def __call__(self, command, env, stdin):
-        self.command, self.env = command, env
-        if self.left:
-            folder = env["HAUBERK_TRAIN_ERRORS"]
-            for name in ("1", "2"):
-                with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
-                    stream.write(self.left)
-        return self
-
-    def wait(self):
-        return int(bool(self.left))
+    def __call__(self, arguments, devices, nodes):
+        self.arguments, self.processes = arguments, devices * nodes
+        if self.error is not None:
+            raise self.error
+        return 0
 
 
 def test_devices_start_processes_that_run_the_same_words(place, monkeypatch, capsys):
     words = [*TRAIN, "--strategy", "standard", "--out", "a", "--devices", "2"]
-    for left, code in (("", 0), ("input:give\nless", 2), ("training:the loss is nan", 1)):
-        launched = Launched(left)
-        monkeypatch.setattr("subprocess.Popen", launched)
+    for error, code in (
+        (None, 0),
+        (InputError("give\nless"), 2),
+        (TrainingError("loss is nan"), 1),
+    ):
+        launched = Launched(error)
+        monkeypatch.setattr("hauberk.machines.launch.launch", launched)
         assert main(words) == code
-        assert launched.command[-len(words) :] == words
-        assert "--nproc-per-node=2" in launched.command
-        error = capsys.readouterr().err
-        assert error.count("\n") == bool(left)
-        assert " ".join(left.partition(":")[2].split()) in error
+        assert launched.arguments == ["-m", "hauberk", *words]
+        assert launched.processes == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == bool(error)
+        assert " ".join(str(error or "").split()) in told
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    monkeypatch.setattr("subprocess.Popen", None)
+    monkeypatch.setattr("hauberk.machines.launch.launch", None)
     # This process must outlive what it was begun by.
-    monkeypatch.setattr("hauberk.train.loop.launch.end_together", lambda: None)
+    monkeypatch.setattr("hauberk.machines.launch.end_together", lambda: None)
     told = place / "told"
     told.mkdir()
-    monkeypatch.setenv("HAUBERK_TRAIN_ERRORS", str(told))
+    monkeypatch.setenv("HAUBERK_ERRORS", str(told))
     assert main(words) == 1
     assert [file.read_text()[:6] for file in told.iterdir()] == ["input:"]
     assert capsys.readouterr().err == ""

@@ -24,8 +24,9 @@ from hauberk.evaluation.core.judge import PointJudge
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
 from hauberk.evaluation.core.prepare import Model, Setting, prepare
 from hauberk.evaluation.core.progress import Reporter
-from hauberk.evaluation.core.run import open_store, recorded
+from hauberk.evaluation.core.run import manifest_of
 from hauberk.evaluation.core.summary import RunResult, fingerprint, interval, share
+from hauberk.evaluation.core.together import open_store, recorded
 from hauberk.report.tables.corruptions import table
 from hauberk.store.ledger import Store
 from hauberk.victims.threads import tell
@@ -112,6 +113,7 @@ def corruption_table(
     if baseline is not None and baseline not in models:
         named = ", ".join(models)
         raise InputError(f"baseline is '{baseline}': give the name of a model, one of {named}")
+    options.require_whole("corruptions are counted")
     before, kept = snapshot(models), (recorded(options) or {}).get("threads")
     setting = prepare(models, images, labels, options, kept)
     made = _made(setting) if files is None else _read(files, setting)
@@ -123,7 +125,9 @@ def corruption_table(
         "severities": list(dict.fromkeys(severity for _, severity in cells)),
         "images": "made" if files is None else "files",
     }
-    store = open_store(facts, setting, options, before=before)
+    store = open_store(
+        manifest_of(facts, setting, options, before=before, known=recorded(options)), options
+    )
     reporter = Reporter(options.progress, list(setting.victims.values()), len(cells) + 1)
     with tell(setting.threads).used():
         _look(setting, store, CLEAN, lambda rows: setting.x[rows])

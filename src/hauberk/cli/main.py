@@ -1,13 +1,16 @@
 """The console command: finds the command that is named, runs it, and shows errors in one line."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from hauberk.errors import HauberkWarning, InputError, TrainingError
+from hauberk.cli.processes import first_speaks
+from hauberk.errors import HauberkWarning, InputError, ProcessError, TrainingError
+from hauberk.machines import launch
 from hauberk.spec.build import did_you_mean
 
 COMMANDS = {
@@ -105,13 +108,17 @@ exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), first_speaks():
             warnings.showwarning = _show_warning
             return _run(sys.argv[1:] if argv is None else argv)
-    except (InputError, TrainingError) as error:
+    except (InputError, TrainingError, ProcessError) as error:
+        if launch.leave(error):
+            return 1
         print(f"hauberk: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt as stop:
+        if launch.ERRORS in os.environ:  # the process that began this one says so
+            return 1
         left = f"{stop}" or "nothing of this run is kept"
         print(f"hauberk: interrupted; {left}", file=sys.stderr)
         return 1
@@ -152,6 +159,8 @@ def _run(argv: Sequence[str]) -> int:
             return command.run()
     except (InputError, TrainingError) as error:
         raise type(error)(in_options(str(error), kind)) from error
+    except ProcessError as error:
+        raise ProcessError(f"{error}; {kept}") from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(str(kept)) from stop
 
@@ -183,7 +192,7 @@ class _Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
-        if line not in self.shown:
+        if line not in self.shown and launch.rank() == 0:
             self.shown.add(line)
             print(f"hauberk: {line}", file=sys.stderr)
 
@@ -192,5 +201,5 @@ def _show_warning(
     message: Warning | str, category: type[Warning], *_: object, **__: object
 ) -> None:
     text = " ".join(str(message).split())
-    if issubclass(category, HauberkWarning):
+    if issubclass(category, HauberkWarning) and launch.rank() == 0:
         print(f"hauberk: warning: {text}", file=sys.stderr)

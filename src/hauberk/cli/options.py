@@ -138,6 +138,16 @@ class DeviceOptions(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessOptions(Command):
+    """Several processes, machines or jobs for one run."""
+
+    devices: int = option(1, "processes here, each with a GPU or its share of the cores")
+    nodes: int = option(1, "machines; start the command on each of them with torchrun")
+    shard: str | None = option(None, "2/4: do the second quarter; 'hauberk merge' joins them")
+    block: int | None = option(None, "examples that are done, dealt and written together")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutOptions(Command):
     """Where results go, and what they depend on beside models and data."""
 

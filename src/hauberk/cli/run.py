@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
 from hauberk.cli.files import leave
 from hauberk.cli.load import load_named, named_model, open_data, recorded
-from hauberk.cli.options import DataOptions, DeviceOptions, LedgerOptions, ModelOptions
+from hauberk.cli.options import (
+    DataOptions,
+    DeviceOptions,
+    LedgerOptions,
+    ModelOptions,
+    ProcessOptions,
+)
+from hauberk.cli.processes import launched, note, wanted
+from hauberk.machines.launch import rank
 
 if TYPE_CHECKING:
     from hauberk.cli.load import NamedModel
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
+class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
     """A command that asks a question, prints the answer and leaves files beside the ledger."""
 
     shown_by: ClassVar[str]
@@ -61,6 +70,9 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
         return ()
 
     def run(self) -> int:
+        devices, nodes = wanted(self.devices, self.nodes)
+        if not self.dry_run and (code := launched(self.argv, devices, nodes)) is not None:
+            return code
         from hauberk.evaluation.core.options import RunOptions
         from hauberk.evaluation.core.run import run
         from hauberk.report.progress import shown
@@ -68,20 +80,25 @@ class RunCommand(LedgerOptions, DeviceOptions, DataOptions):
         # What costs nothing to find out comes before data and models are loaded.
         options = RunOptions(
             box=self.box, seed=self.seed, batch_size=self.batch_size, threads=self.threads,
-            out=self.out or None, resume=self.resume,
+            out=self.out or None, resume=self.resume, block=self.block,
+            devices=1 if self.dry_run else devices, nodes=1 if self.dry_run else nodes,
+            shard=self.shard,
         )  # fmt: skip
         named, question = self.named(), self.question()
         data = open_data(self)
         models = self.models()
         options = replace(options, ids=data.ids, manifest=recorded(named, self) | self.facts())
         if self.dry_run:
-            return print_costs(*self.costs(tried(question, models, data, options)))
-        with shown() as progress:
+            what, costs = self.costs(tried(question, models, data, options))
+            end = note(devices, nodes, self.shard)
+            return print_costs(what, [replace(cost, note=cost.note + end) for cost in costs])
+        with shown() if rank() == 0 else nullcontext() as progress:
             options = replace(options, progress=progress)
             found = run(question, models, data.images, data.labels, options)
         import_module(f"hauberk.report.tables.{self.shown_by}").table(found.summary).print()
         more = list(self.further(found, models, options))
-        leave(self.out, lambda folder: [*self.files(folder, found), *more])
+        if rank() == 0:
+            leave(self.out, lambda folder: [*self.files(folder, found), *more])
         return 0
 
 

@@ -1,7 +1,6 @@
 """``hauberk train``."""
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -15,17 +14,18 @@ from torch import nn
 from hauberk.cli.dry_run import Cost, print_costs
 from hauberk.cli.load import NO_DATA, NamedModel, named_model, recorded, require_device
 from hauberk.cli.options import DataOptions, Declared, DryRunOption, ModelOptions, option
+from hauberk.cli.processes import launched
 from hauberk.cli.strategy import NAMES, strategy_of
 from hauberk.cli.train_report import epoch_lines, passes_of, print_trained
 from hauberk.data import Dataset, load_data
-from hauberk.errors import InputError, TrainingError
+from hauberk.errors import InputError
+from hauberk.machines import launch
 from hauberk.report.plots.minmax import weighed, weight_boxes
 from hauberk.report.progress import shown
 from hauberk.spec.imports import import_object
 from hauberk.spec.numbers import as_number
 from hauberk.store.files import put, to_json
 from hauberk.train import Strategy, fit
-from hauberk.train.loop import launch
 from hauberk.train.loop.loader import minibatches
 from hauberk.train.loop.validation import most_passes
 from hauberk.train.settings import Options, command_line_fields, described
@@ -67,25 +67,13 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         return cls(argv=argv, given=given, **own)
 
     def run(self) -> int:
-        try:
-            return self._run()
-        except (InputError, TrainingError) as error:
-            if not launch.leave(error):
-                raise
-            return 1
-        except KeyboardInterrupt:
-            if launch.ERRORS not in os.environ:
-                raise
-            return 1
-
-    def _run(self) -> int:
         # What costs nothing to find out comes before model and data are loaded.
         named, strategy, options = self.checked()
+        processes = (1, 1) if self.dry_run else (options.devices, options.nodes)
+        if (code := launched(self.argv, *processes)) is not None:
+            return code
         if launch.is_begun():
-            launch.end_together()
             _hush()
-        elif options.devices * options.nodes > 1 and not self.dry_run:
-            return launch.launch(["-m", "hauberk", *self.argv], options.devices, options.nodes)
         box = options.bounds
         data = load_data(self.data or "", self.data_dir, self.limit, self.offset, box)
         if self.validation_data:
@@ -105,7 +93,7 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
         with shown() as progress:
             options = replace(options, progress=progress, on_epoch=lines, model_spec=named.spec)
             found = fit(model, data, strategy, **vars(options))
-        if not launch.is_begun() or os.environ.get("RANK", "0") == "0":
+        if launch.rank() == 0:
             out = str(options.out)
             put(Path(out, "command.json"), to_json(facts))
             if weighed(found.history):

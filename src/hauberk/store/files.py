@@ -52,10 +52,15 @@ def is_temporary(entry: Path) -> bool:
     return entry.name.startswith(".") and entry.name.endswith(TEMPORARY)
 
 
-def lock(folder: Path) -> int | None:
+def lock(folder: Path, seat: int | None = None) -> int | None:
     """Keep other processes out of a folder until the descriptor returned is closed.
 
     The system frees the lock when this process ends, however it ends. None without locks.
+
+    Args:
+        folder: what to lock.
+        seat: of a process that joins others in the folder, the byte of the lock that it takes, from
+            1; None for the whole lock, which nobody else may hold any part of. See :func:`share`.
 
     Raises:
         InputError: if another process holds it.
@@ -66,7 +71,8 @@ def lock(folder: Path) -> int | None:
         return None
     held = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        place = () if seat is None else (1, seat)
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB, *place)
     except OSError as error:  # also raised by file systems that know no locks
         if error.errno in (errno.EACCES, errno.EAGAIN):
             os.close(held)
@@ -75,6 +81,14 @@ def lock(folder: Path) -> int | None:
                 "or choose another --out"
             ) from error
     return held
+
+
+def share(held: int | None) -> None:
+    """Let other processes join in a folder that is locked: all but the lock's first byte."""
+    if held is not None:
+        import fcntl
+
+        fcntl.lockf(held, fcntl.LOCK_UN, 0, 1)
 
 
 def to_parquet(rows: Writable, tensors: list[str]) -> bytes:

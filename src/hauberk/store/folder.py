@@ -21,6 +21,7 @@ from hauberk.store.files import (
     plain,
     put,
     read_json,
+    share,
     short,
     to_json,
 )
@@ -38,7 +39,7 @@ class Folder:
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], held: int | None) -> None:
-        self.path, self.settings = path, settings
+        self.path, self.settings, self._held = path, settings, held
         self._release = weakref.finalize(self, os.close, held) if held is not None else None
 
     @classmethod
@@ -80,6 +81,30 @@ class Folder:
                 f"cannot write to {path} ({error.strerror or error}): choose another --out"
             ) from error
         return folder
+
+    @classmethod
+    def join(
+        cls, path: str | Path, settings: Mapping[str, Any] | None, file: str, seat: int,
+        volatile: frozenset[str] = frozenset(),
+    ) -> Self:  # fmt: skip
+        """The folder of a run that another process has taken, and shares with :meth:`open_up`.
+
+        Args:
+            settings: what this process would run; None for whatever the folder says.
+            seat: the number of this process among those that share the folder, from 1.
+
+        Raises:
+            InputError: if the folder holds a run with other settings.
+        """
+        path = Path(path)
+        there = read_json(path / file)
+        if settings is not None:
+            require_same(path, there, plain(dict(settings)), volatile, in_words)
+        return cls(path, there, lock(path, seat))
+
+    def open_up(self) -> None:
+        """Let the other processes of this run :meth:`join`."""
+        share(self._held)
 
     def words(self, name: str, was: Any, now: Any) -> str | None:
         """What differs, in words, for keys whose values say nothing to a reader; else None."""

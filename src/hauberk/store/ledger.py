@@ -50,7 +50,7 @@ _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class Ledger:
-    """One run on disk, written by one process; make it with :meth:`create` or :meth:`open`.
+    """One run on disk, made with :meth:`create`, :meth:`join` or :meth:`open`.
 
     Attributes:
         path: the directory.
@@ -86,6 +86,27 @@ class Ledger:
         ledger = cls(folder.path, folder.settings)
         ledger._folder = folder
         return ledger
+
+    @classmethod
+    def join(cls, path: str | Path, manifest: Mapping[str, Any] | None, seat: int) -> Self:
+        """The ledger of a run that another process has begun, to write parts of it as well.
+
+        Args:
+            manifest: what this process would run; None for whatever the folder says.
+            seat: the number of this process among those that write to the ledger, from 1.
+
+        Raises:
+            InputError: if the path holds another run.
+        """
+        folder = Folder.join(path, manifest, MANIFEST, seat, VOLATILE)
+        ledger = cls(folder.path, folder.settings)
+        ledger._folder = folder
+        return ledger
+
+    def open_up(self) -> None:
+        """Let other processes :meth:`join`; they must not write the same parts."""
+        if self._folder is not None:
+            self._folder.open_up()
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -241,6 +262,14 @@ class MemoryLedger:
         self.manifest = dict(manifest)
         self._parts: dict[str, tuple[Columns, dict[str, Tensor]]] = {}
         self._summary: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, ledger: Ledger) -> Self:
+        """All that a ledger on disk holds."""
+        made = cls(ledger.manifest)
+        for key in ledger.keys(""):
+            made.write(key, ledger.part(key), ledger.tensors(key))
+        return made
 
     def has(self, key: str) -> bool:
         """Whether the part is there."""

@@ -144,6 +144,11 @@ def set_threads(number: int) -> None:
         torch.set_num_threads(number)
 
 
+def is_settled(asked: int | None) -> bool:
+    """Whether the number of threads is asked for, or said by the environment."""
+    return asked is not None or any(os.environ.get(name) for name in VARIABLES)
+
+
 def require_threads(number: int | None) -> None:
     """Refuse what is no number of threads.
 

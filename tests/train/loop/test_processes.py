@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hauberk.train.loop.launch import launch
+from hauberk.machines.launch import launch
 from hauberk.train.loop.processes import Processes
 
 SCRIPT = """

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.progress import Progress
+from hauberk.evaluation.core.shard import Shard
 from hauberk.threats.base import Box
 from hauberk.victims.threads import require_threads
 
@@ -33,7 +34,11 @@ OPTIONS = """\
             :class:`~hauberk.evaluation.core.progress.Progress`.
         manifest: further facts to record, such as where model and data come from.
         block: examples whose results are written together: an interrupted run repeats at most one
-            part of so many."""
+            part of so many.
+        devices: processes on each machine, to which blocks are dealt, where torchrun began them.
+        nodes: machines.
+        shard: ``"2/4"`` or ``(2, 4)``: do the second of four shares of the blocks alone; their
+            ledgers become one by :func:`hauberk.merge`."""
 
 
 class RunFields(TypedDict, total=False):
@@ -49,6 +54,9 @@ class RunFields(TypedDict, total=False):
     progress: Callable[[Progress], None] | None
     manifest: Mapping[str, Any] | None
     block: int | None
+    devices: int
+    nodes: int
+    shard: str | tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,9 @@ class RunOptions:
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)
     manifest: Mapping[str, Any] | None = field(default=None, repr=False)
     block: int | None = None
+    devices: int = 1
+    nodes: int = 1
+    shard: str | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         Box.of(self.box)  # refuses what is none
@@ -80,6 +91,27 @@ class RunOptions:
             raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):
             raise InputError(f"block is {self.block}: give 1 or more examples")
+        for name in ("devices", "nodes"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} is {value!r}: give 1 or more")
+        if self.nodes > 1 and self.out is None:
+            raise InputError(
+                "several machines need a folder that all of them see: give out=, e.g. runs/x"
+            )
+        Shard.of(self.shard)  # refuses what is none
+
+    def require_whole(self, what: str) -> None:
+        """Refuse several processes and shards, of work that is not made of blocks.
+
+        Args:
+            what: the work, as the start of a sentence.
+
+        Raises:
+            InputError: if they are asked for.
+        """
+        if self.devices * self.nodes > 1 or Shard.of(self.shard):
+            raise InputError(f"{what} in one process: leave devices, nodes and shard out")
 
 
 def with_run_options(function: Callable[P, R]) -> Callable[P, R]:

@@ -42,6 +42,7 @@ class Reporter:
     ) -> None:
         self.progress, self.victims, self.total = progress, victims, total
         self.done, self.most = 0.0, inf
+        self.doing = ""
         self.first = self.passes()
 
     def passes(self) -> tuple[int, int]:
@@ -68,7 +69,12 @@ class Reporter:
         self.done = min(self.done + weight, self.most)
         self._send(self.done, doing)
 
+    def again(self) -> None:
+        """Report once more where the run stands: others may have gone on."""
+        self._send(self.done, self.doing)
+
     def _send(self, done: float, doing: str) -> None:
+        self.doing = doing
         if self.progress is not None:
             spent = [now - then for now, then in zip(self.passes(), self.first, strict=True)]
             self.progress(Progress(min(min(done, self.most) / self.total, 1.0), doing, *spent))

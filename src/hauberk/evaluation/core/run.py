@@ -1,7 +1,6 @@
 """The one run: blocks of examples, the tasks of a question, and a ledger of what was found."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from hauberk.data.examples import Examples
-from hauberk.errors import InputError
 from hauberk.evaluation.core.identity import fingerprints, snapshot
 from hauberk.evaluation.core.judge import Judge
 from hauberk.evaluation.core.options import RunOptions
@@ -18,10 +16,12 @@ from hauberk.evaluation.core.prepare import Model, Setting, prepare
 from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.same import require_same_decisions
+from hauberk.evaluation.core.shard import Shard
 from hauberk.evaluation.core.task import Block, Task, do, first
-from hauberk.store.files import read_json
-from hauberk.store.ledger import MANIFEST, Ledger, MemoryLedger, Store
-from hauberk.victims.threads import tell
+from hauberk.evaluation.core.together import Summed, answered, gathered, opened, quiet, recorded
+from hauberk.machines.group import Group, together
+from hauberk.store.ledger import Store
+from hauberk.victims.threads import is_settled, tell
 
 R = TypeVar("R")
 
@@ -41,82 +41,80 @@ def run(
     Raises:
         InputError: for bad input, before anything is written; for another run in ``options.out``.
     """
-    before, kept = snapshot(models), (recorded(options) or {}).get("threads")
-    setting = prepare(models, images, labels, options, kept)
-    with tell(setting.threads).used():
-        return _run(question, setting, options, before)
+    with together(options.devices, options.nodes).run() as group, quiet(group):
+        before, kept = snapshot(models), (recorded(options) or {}).get("threads")
+        if not (group.is_first or is_settled(options.threads)):
+            kept = group.hear("threads")
+        setting = prepare(models, images, labels, options, kept)
+        group.say("threads", setting.threads.number)
+        with tell(setting.threads).used():
+            return _run(question, setting, options, before, group)
 
 
 def _run(
     question: Question[R], setting: Setting, options: RunOptions,
-    before: Mapping[str, Mapping[str, str]],
+    before: Mapping[str, Mapping[str, str]], group: Group,
 ) -> R:  # fmt: skip
     """The run on models and data as they were prepared; ``before``: :func:`snapshot` of models."""
     question, setting = question.bind(setting)
     tasks = list(question.tasks(setting))
     for task in tasks:
         task.check(setting)
-    size = options.block or question.block
-    facts = {"kind": question.kind, **question.facts(), "block": size}
-    store = open_store(facts, setting, options, question.parts(), before=before)
-    each = sum(task.weight for task in tasks)
-    total = each * len(setting.x) + question.extra_weight(setting)
-    reporter = Reporter(options.progress, list(setting.victims.values()), max(total, 1e-30))
-    question.before(setting, store, reporter)
-    judge = question.judge(setting)
-    for block in blocks(setting, store, size, judge):
-        with reporter.share(each * len(block.x)):
-            for task in question.plan(block, tasks):
-                weight = task.weight * len(block.x)
-                take(task, block, judge, reporter.within(weight, task.label))
-                reporter.finish(weight, task.label)
-    question.after(setting, store, judge, reporter)
-    summary = question.summarise(store)
-    store.write_summary(summary)
-    return question.result(store, summary)
+    size, shard = options.block or question.block, Shard.of(options.shard)
+    mine = shard.blocks(-(-len(setting.x) // size))
+    facts = {"kind": question.kind, **question.facts(), "block": size, **shard.facts()}
+
+    def manifest(known: Mapping[str, Any] | None) -> dict[str, Any]:
+        return manifest_of(facts, setting, options, question.parts(), before=before, known=known)
+
+    with opened(group, options, manifest) as store:
+        each = sum(task.weight for task in tasks)
+        examples = sum(len(setting.y[k * size : (k + 1) * size]) for k in mine)
+        total = each * examples + (0.0 if shard else question.extra_weight(setting))
+        progress = options.progress if group.is_alone else Summed(options.progress, group)
+        reporter = Reporter(progress, list(setting.victims.values()), max(total, 1e-30))
+        if group.is_first:
+            question.before(setting, store, reporter)
+        group.after_first("begun")
+        judge = question.judge(setting)
+        for block in blocks(setting, store, size, judge, group.deal(mine)):
+            with reporter.share(each * len(block.x)):
+                for task in question.plan(block, tasks):
+                    weight = task.weight * len(block.x)
+                    take(task, block, judge, reporter.within(weight, task.label))
+                    reporter.finish(weight, task.label)
+        gathered(group, store, reporter)
+        if group.is_first and not shard:
+            question.after(setting, store, judge, reporter)
+        store, summary = answered(group, store, options, question.summarise)
+        return question.result(store, summary)
 
 
-def open_store(
+def manifest_of(
     facts: Mapping[str, Any], setting: Setting, options: RunOptions, parts: Any = (), *,
-    before: Mapping[str, Mapping[str, str]],
-) -> Store:  # fmt: skip
-    """The ledger of a run, in ``options.out`` or in memory; new, or the one that is resumed.
+    before: Mapping[str, Mapping[str, str]], known: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The manifest of a run.
 
     Args:
-        facts: what the manifest says of the question asked.
+        facts: what it says of the question asked.
         setting: models and data, whose fingerprints and facts it holds.
         parts: what has functions or models of its own (:func:`fingerprints`).
         before: :func:`snapshot` of the models before they were first run.
-
-    Raises:
-        InputError: for another run in ``options.out``.
+        known: what the manifest of the run in ``options.out`` says.
     """
-    manifest = {
+    return {
         **facts,
         **fingerprints(
             setting.victims,
             parts,
             before=before,
-            recorded=recorded(options),
+            recorded=known,
             x=setting.few(2),
         ),
         **setting.facts(),
         **(options.manifest or {}),
     }
-    if options.out is None:
-        return MemoryLedger(manifest)
-    return Ledger.create(options.out, manifest, resume=options.resume)
-
-
-def recorded(options: RunOptions) -> dict[str, Any] | None:
-    """The manifest of the run that is resumed, if there is one that can be read."""
-    if not options.resume or options.out is None:
-        return None
-    file = Path(options.out) / MANIFEST
-    try:
-        return read_json(file) if file.is_file() else None
-    except (InputError, OSError):
-        return None
 
 
 def take(task: Task, block: Block, judge: Judge, report: Any) -> None:
@@ -130,10 +128,12 @@ def take(task: Task, block: Block, judge: Judge, report: Any) -> None:
     block.taken.append((task, key, block.store.part(key)))
 
 
-def blocks(setting: Setting, store: Store, size: int, judge: Judge) -> Iterator[Block]:
+def blocks(
+    setting: Setting, store: Store, size: int, judge: Judge, numbers: Iterable[int]
+) -> Iterator[Block]:
     """Blocks of examples, their clean parts written, or compared with what the store holds."""
-    for number, start in enumerate(range(0, len(setting.x), size)):
-        rows = slice(start, start + size)
+    for number in numbers:
+        rows = slice(number * size, (number + 1) * size)
         begun = perf_counter()
         x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
         clean = judge.clean(x, y, ids)

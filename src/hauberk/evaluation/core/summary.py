@@ -102,6 +102,7 @@ def head(manifest: Mapping[str, Any], clean: Columns, parts: Sequence[Columns]) 
         "finished": n == manifest.get("n", n),
         "manifest_sha256": fingerprint(manifest),
         "warnings": [*(manifest.get("warnings") or ()), *no_numbers(parts)],
+        **({"shard": list(manifest["shard"])} if "shard" in manifest else {}),
     }
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
-from hauberk.train.loop.launch import is_begun
+from hauberk.machines.launch import is_begun
 from hauberk.train.loop.victim import TrainVictim
 
 

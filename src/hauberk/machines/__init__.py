@@ -1,0 +1,1 @@
+"""Processes and devices: where work is done, and how several processes share it."""
