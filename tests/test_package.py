@@ -38,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "threats": MATHS,
     "transforms": MATHS,
     "data": THREATS,
-    "models": {"data", "spec"},
+    "models": {"data", "maths", "spec"},
     "victims": THREATS,
     "objectives": VICTIMS,
     "engine": VICTIMS | {"objectives"},

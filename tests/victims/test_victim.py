@@ -181,13 +181,13 @@ def test_a_model_that_overwrites_its_input_behind_autograds_back(data, write, dt
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (lambda x: (x, x), "returned a tuple, not a tensor of logits"),
-        (lambda x: {"logits": x}, "returned a dict"),
+        (lambda x: ("x", x), "returned a tuple, not a tensor of logits"),
+        (lambda x: {"probabilities": x}, "returned a dict of 'probabilities'"),
         (lambda x: None, "returned a NoneType"),
         (lambda x: x, r"shape \(10, 2, 3\)"),
         (lambda x: x.flatten(1)[:5], r"shape \(5, 6\) for 10 inputs"),
-        (lambda x: x.flatten(1)[:, :1], "at least two classes"),
-        (lambda x: x.flatten(1)[:, 0], r"shape \(10,\)"),
+        (lambda x: x.flatten(1)[:, :0], "at least two classes"),
+        (lambda x: x.flatten(1)[1:, 0], r"shape \(9,\)"),
     ],
 )
 def test_what_is_no_table_of_logits(data, answer, says):

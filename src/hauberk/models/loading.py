@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.maths.modules import eval_mode
 from hauberk.models.files import WeightsFile, read_weights
 from hauberk.models.matching import Match, candidates, few, is_float, match, resized
 from hauberk.models.routed import Routed
@@ -92,7 +93,7 @@ def find_model(
     if routed := routed_parts(spec):
         parts, width = routed
         made = {role: load_model(*one, ignore_keys=ignore_keys) for role, one in parts.items()}
-        return FoundModel(_cast(Routed(**made, width=width), dtype).eval())
+        return FoundModel(eval_mode(_cast(Routed(**made, width=width), dtype)))
     source = next((source for source in SOURCES.values() if source.takes(spec)), None)
     if source is None:
         if download:
@@ -112,7 +113,7 @@ def find_model(
             f"model {spec} has random weights: give --weights FILE"
             + (", or --download for those of its makers" if found.rebuild else "")
         )
-    return replace(found, model=_cast(found.model, dtype).eval())
+    return replace(found, model=eval_mode(_cast(found.model, dtype)))
 
 
 def _imported(spec: str) -> nn.Module:
@@ -257,7 +258,7 @@ def _loaded(
         model.load_state_dict(dict(chosen.weights), strict=False)
     except Exception as error:  # a module with a loading function of its own
         raise InputError(f"weights {file.path} do not load: {one_line(error)}") from error
-    return model.eval()
+    return eval_mode(model)
 
 
 def _say_types(

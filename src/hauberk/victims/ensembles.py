@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.victims.averaged import mean_log_softmax
+from hauberk.victims.outputs import as_logits
 from hauberk.victims.victim import Victim
 
 
@@ -31,12 +32,12 @@ class Ensemble(nn.Module):
     def members(self, x: Tensor) -> Tensor:
         """Logits of all members, ``(B, ...) -> (B, M, C)``, at least in float32."""
         answers = [
-            model(x.to(dtype) if dtype is not None and x.dtype != dtype else x.clone())
+            as_logits(
+                model(x.to(dtype) if dtype is not None and x.dtype != dtype else x.clone()), len(x)
+            ).values
             for model, dtype in zip(self.models, self._dtypes, strict=True)
         ]
         for answer in answers:
-            if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(x):
-                raise InputError("every member of an ensemble must return logits (B, C)")
             if answer.shape != answers[0].shape:
                 raise InputError(
                     f"members have {answers[0].shape[1]} and {answer.shape[1]} classes: "

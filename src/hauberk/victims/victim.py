@@ -1,16 +1,21 @@
 """The model under attack: the one place for its mode, dtype, device, chunking and counting."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase as _Norm
 
-from hauberk.errors import InputError
+from hauberk.errors import InputError, warn
 from hauberk.maths.losses import margin, soft_margin, wrong
+from hauberk.maths.modules import eval_mode, exact_batch, in_batches
+from hauberk.victims.outputs import as_logits
 from hauberk.victims.softening import Softened, unhooked
+
+log = logging.getLogger("hauberk")
 
 Boundary = Literal["decision", "soft_margin"]
 """Where right ends: at the decision (logit margin 0), or where all other classes together weigh as
@@ -29,6 +34,7 @@ class Victim:
         stiff: why the model's gradients cannot be softened; None while they can.
         top_label: largest label of the run; a model with too few classes for it is refused.
         draws: passes behind one set of logits (a stochastic model is averaged).
+        single: whether the model has one logit z, which is read as [0, z].
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
         boundary: what :meth:`wrong` goes by; see :meth:`bounded`.
         mode: ``eval``, or ``train`` for attacks that shall see train mode; running statistics are
@@ -52,6 +58,9 @@ class Victim:
         self._in_place: bool | None = None
         self.stiff = _sealed(model)
         self.top_label = 0
+        self.single = False
+        self._exact = exact_batch(model)
+        self._said: set[str] = set()
         self.device, self.dtype = _home(model)
 
     @classmethod
@@ -73,7 +82,7 @@ class Victim:
                     # Either alone leaves one kind of normalisation updating its statistics.
                     norm.track_running_stats, norm.momentum = False, 0.0
             elif any(training for _, training in modes):
-                self.model.eval()
+                eval_mode(self.model)
             for p in frozen:
                 p.requires_grad_(False)
             yield self
@@ -124,30 +133,21 @@ class Victim:
                 0 for the model's own. The logits are the same.
 
         Raises:
-            InputError: if the model returns something else than a ``(B, C)`` tensor, C >= 2, or has
-                too few classes for the labels.
+            InputError: if the model returns nothing that is logits
+                (:func:`~hauberk.victims.outputs.as_logits`), or has too few classes for the labels.
         """
         self.forwards += len(x)
         given = x if x.dtype == self.dtype else x.to(self.dtype)
         if self._in_place is not False:
             given = given.clone()
         version = given._version
-        out = self._through(given, soften) if soften and x.requires_grad else self.model(given)
+        soft = soften and x.requires_grad
+        out = self._through(given, soften) if soft else self._read(self.model, given)
         if self._in_place is None and len(x):
             # A model that overwrites its input gets a copy each time; others need none. What is
             # written through x.data or numpy leaves no trace but the values.
             kept = x.detach().to(given.dtype)
             self._in_place = given._version != version or not torch.equal(given.detach(), kept)
-        if not isinstance(out, Tensor):
-            raise InputError(
-                f"the model returned a {type(out).__name__}, not a tensor of logits (B, C): "
-                "wrap it in a module that returns the logits alone"
-            )
-        if out.dim() != 2 or len(out) != len(x) or out.shape[1] < 2:
-            raise InputError(
-                f"the model returned shape {tuple(out.shape)} for {len(x)} inputs: it must return "
-                "logits (B, C) with at least two classes"
-            )
         if out.shape[1] <= self.top_label:
             raise InputError(
                 f"labels reach {self.top_label} but the model has {out.shape[1]} classes: "
@@ -162,15 +162,28 @@ class Victim:
                 # A compiled model hides its operations; what it was made from does not.
                 model = getattr(self.model, "_orig_mod", self.model)
                 with unhooked(model), Softened(soften):
-                    out: Tensor = model(given)
-                return out
+                    return self._read(model, given)
             except Exception as error:  # whatever a user's model raises when looked into
-                if _out_of_memory(error):
+                if _out_of_memory(error) or isinstance(error, InputError):
                     raise
                 self.stiff = f"{type(error).__name__}: {error}".splitlines()[0]
                 given = kept
-        plain: Tensor = self.model(given)
-        return plain
+        return self._read(self.model, given)
+
+    def _read(self, model: Callable[[Tensor], Any], given: Tensor) -> Tensor:
+        """The logits ``(B, C)`` in what the model returns."""
+        if self._exact is None:
+            return self._table(model(given), len(given))
+        return in_batches(lambda rows: self._table(model(rows), len(rows)), given, self._exact)
+
+    def _table(self, out: Any, count: int) -> Tensor:
+        found = as_logits(out, count, self.top_label)
+        self.single |= found.single
+        for text, tell in ((found.note, log.info), (found.doubt, warn)):
+            if text and text not in self._said:
+                self._said.add(text)
+                tell(text)
+        return found.values
 
     def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor, keep: bool = False) -> Tensor:
         """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge.
