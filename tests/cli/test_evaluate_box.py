@@ -45,6 +45,7 @@ def place(tmp_path, monkeypatch):
 
 def robust(*argv, net="unit"):
     words = ["evaluate", "--model", f"net.py:{net}", "--data", "npz:test.npz", "--suite", "fast"]
+    words += ["--layout", "nhwc"]  # 4 x 4 pixels read both ways
     assert main([*words, *argv, "--out", "run"]) == 0
     with open("run/summary.json") as file:
         return json.load(file)
@@ -90,6 +91,7 @@ def test_a_box_of_channels_is_two_words(place, capsys):
 
 def test_bad_boxes_are_refused_in_one_line(place, capsys):
     words = ["evaluate", "--model", "net.py:unit", "--data", "npz:test.npz", "--threat", "l2:1"]
+    words += ["--layout", "nhwc"]
     for argv, says in (
         (["0,0", "1,1"], "bounds of shape (2,) for inputs of shape (3, 4, 4): give one number"),
         (["-inf", "inf"], "8-bit values have no place in it"),

@@ -102,9 +102,8 @@ GOOD = {"images": pixels(3, 5, 5), "labels": np.array([0, 1, 2])}
         ({"images": pixels(3, 1, 5, 5, 5)}, "1, 3 or 4 channels"),
         ({"images": pixels(0, 5, 5), "labels": np.zeros(0, int)}, "empty"),
         ({"labels": np.array([0, 1])}, "3 images but 2 labels"),
-        ({"labels": np.zeros((3, 1), int)}, "labels (N,)"),
-        ({"labels": np.array([0.0, 1.0, 2.0])}, "labels are float64"),
-        ({"labels": np.array([True, False, True])}, "labels are bool"),
+        ({"labels": np.array([0.0, 1.5, 2.0])}, "label of example 1 is 1.5"),
+        ({"images": pixels(3, 4, 5, 3)}, "--layout nchw or --layout nhwc"),
         ({"labels": np.array([0, -1, 2])}, "a label is -1"),
     ],
 )

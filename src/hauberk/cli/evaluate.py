@@ -62,6 +62,8 @@ class EvaluateCommand(OneModelCommand):
 
     def training_data(self, n: int | None = None) -> "OpenDataset":
         """The examples of ``--gap``, ``n`` of them."""
+        if self.sample:
+            return open_data(replace(self, data=self.gap, limit=None, sample=n, offset=0))
         return open_data(replace(self, data=self.gap, limit=n or self.limit, offset=0))
 
     def further(

@@ -1,9 +1,10 @@
 """Models and data that the options name, and what a manifest records of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from hauberk.cli.options import (
     BoxOption,
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hauberk.data.dataset import Dataset, OpenDataset
+    from hauberk.data.reading import Reading
     from hauberk.threats import Threat
     from hauberk.victims.victim import Victim
+
+D = TypeVar("D", bound=DataOptions)
 
 NO_MODEL = (
     "no model: give --model package.module:name, --model file.py:name, --model timm:NAME (or "
@@ -210,7 +214,7 @@ def load_data(options: DataOptions, box: Any = None) -> "Dataset":
     """
     from hauberk.data import load_data
 
-    return load_data(*_asked(options, box))
+    return load_data(*_asked(options, box), **vars(reading(options)))
 
 
 def open_data(options: DataOptions, box: Any = None) -> "OpenDataset":
@@ -224,7 +228,7 @@ def open_data(options: DataOptions, box: Any = None) -> "OpenDataset":
     """
     from hauberk.data import open_data
 
-    return open_data(*_asked(options, box))
+    return open_data(*_asked(options, box), **vars(reading(options)))
 
 
 def _asked(options: DataOptions, box: Any) -> tuple[str, str | None, int | None, int, Any]:
@@ -233,6 +237,28 @@ def _asked(options: DataOptions, box: Any) -> tuple[str, str | None, int | None,
     if box is None:
         box = options.box if isinstance(options, BoxOption) else (0.0, 1.0)
     return options.data, options.data_dir, options.limit, options.offset, box
+
+
+def reading(options: DataOptions) -> "Reading":
+    """How the examples are to be read.
+
+    Raises:
+        InputError: for a size or a layout that is none, or a sample of none.
+    """
+    from hauberk.data.reading import Reading
+
+    return Reading(**{f.name: getattr(options, f.name) for f in fields(Reading)})
+
+
+def as_recorded(options: D, manifest: Mapping[str, Any]) -> D:
+    """The options, reading data as the run of a manifest did where they do not say how."""
+    from hauberk.data.reading import PLAIN, Reading
+
+    if reading(options) != PLAIN:
+        return options
+    known = {f.name for f in fields(Reading)}
+    how = manifest.get("reading") or {}
+    return replace(options, **{name: value for name, value in how.items() if name in known})
 
 
 def threat_of(texts: Sequence[str]) -> "Threat":
@@ -261,8 +287,12 @@ def network(text: str) -> "nn.Module":
     return load_model(*resolve_model(model, weights or None)).eval()
 
 
-def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> dict[str, Any]:
-    """What a manifest says of the options; lists where there may be several models."""
+def recorded(
+    named: NamedModel | Sequence[NamedModel],
+    options: DataOptions,
+    data: "OpenDataset | Dataset | None" = None,
+) -> dict[str, Any]:
+    """What a manifest says of the options and the data; lists where there may be several models."""
     models = [named] if isinstance(named, NamedModel) else named
     facts: dict[str, list[str | None]] = {
         "model": [model.spec for model in models],
@@ -283,6 +313,10 @@ def recorded(named: NamedModel | Sequence[NamedModel], options: DataOptions) -> 
         "data": options.data,
         "limit": options.limit,
         "offset": options.offset,
+        **({"reading": asked} if (asked := reading(options).facts()) else {}),
+        **(
+            {} if data is None or data.class_names is None else {"class_names": [*data.class_names]}
+        ),
         "command": ["hauberk", *options.argv],
     }
 

@@ -124,6 +124,19 @@ class DataOptions(Command):
     data_dir: str | None = option(None, "folder of the data files")
     limit: int | None = option(None, "use so many examples")
     offset: int = option(0, "skip so many examples first")
+    sample: int | None = option(None, "use so many, drawn at random from those")
+    sample_seed: int = option(0, "seed of that draw")
+    balanced: bool = option(False, "draw as many of each class")
+    resize: str | None = option(None, "shorter side of images: 256, or 224x256, or 256,bicubic")
+    crop: str | None = option(None, "then the middle of them: 224 or 224x256")
+    rgb: bool = option(False, "make images RGB: grey thrice, no transparency")
+    grey: bool = option(False, "make images grey")
+    layout: str | None = option(None, "of arrays: nchw, nhwc, or of flat examples: 1x28x28")
+    classes: str | None = option(
+        None,
+        "the model's classes in order: a text, JSON or YAML file, or names with commas between; "
+        "or what folders are: number, order, string",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,9 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
         named, question = self.named(), self.question()
         data = open_data(self)
         models = self.models()
-        options = replace(options, ids=data.ids, manifest=recorded(named, self) | self.facts())
+        options = replace(
+            options, ids=data.ids, manifest=recorded(named, self, data) | self.facts()
+        )
         if self.dry_run:
             what, costs = self.costs(tried(question, models, data, options))
             end = note(devices, nodes, self.shard)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hauberk.cli.load import load_by_name, load_data, named_models, settle_threads
+from hauberk.cli.load import load_by_name, load_data, named_models, reading, settle_threads
 from hauberk.cli.options import (
     BoxOption,
     Command,
@@ -85,6 +85,8 @@ class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, Models
         """
         if index is None:
             return self
+        if self.sample is not None:
+            raise InputError("--index is a place among all examples: leave out --sample")
         if index < 0 or (self.limit is not None and index >= self.limit):
             most = "or more" if self.limit is None else f"to {self.limit - 1}, by --limit"
             raise InputError(f"--index is {index}: give 0 {most}")
@@ -98,7 +100,7 @@ class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, Models
         """What the numbers depend on, for their file."""
         return {
             "data": self.data, "limit": self.limit, "offset": self.offset, "seed": self.seed,
-            "command": ["hauberk", *self.argv],
+            **reading(self).facts(), "command": ["hauberk", *self.argv],
         }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hauberk.cli.dry_run import Cost, print_costs
-from hauberk.cli.load import NO_DATA, NamedModel, named_model, recorded, require_device
+from hauberk.cli.load import NO_DATA, NamedModel, named_model, reading, recorded, require_device
 from hauberk.cli.options import DataOptions, Declared, DryRunOption, ModelOptions, option
 from hauberk.cli.processes import launched
 from hauberk.cli.strategy import NAMES, strategy_of
@@ -74,11 +74,12 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
             return code
         if launch.is_begun():
             _hush()
-        box = options.bounds
-        data = load_data(self.data or "", self.data_dir, self.limit, self.offset, box)
+        box, how = options.bounds, vars(reading(self))
+        data = load_data(self.data or "", self.data_dir, self.limit, self.offset, box, **how)
         if self.validation_data:
-            limit = self.given.get("validation")
-            held = load_data(self.validation_data, self.data_dir, limit=limit or None, box=box)
+            many = self.given.get("validation") or None
+            how |= {"sample": None, "balanced": False}
+            held = load_data(self.validation_data, self.data_dir, limit=many, box=box, **how)
             options = replace(options, validation=held)
         # The weights that training begins from depend on the seed too.
         with torch.random.fork_rng(devices=[]):

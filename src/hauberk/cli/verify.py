@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hauberk.cli.load import load_models, open_data
+from hauberk.cli.load import as_recorded, load_models, open_data
 from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, option
 
 
@@ -21,7 +21,8 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
 
         models, data = load_models(self, self), None
         if self.data:  # bytes are spread over the run's box
-            data = open_data(self, box_of(Ledger.open(self.folder).manifest))
+            manifest = Ledger.open(self.folder).manifest
+            data = open_data(as_recorded(self, manifest), box_of(manifest))
         models = with_recorded_votes(self.folder, models)
         objects = with_recorded_networks(self.folder)
         found = verify(

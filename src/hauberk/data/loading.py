@@ -1,22 +1,28 @@
 """`load_data` and `open_data`: from the text of `--data` to tensors, or to what is read by rows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hauberk.data.classes import NUMBER, ORDER, STRING, class_map
 from hauberk.data.corruptions import Corruption, corruptions_in
-from hauberk.data.dataset import Array, Dataset, OpenDataset, to_images, to_labels
+from hauberk.data.dataset import Array, Dataset, OpenDataset, to_images
 from hauberk.data.examples import ReadByRows, at_once
+from hauberk.data.labels import to_labels
+from hauberk.data.reading import PLAIN, Reading, ReadingFields
+from hauberk.data.sample import drawn
 from hauberk.data.source import RawData, Request
 from hauberk.data.sources import SOURCES
 from hauberk.data.sources.imported import USAGE, open_imported
 from hauberk.errors import InputError
 from hauberk.threats.box import Box
+
+UNIT = Box()
 
 
 def load_data(
@@ -25,8 +31,9 @@ def load_data(
     limit: int | None = None,
     offset: int = 0,
     box: Box | Sequence[Any] = (0.0, 1.0),
+    **how: Unpack[ReadingFields],
 ) -> Dataset:
-    """The data set that `spec` names, or a window of it.
+    """The data set that `spec` names, a window of it, or a sample.
 
     Args:
         spec: `NAME:ARGUMENT`, one of
@@ -37,10 +44,10 @@ def load_data(
               binary version's `*_batch*.bin`, in `data_dir`.
             - `cifar10c:KIND:SEVERITY`: CIFAR-10-C's `KIND.npy` and `labels.npy` in `data_dir`.
             - `npz:FILE`: arrays `images` and `labels`; uint8 (N, H, W), (N, H, W, C) or
-              (N, C, H, W), where a last dimension of 1, 3 or 4 is the channels; floats are taken
+              (N, C, H, W), where a dimension of 1, 3 or 4 is the channels; floats are taken
               as they are.
-            - `folder:DIR`: one folder a class, in sorted order; images in turn from each class, so
-              that `limit` takes from all of them. Needs Pillow.
+            - `folder:DIR`: one folder a class, in sorted order, numbers by size; images in turn
+              from each class, so that `limit` takes from all of them. Needs Pillow.
             - `pkg.module:attr` or `path/to/file.py:attr`: a pair (images, labels), a torch data
               set of (image, label) items, or a callable without arguments that returns one. Runs
               that code.
@@ -53,6 +60,9 @@ def load_data(
         offset: position of the first one.
         box: valid range of the inputs, which bytes 0 to 255 and the embedded digits are spread
             over; other floats are taken as they are.
+        how: `sample`, `balanced`, `sample_seed`, `resize`, `crop`, `rgb`, `grey`, `layout` and
+            `classes`: see :class:`hauberk.data.reading.Reading`. A sample is drawn from the window
+            of `limit` and `offset`; `ids` stay positions in the whole data set.
 
     Raises:
         InputError: if anything is missing, corrupt, empty or inconsistent, or if the images cannot
@@ -64,15 +74,9 @@ def load_data(
         >>> data.images.shape, data.classes
         (torch.Size([100, 1, 8, 8]), 10)
     """
-    asked = _Window.of(spec, data_dir, limit, offset, box)
-    read, labels = asked.raw.read(asked.start, asked.stop)
-    return Dataset(
-        images=asked.images(read, asked.start),
-        labels=to_labels(labels, asked.source, asked.raw.classes),
-        ids=torch.arange(asked.start, asked.stop),
-        name=spec,
-        classes=asked.raw.classes,
-    )
+    asked = _asked(spec, data_dir, limit, offset, Box.of(box), Reading(**how))
+    images, labels = asked.read(asked.ids)
+    return Dataset(images, labels, asked.ids, spec, asked.classes, asked.names)
 
 
 def open_data(
@@ -81,11 +85,12 @@ def open_data(
     limit: int | None = None,
     offset: int = 0,
     box: Box | Sequence[Any] = (0.0, 1.0),
+    **how: Unpack[ReadingFields],
 ) -> OpenDataset:
     """The same data set as :func:`load_data` gives, its images left where they are.
 
     Args:
-        spec, data_dir, limit, offset, box: as there.
+        spec, data_dir, limit, offset, box, how: as there.
 
     Raises:
         InputError: as there; what is wrong with an image is found when it is read.
@@ -95,86 +100,140 @@ def open_data(
         >>> len(data), data.images[3:5].shape
         (100, torch.Size([2, 1, 8, 8]))
     """
-    asked = _Window.of(spec, data_dir, limit, offset, box)
-    classes, images = asked.raw.classes, SourceImages(asked)
-    return OpenDataset(
-        images=images,
-        labels=torch.cat([to_labels(some, asked.source, classes) for some in images.labels()]),
-        ids=torch.arange(asked.start, asked.stop),
-        name=spec,
-        classes=classes,
-    )
+    return _asked(spec, data_dir, limit, offset, Box.of(box), Reading(**how)).opened()
+
+
+def opened(raw: RawData, name: str, reading: Reading = PLAIN, box: Box = UNIT) -> OpenDataset:
+    """What a source gives, all of it or a sample, left where it is.
+
+    Raises:
+        InputError: if it is empty, and as :func:`open_data` does.
+
+    Example:
+        >>> from hauberk.data.source import in_memory
+        >>> data = opened(in_memory(np.zeros((5, 2)), np.arange(5), "mine"), "mine")
+        >>> data.images[:2].shape, data.labels.tolist()
+        (torch.Size([2, 2]), [0, 1, 2, 3, 4])
+    """
+    return replace(_chosen(raw, name, None, 0, reading), box=box).opened()
 
 
 @dataclass(frozen=True)
-class _Window:
-    """The examples from ``start`` to before ``stop`` of a source, and what is made of them."""
+class _Chosen:
+    """Examples of a source, and how they become tensors.
+
+    Attributes:
+        ids: their positions in the whole data set, in increasing order.
+        numbers: the model's class for each label of the source; None if they are the same.
+        classes, names: how many classes there are, and what they are called, where it is known.
+    """
 
     raw: RawData
-    source: str
-    corruptions: Sequence[Corruption]
-    start: int
-    stop: int
-    box: Box
+    name: str
+    ids: Tensor
+    reading: Reading = PLAIN
+    corruptions: Sequence[Corruption] = ()
+    numbers: tuple[int, ...] | None = None
+    classes: int | None = None
+    names: tuple[str, ...] | None = None
+    box: Box = UNIT
 
-    @classmethod
-    def of(
-        cls, spec: str, data_dir: str | Path | None, limit: int | None, offset: int, box: Any
-    ) -> "_Window":
-        if limit is not None and limit < 1:
-            raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
-        if offset < 0:
-            raise InputError(f"offset={offset}: give 0 or more")
-        source, corruptions = corruptions_in(spec)
-        raw = _open(Request(source, data_dir))
-        if raw.size == 0:
-            raise InputError(f"{spec}: the data set is empty")
-        if offset >= raw.size:
-            raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
-        stop = raw.size if limit is None else min(raw.size, offset + limit)
-        return cls(raw, source, corruptions, offset, stop, Box.of(box))
+    def opened(self) -> OpenDataset:
+        """The same, its images read when they are asked for."""
+        images = SourceImages(self)
+        labels = torch.cat([*images.labels()])
+        return OpenDataset(images, labels, self.ids, self.name, self.classes, self.names)
+
+    def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and labels of some of them, `ids` in increasing order."""
+        images, labels = [], []
+        for start, stop in _runs(ids):
+            read, found = self.raw.read(start, stop)
+            images.append(self.images(read, start))
+            labels.append(self.labels(found))
+            if images[-1].shape[1:] != images[0].shape[1:]:
+                raise InputError(
+                    f"{self.name}: images {start} to {stop - 1} have shape "
+                    f"{tuple(images[-1].shape[1:])}, others {tuple(images[0].shape[1:])}: make all "
+                    "alike, e.g. --resize 256 --crop 224"
+                )
+        return (images[0] if len(images) == 1 else torch.cat(images)), torch.cat(labels)
 
     def images(self, read: Array, start: int) -> Tensor:
-        """What was read from ``start`` on, converted and corrupted."""
+        """What was read from `start` on, converted and corrupted."""
         known = self.raw.unit or read.dtype in (torch.uint8, np.uint8)
+        # What a source has made alike is neither laid out nor resized again.
+        how = Reading(layout="nchw") if self.raw.fitted else self.reading
         # Corruptions are defined on [0, 1].
-        found = to_images(read, self.source, Box() if self.corruptions else self.box)
+        found = to_images(read, self.name, UNIT if self.corruptions else self.box, how)
         for corruption in self.corruptions:
             found = corruption(found, torch.arange(start, start + len(found)))
         late = self.raw.unit or (known and self.corruptions)
         return self.box.spread(found) if late else found
 
+    def labels(self, labels: Array) -> Tensor:
+        """The model's classes of labels as the source has them."""
+        most = self.classes if self.numbers is None else self.raw.classes
+        found = to_labels(labels, self.name, most)
+        return found if self.numbers is None else torch.tensor(self.numbers)[found]
+
 
 class SourceImages(ReadByRows):
-    """The images of a window of a data source, float32, read when they are asked for."""
+    """The images of some examples of a data source, float32, read when they are asked for."""
 
-    def __init__(self, asked: _Window) -> None:
+    def __init__(self, asked: _Chosen) -> None:
         self.asked = asked
-        first = self._read(0, 1)
-        super().__init__((asked.stop - asked.start, *first.shape[1:]), first.dtype)
+        first = asked.read(asked.ids[:1])[0]
+        super().__init__((len(asked.ids), *first.shape[1:]), first.dtype)
 
     def read(self, start: int, stop: int) -> Tensor:
-        found = self._read(start, stop)
+        found = self.asked.read(self.asked.ids[start:stop])[0]
         if found.shape != (stop - start, *self.shape[1:]):
             raise InputError(
-                f"{self.asked.source}: images {start} to {stop - 1} have shape "
+                f"{self.asked.name}: images {start} to {stop - 1} have shape "
                 f"{tuple(found.shape[1:])}, the first {tuple(self.shape[1:])}: make all alike"
             )
         return found
 
-    def labels(self) -> Iterator[Array]:
-        """The labels of the window, portion by portion."""
-        raw, start, stop = self.asked.raw, self.asked.start, self.asked.stop
+    def labels(self) -> Iterator[Tensor]:
+        """The labels of the examples, portion by portion."""
+        raw, ids = self.asked.raw, self.asked.ids
         if raw.labels is not None:
-            yield raw.labels(start, stop)
+            first = int(ids[0])
+            yield self.asked.labels(raw.labels(first, int(ids[-1]) + 1))[ids - first]
             return
         size = at_once(self.shape[1:])
-        for place in range(start, stop, size):
-            yield raw.read(place, min(stop, place + size))[1]
+        for place in range(0, len(ids), size):
+            yield self.asked.read(ids[place : place + size])[1]
 
-    def _read(self, start: int, stop: int) -> Tensor:
-        begin = self.asked.start + start
-        return self.asked.images(self.asked.raw.read(begin, self.asked.start + stop)[0], begin)
+
+def _asked(
+    spec: str, data_dir: str | Path | None, limit: int | None, offset: int, box: Box,
+    reading: Reading,
+) -> _Chosen:  # fmt: skip
+    if limit is not None and limit < 1:
+        raise InputError(f"limit={limit}: give at least 1, or leave it out to take all")
+    if offset < 0:
+        raise InputError(f"offset={offset}: give 0 or more")
+    source, corruptions = corruptions_in(spec)
+    most = None if limit is None else offset + limit
+    raw = _open(Request(source, data_dir, reading, offset, most))
+    return replace(_chosen(raw, spec, limit, offset, reading), corruptions=corruptions, box=box)
+
+
+def _chosen(raw: RawData, spec: str, limit: int | None, offset: int, reading: Reading) -> _Chosen:
+    """A window of what a source gives, or a sample of it."""
+    if raw.size == 0:
+        raise InputError(f"{spec}: the data set is empty")
+    if offset >= raw.size:
+        raise InputError(f"offset={offset} is beyond the end: {spec} holds {raw.size} examples")
+    stop = raw.size if limit is None else min(raw.size, offset + limit)
+    ids, (numbers, classes, names) = torch.arange(offset, stop), _classes(raw, reading, spec)
+    found = _Chosen(raw, spec, ids, reading, (), numbers, classes, names)
+    if reading.sample is None:
+        return found
+    labels = torch.cat([*SourceImages(found).labels()]) if reading.balanced else None
+    return replace(found, ids=drawn(ids, reading.sample, reading.sample_seed, labels))
 
 
 def _open(request: Request) -> RawData:
@@ -189,3 +248,34 @@ def _open(request: Request) -> RawData:
     if not request.argument:
         raise InputError(f"data {request.spec!r} is unknown: give {usage}")
     return open_imported(request, usage)
+
+
+def _classes(
+    raw: RawData, reading: Reading, spec: str
+) -> tuple[tuple[int, ...] | None, int | None, tuple[str, ...] | None]:
+    """The model's number of each label, the number of classes, and their names."""
+    how, names = reading.classes, raw.names
+    if names is not None and how in (None, ORDER, STRING, NUMBER):
+        if how == NUMBER:
+            if not all(name.isdecimal() for name in names):
+                raise InputError(f"{spec}: '{names[0]}' is no number: give --classes FILE")
+            return tuple(map(int, names)), None, None
+        return None, raw.classes, names
+    if how is None or how in (ORDER, STRING, NUMBER):
+        return None, raw.classes, None
+    known = class_map(how)
+    if names is not None:
+        return tuple(known.numbers_of(names, spec)), len(known.names), known.names
+    if raw.classes is not None and raw.classes != len(known.names):
+        raise InputError(
+            f"{spec} has {raw.classes} classes without names, {known.where} {len(known.names)}: "
+            "they must be as many"
+        )
+    return None, len(known.names), known.names
+
+
+def _runs(ids: Tensor) -> Iterator[tuple[int, int]]:
+    """First and last position, plus 1, of each run without a gap."""
+    found = ids.numpy()
+    for run in np.split(found, np.flatnonzero(np.diff(found) != 1) + 1):
+        yield int(run[0]), int(run[-1]) + 1

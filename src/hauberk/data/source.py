@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hauberk.data.dataset import Array
+from hauberk.data.reading import PLAIN, Reading
 from hauberk.errors import InputError
 
 SPLITS = ("train", "test")
@@ -43,14 +44,18 @@ class RawData:
         read: `read(start, stop)` gives the images and labels of that window.
         classes: number of classes, or None if not known.
         labels: `labels(start, stop)` gives the labels alone, where that takes no images.
+        names: of the classes that the labels 0, 1, ... stand for, if they have any.
         unit: whether its floats are known to be images in [0, 1], as bytes are 0 to 255.
+        fitted: whether `read` has made layout, colour and size of the images as asked.
     """
 
     size: int
     read: Callable[[int, int], tuple[Array, Array]]
     classes: int | None = None
     labels: Callable[[int, int], Array] | None = None
+    names: tuple[str, ...] | None = None
     unit: bool = False
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class Request:
     Args:
         spec: the text of `--data`, `NAME:ARGUMENT`.
         data_dir: the folder that holds the files, if one was given.
+        reading: how images are made alike, and what classes mean.
+        start: the first example that is needed.
+        stop: the one after the last that is needed; None for all.
 
     Example:
         >>> Request("mnist:test").split
@@ -68,6 +76,9 @@ class Request:
 
     spec: str
     data_dir: str | Path | None = None
+    reading: Reading = PLAIN
+    start: int = 0
+    stop: int | None = None
 
     @property
     def name(self) -> str:
@@ -120,14 +131,18 @@ class Request:
         return inside
 
 
-def in_memory(images: Array, labels: Array, spec: str, classes: int | None = None) -> RawData:
-    """Arrays in memory as a data set.
+def in_memory(
+    images: Array, labels: Array, spec: str, classes: int | None = None,
+    names: tuple[str, ...] | None = None,
+) -> RawData:  # fmt: skip
+    """Arrays in memory, or mapped into it, as a data set.
 
     Args:
         images: (N, ...), floats or uint8.
-        labels: (N,), integers.
+        labels: (N,), integers, or whatever else `to_labels` takes.
         spec: the name of the data set, for error messages.
         classes: number of classes, or None if not known.
+        names: of the classes 0, 1, ..., if they have any.
 
     Raises:
         InputError: unless there is one label an image.
@@ -137,7 +152,7 @@ def in_memory(images: Array, labels: Array, spec: str, classes: int | None = Non
         >>> in_memory(np.zeros((5, 2)), np.arange(5), "mine").read(1, 3)[1]
         array([1, 2])
     """
-    if images.ndim < 1 or labels.ndim != 1:
+    if images.ndim < 1 or labels.ndim < 1:
         raise InputError(
             f"{spec}: labels of shape {tuple(labels.shape)} for images of shape "
             f"{tuple(images.shape)}: give images (N, ...) and labels (N,)"
@@ -148,5 +163,6 @@ def in_memory(images: Array, labels: Array, spec: str, classes: int | None = Non
             "they must be of equal length; fetch or make the files again"
         )
     return RawData(
-        len(labels), lambda a, b: (images[a:b], labels[a:b]), classes, lambda a, b: labels[a:b]
-    )
+        len(labels), lambda a, b: (images[a:b], labels[a:b]), classes,
+        lambda a, b: labels[a:b], names,
+    )  # fmt: skip

@@ -1,96 +1,71 @@
 """A folder of images, one folder a class."""
 
-import importlib
-import warnings
+import os
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from hauberk.data.dataset import Array
+from hauberk.data.classes import numbered
+from hauberk.data.pictures import SUFFIXES, read_pictures
 from hauberk.data.source import DataSource, RawData, Request
 from hauberk.errors import InputError
-from hauberk.spec.imports import one_line
 
-_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-)
+_SPLITS = frozenset(("train", "test", "val", "valid", "validation", "training", "testing"))
 
 
 def _open_folder(request: Request) -> RawData:
-    """Class k is the k-th folder by name; images are taken from the classes in turn, by name.
+    """Class k is the k-th folder by name, numbers by size; images from the classes in turn.
 
-    Only the images of the window are opened. Hidden files and files of other kinds are left out.
+    Folders inside those of classes belong to them. Only the images of the window are opened.
+    Hidden files and files of other kinds are left out.
     """
     spec, folder = request.spec, request.path
     if not folder.is_dir():
         raise InputError(f"{spec}: {folder} is a file: give a folder that holds one a class")
-    classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not classes:
+    names = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    if not names:
         raise InputError(f"{spec}: {folder} holds no folders: give it one a class")
-    by_class = [_images(spec, path) for path in classes]
+    if splits := sorted(name for name in names if name.lower() in _SPLITS):
+        raise InputError(
+            f"{spec}: {folder} holds {', '.join(splits)}, which are splits and no classes: give "
+            f"folder:{folder / splits[0]}"
+        )
+    classes = numbered(names, request.reading.classes, spec)
+    by_class = [_images(spec, folder / name) for name in classes]
     items = [
         (path, label)
         for row in zip_longest(*by_class)
         for label, path in enumerate(row)
         if path is not None
     ]
-    return RawData(
-        len(items),
-        lambda start, stop: _read(spec, items[start:stop]),
-        len(classes),
-        lambda start, stop: np.array([label for _, label in items[start:stop]]),
-    )
+    labels = np.array([label for _, label in items])
+
+    def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        some = ((str(path), path) for path, _ in items[start:stop])
+        return read_pictures(some, request.reading, spec), labels[start:stop]
+
+    called = tuple(classes)
+    return RawData(len(items), read, len(called), lambda a, b: labels[a:b], called, fitted=True)
 
 
 FOLDER = DataSource(
     "folder",
     "folder:DIR",
-    "Images, one folder a class, equal in size and mode. Needs Pillow.",
+    "Images, one folder a class, in the order of their names, numbers by size. Needs Pillow.",
     _open_folder,
 )
 
 
 def _images(spec: str, folder: Path) -> list[Path]:
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    paths = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths += [
+            Path(place, name)
+            for name in sorted(files)
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        ]
     if not paths:
         raise InputError(f"{spec}: the class folder {folder} holds no images: fill or remove it")
     return paths
-
-
-def _read(spec: str, items: list[tuple[Path, int]]) -> tuple[Array, Array]:
-    try:
-        pillow: Any = importlib.import_module("PIL.Image")
-    except ImportError as error:
-        raise InputError(f"{spec} needs Pillow to read images: pip install pillow") from error
-    images = [_open(pillow, path) for path, _ in items]
-    for image, (path, _) in zip(images, items, strict=True):
-        if image.shape != images[0].shape:
-            raise InputError(
-                f"{spec}: {path} has shape {image.shape}, {items[0][0]} {images[0].shape}: "
-                "make all images equal in size, and all grey or all RGB"
-            )
-    return np.stack(images), np.array([label for _, label in items])
-
-
-def _open(pillow: Any, path: Path) -> npt.NDArray[Any]:
-    """(H, W) for grey images, (H, W, 3) for colour."""
-    try:
-        with warnings.catch_warnings(), pillow.open(path) as image:
-            warnings.simplefilter("error", pillow.DecompressionBombWarning)
-            image.load()
-            grey, colour = image.mode in ("1", "L"), image.mode in ("P", "RGB")
-            if grey or colour:
-                return np.array(image.convert("L" if grey else "RGB"))
-            mode = image.mode
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError and its own
-        raise InputError(
-            f"{path} is no readable image ({one_line(error)}): replace or remove it"
-        ) from error
-    raise InputError(f"{path} has mode {mode}: save it as 8-bit grey or RGB")
