@@ -8,12 +8,16 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hauberk.store.eight_bit import packed, unpacked
 
 ORIGINALS = "originals"
 """The tensor of clean inputs in a part, in bytes where nothing is lost by it."""
+
+UNIT = "originals_unit"
+"""The number that bytes of clean inputs are divided by; there only with bytes."""
 
 IN_MEMORY = 2**24
 """Bytes of tensors that a run without a folder keeps in memory."""
@@ -25,7 +29,8 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
     held = {name: value.detach().cpu() for name, value in tensors.items()}
     if ORIGINALS in held:
-        held[ORIGINALS] = packed(held[ORIGINALS])
+        held[ORIGINALS], unit = packed(held[ORIGINALS])
+        held |= {UNIT: torch.tensor(unit)} if unit else {}
     return save({name: value.contiguous().clone() for name, value in held.items()})
 
 
@@ -34,8 +39,8 @@ def from_bytes(blob: bytes) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     found = load(blob)
-    if ORIGINALS in found:
-        found[ORIGINALS] = unpacked(found[ORIGINALS])
+    if UNIT in found:
+        found[ORIGINALS] = unpacked(found[ORIGINALS], float(found.pop(UNIT)))
     return found
 
 
