@@ -36,7 +36,7 @@ KINDS = {
     "evaluate": ["evaluate", "--threat", "linf:4/255", "--threat", "l2:1", "--suite", "fast"],
     "radius": ["radius", "--metric", "l2", "--solver", "deepfool"],
     "minmax": ["minmax", "--threat", "linf:4/255", "--threat", "l2:1", "--steps", "3"],
-    "transfer": ["transfer", "--threat", "linf:4/255", "--steps", "2"],
+    "transfer": ["transfer", "--threat", "linf:4/255", "--attack", "FGSM"],
     "corruptions": ["corruptions", "--kind", "brightness", "--severity", "1"],
 }
 """Commands of each kind of run, with few passes."""
@@ -64,7 +64,7 @@ def main() -> None:
                 out = [] if options.plain else ["--out", f"{folder}/{kind}-{many}"]
                 megabytes, seconds = peak(KINDS[kind], Path(folder), many, out)
                 peaks.append(megabytes)
-                print(f"{kind:12} {many:9} {megabytes:12.1f} {seconds:9.1f}")
+                print(f"{kind:12} {many:9} {megabytes:12.1f} {seconds:9.1f}", flush=True)
             print(f"{'':12} {'growth':>9} {100 * (peaks[1] / peaks[0] - 1):+11.1f}%")
 
 
