@@ -12,7 +12,7 @@ from hauberk.data.on_disk import ArrayOnDisk, member
 from hauberk.errors import InputError
 
 RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (9, 4, 5, 3), dtype=np.uint8)
+IMAGES = RNG.integers(0, 256, (9, 6, 5, 3), dtype=np.uint8)
 WINDOWS = [slice(None), slice(2, 5), slice(-2, None), slice(7, 40), slice(4, 4), slice(6, 2)]
 
 
@@ -47,7 +47,7 @@ def test_only_the_rows_asked_for_are_read(tmp_path, monkeypatch):
     asked, pread = [], os.pread
     monkeypatch.setattr(os, "pread", lambda f, n, at: asked.append((n, at)) or pread(f, n, at))
     _ = found[3:5]
-    assert asked == [(2 * 60, found.offset + 3 * 60)]
+    assert asked == [(2 * 90, found.offset + 3 * 90)]
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
