@@ -128,7 +128,9 @@ class BoundaryWalk(ForwardOnly[W]):
         number = torch.zeros(len(x0), dtype=torch.int64, device=x0.device)
         aim = self.aim(problem, number)
         if problem.warm is not None and problem.has_warm is not None:
-            warm = problem.warm.to(aim).maximum(lo).minimum(hi)
+            near = region.encode(problem.warm)
+            assert near is not None  # of a region whose ``u`` is the input
+            warm = near.to(aim).maximum(lo).minimum(hi)
             aim = torch.where(per_example(problem.has_warm, aim), warm, aim)
         common = BoundaryWalkState(
             u=x0.clone(), feasible=torch.ones_like(number, dtype=torch.bool), x=x0.clone(),
@@ -148,7 +150,7 @@ class BoundaryWalk(ForwardOnly[W]):
         self.move(problem, state, response.fooled)
         # First of all, the clean input itself.
         state.u = where_rows(state.number == 0, problem.region.x0, self.single(problem, state))
-        state.feasible = problem.region.contains(state.u)
+        state.feasible = problem.region.contains(problem.region.decode(state.u))
         return state
 
     def step(self, problem: Problem, state: W, response: Response) -> W:

@@ -136,6 +136,8 @@ class FoolboxAttack(Method):
         """The radius for Foolbox, in the norm of its attack."""
         if not isinstance(threat, Ball):
             raise InputError(f"{threat} is no ball: Foolbox attacks run on lp balls")
+        if threat.fit is not None:
+            raise InputError(f"Foolbox attacks change all features alike, not as {threat} says")
         method = self.method
         while hasattr(method, "attack") and hasattr(method, "times"):  # a repeated attack
             method = method.attack

@@ -191,7 +191,9 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         again = last & ~state.fine & state.moved & (state.round + 1 < rounds)
         # Bisection ends at best where its lower ends are: not in the threat if these are beyond.
         x0, region = problem.region.x0, problem.region
-        vain = state.found & state.fine & (region.distance(state.low) > region.radius)
+        vain = (
+            state.found & state.fine & (region.distance(region.decode(state.low)) > region.radius)
+        )
         done = done | vain
         over = (last & ~again) | vain
         finer = over & ~state.fine & (not exact)
@@ -203,7 +205,8 @@ class Pointwise(BoundaryWalk[PointwiseState]):
         state.fine = (state.fine | finer) & ~anew
         state.found = state.found & ~anew
         some = (state.near != x0).flatten(1).any(1)
-        nearer = anew & (~some | (region.distance(state.x) < region.distance(state.near)))
+        now, best = (region.distance(region.decode(x)) for x in (state.x, state.near))
+        nearer = anew & (~some | (now < best))
         state.near = torch.where(per_example(nearer, x0), state.x, state.near)
         anew = per_example(anew, x0)
         state.x = torch.where(anew, state.near if self.hop else x0, state.x)

@@ -4,10 +4,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hauberk.attacks.apgd import APGD
 from hauberk.engine.method import Job, Kind, Method
 from hauberk.engine.outcome import Outcome
+from hauberk.threats.base import Box, Threat
+from hauberk.threats.region import InputRegion, Region
 from hauberk.victims.victim import Victim
 
 
@@ -45,10 +48,10 @@ class Unbounded(Method):
 
     def run(self, victim: Victim, job: Job) -> Outcome:
         x, threat = job.x, job.threat
-        lo, hi = job.box.bounds(x)
-        farthest = torch.where(hi - x > x - lo, hi, lo).expand_as(x)
-        size = threat.distance(x, farthest).max() if len(x) else torch.zeros(())
-        own = threat.at(x, job.box).radius.max() if len(x) else torch.ones(())
+        size, own = torch.zeros(()), torch.ones(())
+        if len(x):
+            region = threat.at(x, job.box)
+            size, own = _farthest(threat, region, x, job.box).max(), region.radius.max()
         if own > 0 and bool(size.isfinite()):
             threat = threat.scaled(float(size / own))
         found = self.inner.run(victim, replace(job, threat=threat))
@@ -61,3 +64,13 @@ class Unbounded(Method):
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {"inner": self.inner.describe()}
+
+
+def _farthest(threat: Threat, region: Region, x: Tensor, box: Box) -> Tensor:
+    """How far the farthest corner of the box lies from each input, ``(B,)``."""
+    if isinstance(region, InputRegion):
+        lo, hi = region.ends()
+        u = region.start()
+        return region.distance(region.decode(torch.where(hi - u > u - lo, hi, lo)))
+    lo, hi = box.bounds(x)
+    return threat.distance(x, torch.where(hi - x > x - lo, hi, lo).expand_as(x))

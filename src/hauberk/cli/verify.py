@@ -45,7 +45,7 @@ def with_recorded_networks(folder: str) -> dict[str, Any]:
         name: reader(name).of_network(network)
         for key, reader in read.items()
         for name in manifest.get(key) or ()
-        if "@" in name
+        if "@" in name and "(" in name
     }
 
 

@@ -58,7 +58,8 @@ class _Run:
         self.asked = (0, 0)
         self.warm = None if job.warm is None else job.warm.points.to(x.device)
         self.has_warm = None if job.warm is None else job.warm.mask.to(x.device)
-        members = self.threat.at(x[:1], self.box).members if len(x) else None
+        first = torch.arange(min(1, len(x)))
+        members = self.threat.take(first).at(x[:1], self.box).members if len(x) else None
         self.members = members or 1
         self.results = Results(stepper, x, None if self.threat.grouped else members)
 
@@ -127,7 +128,7 @@ class _Run:
         streams: tuple[int | Tensor, ...] = (self.job.stream, number)
         streams += (variant,) if self.threat.variants > 1 else ()
         y = self.y[index]
-        region = self.threat.at(self.x[index], self.box).at_variant(variant)
+        region = self.threat.take(index).at(self.x[index], self.box).at_variant(variant)
         if region.members is not None and y.dim() == 1:
             y = y.unsqueeze(1).expand(-1, region.members)
         problem = Problem(

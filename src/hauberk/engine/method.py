@@ -111,6 +111,7 @@ class Job:
         """The same job for some of the examples, ``rows`` (N,) int64."""
         return replace(
             self,
+            threat=self.threat.take(rows),
             x=self.x[rows.to(self.x.device)],
             y=self.y[rows.to(self.y.device)],
             ids=_rows(self.example_ids, rows),

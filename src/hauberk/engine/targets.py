@@ -109,7 +109,8 @@ def linearised(
     with victim.held():
         while start < len(x):
             rows = slice(start, start + size)
-            regions = [metric.at(x[rows], box) for metric in metrics]
+            which = torch.arange(len(x))[rows]
+            regions = [metric.take(which).at(x[rows], box) for metric in metrics]
             try:
                 parts.append(_of_rows(victim, x[rows], y[rows], regions, soften))
             except RuntimeError as error:
@@ -153,7 +154,7 @@ def _distance(region: LpDistanceRegion, grad: Tensor, gap: Tensor) -> Tensor:
     near = region.project_to_hyperplane(region.start(), grad, gap.to(grad))
     moved = (near - region.x0).double()
     lacking = gap / (moved * grad).flatten(1).sum(1)
-    away = region.distance(near) * lacking.clamp_min(1.0)
+    away = region.distance(region.decode(near)) * lacking.clamp_min(1.0)
     return torch.where(gap > 0, away.nan_to_num(nan=torch.inf), 0.0)
 
 

@@ -10,8 +10,10 @@ import hauberk.evaluation.radii.question
 import hauberk.evaluation.transfers.question
 import hauberk.evaluation.universal.question  # noqa: F401  # each makes its kind known
 from hauberk.errors import InputError
+from hauberk.evaluation.core.given import held_by
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.summary import RunResult
+from hauberk.spec.arrays import given
 from hauberk.store.ledger import Ledger
 
 
@@ -50,7 +52,8 @@ def load(path: str | Path, *, objects: Mapping[str, Any] | None = None) -> Any:
     try:
         if kind is None:
             raise ValueError(f"its kind is {ledger.manifest.get('kind')!r}")
-        question = kind.of(ledger.manifest, objects or {}).again(summary)
+        with given(held_by(ledger)):
+            question = kind.of(ledger.manifest, objects or {}).again(summary)
         found: RunResult = question.result(ledger, summary)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, InputError):

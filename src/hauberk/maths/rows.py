@@ -34,6 +34,24 @@ class Rows:
         return replace(self, **{name: _join(*pair) for name, pair in pairs.items()})
 
 
+class Ends(tuple[Tensor, Tensor]):
+    """Lowest and highest values, ``(S, ...)`` each, that are taken apart with their rows.
+
+    Example:
+        >>> lo, hi = Ends((torch.zeros(2, 3), torch.ones(2, 3))).take(torch.tensor([1]))
+        >>> hi
+        tensor([[1., 1., 1.]])
+    """
+
+    def take(self, index: Tensor) -> "Ends":
+        """The rows at ``index`` (N,) int64."""
+        return Ends(end[index] for end in self)
+
+    def join(self, other: "Ends") -> "Ends":
+        """These rows, then those of ``other``."""
+        return Ends(torch.cat(pair) for pair in zip(self, other, strict=True))
+
+
 def put_in_rings_(at: Tensor, where: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
     """Write a value into each ring ``(S, K, ...)`` at its next place; returns the places after it.
 
@@ -60,7 +78,7 @@ def _take(value: Any, index: Tensor) -> Any:
         return value[index]
     if isinstance(value, np.ndarray):
         return value[index.cpu().numpy()]
-    return value.take(index) if isinstance(value, Rows) else value
+    return value.take(index) if isinstance(value, Rows | Ends) else value
 
 
 def _join(value: Any, other: Any) -> Any:
@@ -70,4 +88,4 @@ def _join(value: Any, other: Any) -> Any:
         return np.concatenate((value, other))
     if isinstance(value, bool):
         return value or other
-    return value.join(other) if isinstance(value, Rows) else value
+    return value.join(other) if isinstance(value, Rows | Ends) else value

@@ -81,9 +81,11 @@ class AsAttack(Method):
     def run(self, victim: Victim, job: Job) -> Outcome:
         found = self._near(job.threat).run(victim, self._unbounded(job))
         region = job.threat.at(job.x.detach().to(found.points.device), job.box)
-        raw = points = found.points.to(region.x0)
+        points = found.points.to(region.x0)
         inside = found.fooled & region.contains(points)
-        near = region.finalise(region.project_(points.clone()))
+        raw = region.encode(points)
+        assert raw is not None  # of a ball
+        near = region.decode(region.finalise(region.project_(raw.clone())))
         points = torch.where(per_example(inside, points), points, near)
         # Larger is better, as of any attack: by how much the ball is larger than the distance.
         worth = (region.radius - found.distance).to(points.dtype)
@@ -99,7 +101,7 @@ class AsAttack(Method):
         """The job of the solver: the whole box, measured in the ball's norm."""
         if not isinstance(job.threat, Ball):
             raise InputError(f"{type(self.solver).__name__} needs an lp ball, not {job.threat}")
-        metric = self.solver.serve(Metric(job.threat.p))
+        metric = self.solver.serve(Metric.of(job.threat))
         # A length in float32 may be off by its rounding: no point is left for one that is no hit.
         inside = job.threat.eps * (1 if job.threat.p == 0 else 1 - 1e-5)
         return replace(job, threat=metric, enough=inside if self.early else None)

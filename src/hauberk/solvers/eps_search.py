@@ -13,7 +13,6 @@ from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.solvers.base import Solver
 from hauberk.solvers.line_search import LineSearch
-from hauberk.threats.ball import Ball
 from hauberk.threats.metric import Metric
 from hauberk.victims.victim import Victim
 
@@ -76,7 +75,7 @@ class EpsSearch(Solver):
         job = job.on(job.x.device)
         if not isinstance(job.threat, Metric):
             raise InputError(f"EpsSearch needs an lp distance, not {job.threat}")
-        ball = Ball(job.threat.p, self.largest)
+        ball = job.threat.ball(self.largest)
         best, n = job.x.clone(), len(job)
         # Level ``low`` succeeded (-1: none was tried yet); ``high`` did not, or is off the scale.
         low, high = torch.full((n,), -1), torch.full((n,), self.levels)
@@ -86,6 +85,7 @@ class EpsSearch(Solver):
             for k in level[open_].unique().tolist():
                 rows = ((level == k) & open_).nonzero().squeeze(1)
                 sized = replace(job.take(rows), threat=ball.scaled(self.ratio**-k), stop=True)
+                sized = replace(sized, threat=sized.threat.take(rows))
                 found = self.attack.run(victim, sized)
                 hit = found.fooled.cpu()
                 best[rows[hit]] = found.points.to(best)[hit]

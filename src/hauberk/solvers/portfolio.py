@@ -14,7 +14,10 @@ from hauberk.maths.rng import Draws
 from hauberk.maths.steps import per_example
 from hauberk.solvers.base import MinNormSolver, Solver
 from hauberk.solvers.plans import LEAST, SOFTEN, Phase, plan
+from hauberk.threats.base import Threat, Trait
 from hauberk.threats.distances import DistanceRegion
+from hauberk.threats.metric import Metric
+from hauberk.threats.region import InputRegion, Region
 from hauberk.victims.victim import Victim
 
 NUDGE = 3e-6
@@ -167,19 +170,15 @@ class _Run:
         """
         found = self.found
         rows = (found.distance < inf).nonzero().squeeze(1)
-        if (
-            not len(rows)
-            or self.threat.at(self.x[:1], self.box).discrete
-            or self.x.dtype == torch.float64
-        ):
+        if not len(rows) or Trait.DISCRETE in self.threat.traits or self.x.dtype == torch.float64:
             return
         clean = self.x[rows].to(found.points)
-        moved = clean + (found.points[rows] - clean) * (1 + NUDGE)
-        moved = moved.clamp(*self.box.bounds(moved))
+        region = InputRegion.require(self.around(rows), self.best)
+        moved = region.keep_in_box(clean + (found.points[rows] - clean) * (1 + NUDGE))
         with self.victim.held():
             still = self.victim.wrong(self.victim.predict(moved).to(clean.device), self.y[rows])
         self.spent[rows.cpu(), 0] += self.victim.draws
-        distance = self.threat.at(self.x[rows], self.box).distance(moved)
+        distance = region.distance(moved)
         found.distance[rows] = torch.where(still, distance, found.distance[rows])
         found.points[rows] = torch.where(per_example(still, moved), moved, found.points[rows])
 
@@ -208,21 +207,28 @@ class _Run:
         elif phase.start == "near":
             job = replace(job, warm=WarmStart(self.near(number, phase, rows).unsqueeze(1)))
         if phase.metric is not None:
-            job = replace(job, threat=phase.metric)
+            metric: Threat = phase.metric
+            if isinstance(self.threat, Metric) and isinstance(metric, Metric):
+                metric = self.threat.but(metric.p)  # of the same features
+            job = replace(job, threat=metric.take(rows))
         outcome = solver.run(self.victim, job)
         if phase.metric is not None:
-            distance = self.threat.at(self.x[rows], self.box).distance(outcome.points)
+            distance = self.around(rows).distance(outcome.points)
             outcome = replace(outcome, distance=distance)
         by_class = found.each if phase.metric is None else found.order
         self.keep(outcome, rows, solver, aims, by_class)
 
     def near(self, number: int, phase: Phase, rows: Tensor) -> Tensor:
         """Random points about the clean inputs, within a share of the nearest distance."""
-        region = DistanceRegion.require(self.threat.at(self.x[rows], self.box), self.best)
+        region = DistanceRegion.require(self.around(rows), self.best)
         radius = self.found.distance[rows] * phase.radius
         radius = torch.where(radius < inf, radius, 1.0)
         draws = Draws.of(self.seed, self.ids.to(rows.device)[rows], 7, number)
-        return region.random_within(draws, 0, radius.to(region.x0.dtype))
+        return region.decode(region.random_within(draws, 0, radius.to(region.x0.dtype)))
+
+    def around(self, rows: Tensor) -> Region:
+        """The region around some of the examples."""
+        return self.threat.take(rows).at(self.x[rows], self.box)
 
     def ranked(self, rows: Tensor) -> Tensor:
         """Wrong classes, those of the nearest points first, then by the clean logits.

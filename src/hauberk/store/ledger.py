@@ -4,7 +4,7 @@
 
     runs/x/manifest.json              what was run: threats, suite, schedule, seed, box, model, data
     runs/x/parts/<key>.parquet        rows of one part
-    runs/x/parts/<key>.safetensors    its tensors, if any; clean images of 8 bits as such
+    runs/x/parts/<key>.safetensors    its tensors, if it has any
     runs/x/summary.json               written last
 
 A part exists if and only if its Parquet file does. Every file is written under another name, synced
@@ -38,7 +38,6 @@ from hauberk.store.files import (
     to_parquet,
 )
 from hauberk.store.folder import Folder
-from hauberk.store.tensors import Spool, from_bytes, to_bytes
 
 MANIFEST = "manifest.json"
 VOLATILE = frozenset(
@@ -141,7 +140,10 @@ class Ledger:
         try:
             (self.path / "parts").mkdir(exist_ok=True)
             if tensors:
-                put(self._file(key, "safetensors"), to_bytes(tensors))
+                from safetensors.torch import save
+
+                blob = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
+                put(self._file(key, "safetensors"), blob)
             put(self._file(key, "parquet"), parquet)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -194,13 +196,14 @@ class Ledger:
             InputError: if the part is missing, or its tensors are missing or corrupt.
         """
         from safetensors import SafetensorError
+        from safetensors.torch import load
 
         names = (self._table(key).schema.metadata or {}).get(TENSORS, b"[]")
         if not (wanted := json.loads(names)):
             return {}
         file = self._file(key, "safetensors")
         try:
-            found = from_bytes(file.read_bytes())
+            found = load(file.read_bytes())
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise corrupt(file, error) from error
         if lacking := [name for name in wanted if name not in found]:
@@ -246,8 +249,6 @@ class Ledger:
 class MemoryLedger:
     """A ledger that forgets: what a run writes to when it is given no folder.
 
-    Columns are kept in memory; tensors beyond 16 MB in temporary files.
-
     Example:
         >>> ledger = MemoryLedger({"kind": "toy"})
         >>> ledger.write("clean-00000", {"id": [3, 4]})
@@ -259,8 +260,7 @@ class MemoryLedger:
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         self.manifest = dict(manifest)
-        self._parts: dict[str, Columns] = {}
-        self._tensors = Spool()
+        self._parts: dict[str, tuple[Columns, dict[str, Tensor]]] = {}
         self._summary: dict[str, Any] | None = None
 
     @classmethod
@@ -278,16 +278,15 @@ class MemoryLedger:
     def write(self, key: str, rows: Writable, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part, as :meth:`Ledger.write` does."""
         columns = {name: np.asarray(values) for name, values in rows.items()}
-        self._parts[key] = columns
-        self._tensors.add(key, tensors or {})
+        self._parts[key] = (columns, dict(tensors or {}))
 
     def part(self, key: str) -> Columns:
         """Columns of one part."""
-        return self._parts[key]
+        return self._parts[key][0]
 
     def tensors(self, key: str) -> dict[str, Tensor]:
         """Tensors of one part."""
-        return self._tensors.get(key)
+        return self._parts[key][1]
 
     def keys(self, prefix: str = "") -> list[str]:
         """Keys of all parts that start with ``prefix``, sorted."""

@@ -66,6 +66,8 @@ class Affine(Threat):
         a, b = Threat.of(a), Threat.of(b)
         if not isinstance(b, Ball):
             raise InputError(f"the second threat of a mixture is {b}: give a ball, e.g. l1:10")
+        if any(getattr(threat, "fit", None) is not None for threat in (a, b)):
+            raise InputError("a mixture takes threats to all features alike: leave out masks, ...")
         if len(a.parts) > 1 or a.variants > 1 or isinstance(a, Affine):
             raise InputError(f"the first threat of a mixture is {a}: give one threat, e.g. a ball")
         if isinstance(betas, int):

@@ -91,7 +91,7 @@ class BallRegion(LpRegion, Patchable):
     def random(self, draws: Draws, draw: int | Tensor) -> Tensor:
         shape = self.x0.shape[1:]
         if self.p == 0:
-            lo, hi = (edge.expand(shape) for edge in self.edges)
+            lo, hi = self.ends()
             noise = draws.uniform(draw, shape, self.x0.dtype) * (hi - lo) + lo
             # Any features may be the ones: random keys, the k largest of them are kept.
             key = draws.split(1).uniform(draw, shape, self.x0.dtype).flatten(1)
@@ -138,7 +138,7 @@ class BallRegion(LpRegion, Patchable):
     def finalise(self, u: Tensor) -> Tensor:
         u = u.clamp(*self.edges)
         for attempt in range(4):
-            distance = self.distance(u)
+            distance = self.distance(self.decode(u))
             over = ~(distance <= self.radius)
             if not bool(over.any()):
                 return u
@@ -148,7 +148,8 @@ class BallRegion(LpRegion, Patchable):
             factor = torch.where(over, shrink, 1.0).clamp_(0, 1).to(u.dtype)
             closer = (self.x0 + (u - self.x0) * per_example(factor, u)).clamp_(*self.edges)
             u = torch.where(per_example(over, u), closer, u)
-        return torch.where(per_example(~(self.distance(u) <= self.radius), u), self.x0, u)
+        over = ~(self.distance(self.decode(u)) <= self.radius)
+        return torch.where(per_example(over, u), self.x0, u)
 
 
 @dataclass
@@ -160,12 +161,7 @@ class LinfRegion(LpRegion, Patchable):
 
     @classmethod
     def around(cls, x0: Tensor, eps: Tensor, edges: tuple[Tensor, Tensor]) -> Self:
-        wide, reach = x0.double(), per_example(eps, x0)
-        lo, hi = round_up(wide - reach, x0), -round_up(-(wide + reach), x0)
-        # In float64 the ends may be rounded outwards: then the next number inwards is inside.
-        lo = torch.where(wide - lo.double() > reach, lo.nextafter(x0), lo)
-        hi = torch.where(hi.double() - wide > reach, hi.nextafter(x0), hi)
-        lo, hi = torch.maximum(lo, edges[0]), torch.minimum(hi, edges[1])
+        lo, hi = linf_ends(x0, per_example(eps, x0), edges)
         return cls(x0=x0, radius=eps, p=inf, edges=edges, lo=lo, hi=hi)
 
     def project_(self, u: Tensor) -> Tensor:
@@ -207,3 +203,19 @@ class LinfRegion(LpRegion, Patchable):
 
     def finalise(self, u: Tensor) -> Tensor:
         return u.clamp(self.lo, self.hi)
+
+
+def linf_ends(x0: Tensor, reach: Tensor, edges: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """The lowest and highest numbers within reach of inputs, in float64, and in the box.
+
+    Args:
+        x0: inputs ``(S, ...)``.
+        reach: how far each feature may go, float64, which broadcasts to them.
+        edges: the ends of the box, alike.
+    """
+    wide = x0.double()
+    lo, hi = round_up(wide - reach, x0), -round_up(-(wide + reach), x0)
+    # In float64 the ends may be rounded outwards: then the next number inwards is inside.
+    lo = torch.where(wide - lo.double() > reach, lo.nextafter(x0), lo)
+    hi = torch.where(hi.double() - wide > reach, hi.nextafter(x0), hi)
+    return torch.maximum(lo, edges[0]), torch.minimum(hi, edges[1])

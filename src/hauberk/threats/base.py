@@ -1,5 +1,6 @@
 """What every threat is, and the union of several."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
@@ -12,6 +13,7 @@ from hauberk.errors import InputError
 from hauberk.threats.box import Box as Box
 from hauberk.threats.box import narrowed
 from hauberk.threats.region import Region as Region
+from hauberk.threats.region import as_floats
 
 
 class Trait(Enum):
@@ -159,6 +161,13 @@ class Threat(ABC):
         """The threats that a union is made of; the threat itself otherwise."""
         return (self,)
 
+    def take(self, index: Tensor) -> "Threat":
+        """The threat to the examples ``index`` (N,) int64 of those that it is for.
+
+        Itself, unless it differs from example to example (a mask for each, say).
+        """
+        return self
+
     def of_model(self, model: nn.Module | None) -> "Threat":
         """The threat for the model under attack; itself, unless it names layers of that.
 
@@ -181,8 +190,10 @@ class Threat(ABC):
         In the wider of the two dtypes.
         """
         region = self.at(x0, Box.of(box))
-        near = region.finalise(region.project_(x.to(region.x0, copy=True)))
-        return narrowed(near, region.x0, torch.promote_types(x0.dtype, x.dtype))
+        own = x.to(region.x0, copy=True)
+        u = region.encode(own)
+        near = region.decode(region.finalise(region.project_(own if u is None else u)))
+        return narrowed(near, as_floats(x0), torch.promote_types(x0.dtype, x.dtype))
 
     def distance(self, x0: Tensor, x: Tensor) -> Tensor:
         """Distance from ``x0`` to ``x`` in the threat's unit, ``(B,)``, in float64."""
@@ -206,7 +217,11 @@ def kind_of(notation: str) -> str:
         >>> kind_of("linf:8/255"), kind_of("affine(linf:0.3,l1:10)")
         ('linf', 'affine')
     """
-    return notation.partition(":")[0].partition("(")[0]
+    return notation.partition(":")[0].partition("(")[0].partition(",")[0]
+
+
+_OPTION = re.compile(r"\s*[a-z]+=")
+_BEGINS = re.compile(r"[:;]")
 
 
 def listed(text: str) -> list[str]:
@@ -215,10 +230,12 @@ def listed(text: str) -> list[str]:
     Example:
         >>> listed("rt:30,3,linf:0.3,0;0.5;1")
         ['rt:30,3', 'linf:0.3', '0;0.5;1']
+        >>> listed("linf:0.3,fixed=0;2,l2:1")
+        ['linf:0.3,fixed=0;2', 'l2:1']
     """
     parts: list[str] = []
     for piece in text.split(","):
-        if parts and ":" not in piece and ";" not in piece:
+        if parts and (not _BEGINS.search(piece) or _OPTION.match(piece)):
             parts[-1] += "," + piece
         else:
             parts.append(piece)
@@ -279,6 +296,9 @@ class Union(Threat):
         same = all(one is other for one, other in zip(made, self._parts, strict=True))
         return self if same else Union(*made)
 
+    def take(self, index: Tensor) -> "Union":
+        return self._with(part.take(index) for part in self._parts)
+
     def scaled(self, factor: float) -> "Union":
         return Union(*(part.scaled(factor) for part in self._parts))
 
@@ -334,6 +354,17 @@ def threat_classes() -> list[type[Threat]]:
     return [cls for cls in _with_below(Threat.__subclasses__()) if "kinds" in vars(cls)]
 
 
+def compact(text: str) -> str:
+    """A notation without spaces, but for those inside the names of files.
+
+    Example:
+        >>> compact(" linf: 0.3, mask = my file.npy ")
+        'linf:0.3,mask=my file.npy'
+    """
+    parts = re.split(r"(=[^,|()]*)", re.sub(r"\s*=\s*", "=", text))
+    return "".join(p.strip() if p.startswith("=") else re.sub(r"\s+", "", p) for p in parts)
+
+
 def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
     for cls in classes:
         yield cls
@@ -341,7 +372,7 @@ def _with_below(classes: list[type[Threat]]) -> Iterator[type[Threat]]:
 
 
 def _read(text: str) -> Threat:
-    text = text.strip().replace(" ", "")
+    text = compact(text)
     for cls in threat_classes():
         found = cls.read(text if cls.cased else text.lower(), _read)
         if found is not None:

@@ -32,7 +32,7 @@ class DistanceRegion(InputRegion):
 
     @abstractmethod
     def measure(self, x: Tensor) -> Tensor:
-        """The distance, ``(S,)`` in the dtype of ``x`` (S, ...) and differentiable in it."""
+        """The distance of ``u`` (S, ...), ``(S,)`` in its dtype and differentiable in it."""
 
     @abstractmethod
     def with_radius(self, radius: Tensor) -> "DistanceRegion":
@@ -42,7 +42,7 @@ class DistanceRegion(InputRegion):
         """The distance, ``(S,)``, and its gradient in ``u``; NaN becomes 0."""
         with torch.enable_grad():
             x = u.detach().requires_grad_(True)
-            distance = self.measure(self.decode(x))
+            distance = self.measure(x)
             (grad,) = torch.autograd.grad(distance.sum(), x)
         return distance.detach(), grad.nan_to_num_()
 

@@ -1,6 +1,7 @@
 """One perturbation of an input for each of several threats, moved side by side: ``Each``."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn
@@ -39,6 +40,7 @@ class Each(Threat):
 
     kinds = "each"
     grammar = "each(A,B,...) for one point in each of several"
+    cased = True
 
     def __init__(self, *threats: Threat | str) -> None:
         flat = tuple(part for threat in threats for part in Threat.of(threat).parts)
@@ -56,7 +58,7 @@ class Each(Threat):
 
     @classmethod
     def read(cls, text: str, part: Callable[[str], Threat]) -> "Each | None":
-        if not (text.startswith("each(") and text.endswith(")")):
+        if not (text.lower().startswith("each(") and text.endswith(")")):
             return None
         return cls(*map(part, listed(text[len("each(") : -1])))
 
@@ -80,6 +82,11 @@ class Each(Threat):
             shapes=tuple(tuple(start.shape[1:]) for start in starts),
             sizes=torch.stack([region.radius for region in regions], 1),
         )
+
+    def take(self, index: Tensor) -> "Each":
+        made = copy(self)
+        made._parts = tuple(threat.take(index) for threat in self._parts)
+        return made
 
     def scaled(self, factor: float) -> "Each":
         return Each(*(threat.scaled(factor) for threat in self._parts))

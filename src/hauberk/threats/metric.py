@@ -20,6 +20,8 @@ from hauberk.threats.ball_regions import BallRegion, ball_around
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpDistanceRegion, LpRegion
+from hauberk.threats.features import Features
+from hauberk.threats.fitted import Fitted, exact_ends
 from hauberk.threats.region import as_floats, filled
 
 
@@ -43,6 +45,7 @@ class Metric(Threat):
     kinds = Ball.kinds
 
     p: float
+    fit: Features | None = None
 
     def __post_init__(self) -> None:
         if isnan(self.p) or (self.p != 0 and self.p < 1):
@@ -63,7 +66,22 @@ class Metric(Threat):
         ball = Threat.of(ball)
         if not isinstance(ball, Ball):
             raise InputError(f"{ball} is no lp ball: give one, e.g. linf:0.3")
-        return cls(ball.p)
+        return cls(ball.p, ball.fit)
+
+    def ball(self, eps: float) -> Ball:
+        """The ball of this radius, of the same features."""
+        return Ball(self.p, eps, self.fit)
+
+    def but(self, p: float) -> "Metric":
+        """Another norm of the same features."""
+        return Metric(p, self.fit)
+
+    def take(self, index: Tensor) -> "Metric":
+        return self if self.fit is None else Metric(self.p, self.fit.take(index))
+
+    @property
+    def variants(self) -> int:
+        return self.ball(1).variants
 
     @classmethod
     def traits_of(cls, kind: str) -> frozenset[Trait]:
@@ -71,17 +89,35 @@ class Metric(Threat):
 
     def at(self, x0: Tensor, box: Box = Box()) -> LpDistanceRegion:
         x0 = as_floats(x0)
+        if self.fit is not None:
+            return self._fitted_at(self.fit, x0, box)
         edges = box.bounds(x0)
         lo, hi = edges[0] - x0, edges[1] - x0
         return MetricRegion(x0=x0, radius=filled(x0, inf), p=self.p, edges=edges, lo=lo, hi=hi)
+
+    def _fitted_at(
+        self, fit: Features, x0: Tensor, box: Box, place: Tensor | None = None
+    ) -> LpDistanceRegion:
+        def again(number: Tensor) -> LpDistanceRegion:
+            return self._fitted_at(fit, x0, box, number)
+
+        view = fit.view(x0, box, place)
+        u, edges = view.start(), view.edges()
+        return FittedMetric(
+            x0=u, radius=filled(x0, inf), p=self.p, edges=edges, lo=edges[0] - u, hi=edges[1] - u,
+            view=view, tight=exact_ends(view, None), again=again if self.variants > 1 else None,
+            window=fit.anywhere,
+        )  # fmt: skip
 
     def scaled(self, factor: float) -> "Metric":
         return self
 
     def __str__(self) -> str:
-        return f"l{shortest(self.p)}"
+        return f"l{shortest(self.p)}{'' if self.fit is None else self.fit}"
 
     def __repr__(self) -> str:
+        if self.fit is not None:
+            return super().__repr__()
         return f"Metric({self.p:g})"
 
 
@@ -142,3 +178,8 @@ class MetricRegion(BallRegion, LpDistanceRegion):
         # Scaled by the largest entry: squares of huge or tiny gradients leave the float range.
         top = norm(grad, inf).clamp_min(torch.finfo(grad.dtype).tiny)
         return norm(grad / per_example(top, grad), q) * top
+
+
+@dataclass
+class FittedMetric(Fitted, MetricRegion):
+    """The same, where some features may not change, or are measured in units of their own."""

@@ -7,8 +7,9 @@ its ``kinds``; classes defined elsewhere are read as well, once they are importe
 import re
 
 from hauberk.errors import InputError
-from hauberk.threats.base import Threat, Trait, kind_of, threat_classes
+from hauberk.threats.base import Threat, Trait, compact, kind_of, threat_classes
 from hauberk.threats.base import grammar as grammar
+from hauberk.threats.features import Features
 from hauberk.threats.metric import Metric
 
 _METRIC = re.compile(r"l(inf|[0-9]*\.?[0-9]+(?:e[+-]?[0-9]{1,3})?)")
@@ -40,10 +41,11 @@ def metric(text: str | Threat) -> Metric:
         >>> metric("l2")
         Metric(2)
     """
-    found = _METRIC.fullmatch(str(text).strip().lower())
+    head, *words = compact(str(text)).split(",")
+    found = _METRIC.fullmatch(head.lower())
     if found is None:
         raise InputError(f"unknown metric '{text}': write linf, l2, l1, l0, or lP with P >= 1")
-    return Metric(float(found[1]))
+    return Metric(float(found[1]), Features.read(words, str(text)) if words else None)
 
 
 def distance(text: str | Threat) -> Threat:
@@ -57,7 +59,7 @@ def distance(text: str | Threat) -> Threat:
         (Metric(2), 'perceptual(conv1+conv2)')
     """
     written = str(text).strip()
-    if "(" not in written:
+    if "(" not in written.partition(",")[0]:
         return metric(text)
     found = threat(f"{written}:inf")
     if Trait.EVALUATED not in found.traits:

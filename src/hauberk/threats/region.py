@@ -184,7 +184,8 @@ class InputRegion(Region):
     wanted = "a ball (linf, l2, l1, l0) or another threat that moves the input itself"
 
     edges: tuple[Tensor, Tensor] = field(repr=False)
-    """The ends of the box, lowest and highest values; each broadcasts to one input."""
+    """The ends of the box, lowest and highest values; each broadcasts to one input, or is
+    :class:`~hauberk.maths.rows.Ends`, ``(S, ...)``."""
 
     @property
     def span(self) -> Tensor:
@@ -196,7 +197,11 @@ class InputRegion(Region):
     def mean_width(self) -> Tensor:
         """The box's mean width over the features of an input, ``(S,)``; 1 if it is infinite."""
         lo, hi = self.edges
-        width = (hi - lo).expand(self.x0.shape[1:]).mean()
+        wide = hi - lo
+        if wide.dim() == self.x0.dim() and len(wide) == len(self.x0):  # a box for each input
+            width = wide.flatten(1).mean(1)
+        else:
+            width = wide.expand(self.x0.shape[1:]).mean()
         return torch.where(torch.isfinite(width) & (width > 0), width, 1.0).expand(len(self.x0))
 
     def ends(self) -> tuple[Tensor, Tensor]:
@@ -221,6 +226,10 @@ class InputRegion(Region):
         if x.dim() > lo.dim():
             lo, hi = lo.unsqueeze(1), hi.unsqueeze(1)
         return x.maximum(lo).minimum(hi)
+
+    def keep_in_box(self, x: Tensor) -> Tensor:
+        """Inputs ``x`` (S, ...), not their ``u``, clipped to the values allowed."""
+        return torch.clamp(x, *self.edges)
 
     def in_box(self, x: Tensor) -> Tensor:
         """Whether inputs lie in the box, ``(S,)`` bool."""

@@ -44,6 +44,11 @@ class Whole(Threat):
         return self.union.parts
 
     def at(self, x0: Tensor, box: Box = Box()) -> "UnionRegion":
+        if fitted := [part for part in self.parts if getattr(part, "fit", None) is not None]:
+            raise InputError(
+                f"one perturbation that moves through a whole union takes threats to all features "
+                f"alike, not {fitted[0]}: attack its parts one by one"
+            )
         parts = tuple(part.at(x0, box) for part in self.parts)
         x0 = parts[0].x0
         return UnionRegion(

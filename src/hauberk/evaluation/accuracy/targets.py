@@ -15,6 +15,7 @@ from hauberk.engine.targets import linearised, metric_of
 from hauberk.evaluation.core.task import Block
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat, kind_of
+from hauberk.threats.metric import Metric
 from hauberk.threats.notation import metric
 
 
@@ -57,13 +58,15 @@ def linear_targets(
     soften = _soften(attack, threat)
     if soften is None:
         return Aims()
-    orders = _orders(block, soften, threats)
+    own = _own(threat)
+    orders = _orders(block, soften, threats, None if own is None else str(own))
     missing = index[~orders.known[index]]
     if len(missing):
         setting = block.setting
+        metrics = [own.take(block.places(missing))] if own else list(map(metric, orders.classes))
         found = linearised(
-            setting.victim, block.x[missing], block.y[missing],
-            [metric(kind) for kind in orders.classes], box=setting.box, soften=soften,
+            setting.victim, block.x[missing], block.y[missing], metrics, box=setting.box,
+            soften=soften,
         )  # fmt: skip
         for row, kind in enumerate(orders.classes):
             ranked = found.ranked(row).cpu()
@@ -73,9 +76,9 @@ def linear_targets(
             kept[missing] = ranked
         orders.known[missing] = True
         orders.passes = found.forwards, found.backwards
-    new = ~_paid(block, soften)[index]
+    new = ~_paid(block, soften, own)[index]
     forwards, backwards = orders.passes
-    classes = orders.classes[threat.kind]
+    classes = orders.classes[str(own) if own else threat.kind]
     assert classes is not None
     return Aims(classes[index], new * forwards, new * backwards)
 
@@ -89,13 +92,14 @@ class _Orders:
     passes: tuple[int, int] = (0, 0)
 
 
-def _orders(block: Block, soften: float, threats: Sequence[str]) -> _Orders:
-    made: dict[float, _Orders] = block.notes.setdefault("linear", {})
-    if soften not in made:
-        kinds = dict.fromkeys(kind_of(name) for name in threats)
-        balls = {kind: None for kind in kinds if re.fullmatch(Ball.kinds, kind)}
-        made[soften] = _Orders(dict(balls), torch.zeros(len(block.x), dtype=torch.bool))
-    return made[soften]
+def _orders(block: Block, soften: float, threats: Sequence[str], own: str | None) -> _Orders:
+    """The orders in the plain norms of a run's balls, or in one that is measured in its own way."""
+    made: dict[tuple[float, str | None], _Orders] = block.notes.setdefault("linear", {})
+    if (soften, own) not in made:
+        kinds = dict.fromkeys(kind_of(name) for name in threats) if own is None else {own: None}
+        balls = {kind: None for kind in kinds if own or re.fullmatch(Ball.kinds, kind)}
+        made[soften, own] = _Orders(dict(balls), torch.zeros(len(block.x), dtype=torch.bool))
+    return made[soften, own]
 
 
 def _soften(attack: Any, threat: Threat) -> float | None:
@@ -104,10 +108,16 @@ def _soften(attack: Any, threat: Threat) -> float | None:
     return attack.objective.soften if linear and metric_of(threat) is not None else None
 
 
-def _paid(block: Block, soften: float) -> Tensor:
+def _own(threat: Threat) -> Metric | None:
+    """What a ball with options of its own is measured in; None for other threats."""
+    metric = metric_of(threat)
+    return metric if metric is not None and metric.fit is not None else None
+
+
+def _paid(block: Block, soften: float, own: Metric | None) -> Tensor:
     """Which examples some earlier attack of the block linearised, ``(B,)`` bool."""
     paid = torch.zeros(len(block.x), dtype=torch.bool)
     for task, _, part in block.taken:
-        if _soften(task.method(), task.threat) == soften:
+        if _soften(task.method(), task.threat) == soften and _own(task.threat) == own:
             paid[torch.from_numpy(block.at(part))] = True
     return paid

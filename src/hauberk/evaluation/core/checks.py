@@ -54,11 +54,13 @@ class _Examples:
     labels: Tensor
     x: Tensor
     y: Tensor
+    place: Tensor
+    """Among all examples of the run."""
 
     def of(self, ids: Array) -> "_Examples":
         """Those of them that have one of the ids."""
         rows = torch.from_numpy(np.isin(first(self.ids).numpy(), ids))
-        return _Examples(self.ids[rows], self.labels[rows], self.x[rows], self.y[rows])
+        return _Examples(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 class Checks:
@@ -71,7 +73,7 @@ class Checks:
         self.ledger, self.question, self.setting, self.data = ledger, question, setting, data
         self.tasks = list(question.tasks(setting))
         self.judge = question.judge(setting)
-        self.many = -(-int(ledger.manifest["n"]) // size)
+        self.size, self.many = size, -(-int(ledger.manifest["n"]) // size)
         self.confirmed = 0
         self.refuted: list[Point] = []
         self.unsettled: list[Point] = []
@@ -134,7 +136,8 @@ class Checks:
             )
         known = ((y >= 0) & (y < self.setting.classes)).view(len(y), -1).all(1).numpy()
         self.report(key, names, ~known, "has a label that is no class of the model")
-        examples = _Examples(ids, y, x, y.clamp(0, self.setting.classes - 1))
+        place = torch.arange(len(y)) + int(key.rpartition("-")[2]) * self.size
+        examples = _Examples(ids, y, x, y.clamp(0, self.setting.classes - 1), place)
         self.decisions(key, part, tensors, examples)
         return examples
 
@@ -205,8 +208,9 @@ class Checks:
         some = np.flatnonzero(kept & home & held)
         if len(some) and examples is not None:
             pick, where = torch.from_numpy(row[some]), torch.from_numpy(at[some])
+            threat = task.threat.take(examples.place[where])
             verdict = self.judge.look(
-                task.threat, examples.x[where], points[pick], examples.y[where],
+                threat, examples.x[where], points[pick], examples.y[where],
                 examples.ids[where], task.witness(self.ledger, key, pick),
             )  # fmt: skip
             self.weigh(key, task, {k: v[some] for k, v in part.items()}, verdict, points[pick])

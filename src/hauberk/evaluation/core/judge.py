@@ -107,9 +107,9 @@ def measure(
         if len(witness) != len(x):  # proves nothing: for the region to say
             parts = 1
         own = witness.tensor_split(parts)
-    allowed, distance = [], []
-    for start, point, proof in zip(x0.tensor_split(parts), x.tensor_split(parts), own, strict=True):
-        region = threat.at(start, box)
+    allowed, distance, rows = [], [], torch.arange(len(x0)).tensor_split(parts)
+    for these, point, proof in zip(rows, x.tensor_split(parts), own, strict=True):
+        region = threat.take(these).at(x0[these.to(x0.device)], box)
         allowed.append(region.contains(point, proof))
         distance.append(region.distance(point, proof))
     return torch.cat(allowed), torch.cat(distance)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hauberk.data.examples import Examples
+from hauberk.evaluation.core import given
 from hauberk.evaluation.core.identity import fingerprints, snapshot
 from hauberk.evaluation.core.judge import Judge
 from hauberk.evaluation.core.options import RunOptions
@@ -62,7 +63,9 @@ def _run(
         task.check(setting)
     size, shard = options.block or question.block, Shard.of(options.shard)
     mine = shard.blocks(-(-len(setting.x) // size))
+    arrays = given.recorded(question)
     facts = {"kind": question.kind, **question.facts(), "block": size, **shard.facts()}
+    facts |= given.facts(arrays)
 
     def manifest(known: Mapping[str, Any] | None) -> dict[str, Any]:
         return manifest_of(facts, setting, options, question.parts(), before=before, known=known)
@@ -74,6 +77,7 @@ def _run(
         progress = options.progress if group.is_alone else Summed(options.progress, group)
         reporter = Reporter(progress, list(setting.victims.values()), max(total, 1e-30))
         if group.is_first:
+            given.keep(store, arrays)
             question.before(setting, store, reporter)
         group.after_first("begun")
         judge = question.judge(setting)
@@ -83,7 +87,6 @@ def _run(
                     weight = task.weight * len(block.x)
                     take(task, block, judge, reporter.within(weight, task.label))
                     reporter.finish(weight, task.label)
-            del block  # before the next one is read
         gathered(group, store, reporter)
         if group.is_first and not shard:
             question.after(setting, store, judge, reporter)
@@ -134,31 +137,27 @@ def blocks(
 ) -> Iterator[Block]:
     """Blocks of examples, their clean parts written, or compared with what the store holds."""
     for number in numbers:
-        yield _block(setting, store, number, slice(number * size, (number + 1) * size), judge)
-
-
-def _block(setting: Setting, store: Store, number: int, rows: slice, judge: Judge) -> Block:
-    """One block, in a function of its own so that nothing of it stays when it is done."""
-    begun = perf_counter()
-    x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
-    clean = judge.clean(x, y, ids)
-    key = CLEAN.format(number)
-    known = store.has(key)
-    if not known:
-        columns = {
-            "id": first(ids).numpy(),
-            "label": first(y).cpu().numpy(),
-            "margin": clean.margin.numpy(),
-            "correct": clean.correct.numpy(),
-            **clean.columns,
-        }
-        columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
-        store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
-    part = store.part(key)
-    if known and setting.steady:  # what was just written needs no second reading
-        margins = store.tensors(key).get("margins")
-        require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
-    return Block(setting, store, number, rows, x, clean, part)
+        rows = slice(number * size, (number + 1) * size)
+        begun = perf_counter()
+        x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
+        clean = judge.clean(x, y, ids)
+        key = CLEAN.format(number)
+        known = store.has(key)
+        if not known:
+            columns = {
+                "id": first(ids).numpy(),
+                "label": first(y).cpu().numpy(),
+                "margin": clean.margin.numpy(),
+                "correct": clean.correct.numpy(),
+                **clean.columns,
+            }
+            columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
+            store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
+        part = store.part(key)
+        if known and setting.steady:  # what was just written needs no second reading
+            margins = store.tensors(key).get("margins")
+            require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
+        yield Block(setting, store, number, rows, x, clean, part)
 
 
 def originals(store: Store, key: str) -> tuple[Tensor, Tensor, Tensor]:

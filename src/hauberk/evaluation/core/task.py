@@ -86,9 +86,18 @@ class Block:
     def job(self, threat: Threat, index: Tensor, report: Report) -> Job:
         """The search for points of the examples ``index`` (M,) inside a threat."""
         return Job(
-            threat=threat, x=self.x[index], y=self.y[index], ids=first(self.ids[index]),
-            box=self.setting.box, seed=self.setting.seed, progress=report,
+            threat=self.bound(threat, index), x=self.x[index], y=self.y[index],
+            ids=first(self.ids[index]), box=self.setting.box, seed=self.setting.seed,
+            progress=report,
         )  # fmt: skip
+
+    def bound(self, threat: Threat, index: Tensor) -> Threat:
+        """The threat to the examples ``index`` (M,) of the block, which may differ from others'."""
+        return threat.take(self.places(index))
+
+    def places(self, index: Tensor) -> Tensor:
+        """The places of the block's examples ``index`` (M,) among all, ``(M,)`` int64."""
+        return index + self.start if isinstance(self.rows, slice) else self.rows[index]
 
     def at(self, part: Columns) -> npt.NDArray[np.int64]:
         """The block's row of each row of a part."""
@@ -160,7 +169,8 @@ class Task(ABC):
         if method is not None and setting.y.dim() == 1:
             x, y = setting.few(1).detach().cpu(), setting.y[:1].cpu()
             try:
-                method.check(Job(threat=self.threat, x=x, y=y, box=setting.box))
+                first_one = self.threat.take(torch.arange(1))
+                method.check(Job(threat=first_one, x=x, y=y, box=setting.box))
             except InputError as error:
                 raise InputError(f"{self.name} under {self.threat}: {error}") from error
 
@@ -211,7 +221,8 @@ def do(task: Task, block: Block, index: Tensor, judge: Judge, report: Report) ->
     try:
         rows, outcome = next(search)
         while True:
-            outcome, verdict = judge(task.threat, x[rows], outcome, y[rows], ids[rows])
+            threat = block.bound(task.threat, rows)
+            outcome, verdict = judge(threat, x[rows], outcome, y[rows], ids[rows])
             found.append(Portion(rows, outcome, verdict))
             rows, outcome = search.send(verdict)
     except StopIteration:

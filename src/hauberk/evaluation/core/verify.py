@@ -9,10 +9,12 @@ import torch
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.checks import Checks, Data, Point
+from hauberk.evaluation.core.given import held_by
 from hauberk.evaluation.core.identity import fingerprint
 from hauberk.evaluation.core.prepare import Model, Setting, box_of
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.run import originals
+from hauberk.spec.arrays import given
 from hauberk.store.ledger import Ledger
 from hauberk.threats.base import Box
 from hauberk.victims.averaged import Averaged
@@ -113,7 +115,8 @@ def verify(
         kind = Question.kinds.get(str(manifest["kind"]))
         if kind is None:
             raise ValueError(f"its kind is {manifest['kind']!r}")
-        question = kind.of(manifest, objects or {})
+        with given(held_by(ledger)):
+            question = kind.of(manifest, objects or {})
         box, size = box_of(manifest), int(manifest["block"])
     except InputError:
         raise
