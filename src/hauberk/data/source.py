@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hauberk.data.dataset import Array
+from hauberk.data.on_disk import ArrayOnDisk
 from hauberk.data.reading import PLAIN, Reading
 from hauberk.errors import InputError
 
@@ -132,10 +133,10 @@ class Request:
 
 
 def in_memory(
-    images: Array, labels: Array, spec: str, classes: int | None = None,
+    images: Array | ArrayOnDisk, labels: Array, spec: str, classes: int | None = None,
     names: tuple[str, ...] | None = None,
 ) -> RawData:  # fmt: skip
-    """Arrays in memory, or mapped into it, as a data set.
+    """Arrays in memory, mapped into it, or read from a file by rows, as a data set.
 
     Args:
         images: (N, ...), floats or uint8.

@@ -4,7 +4,7 @@
 
     runs/x/manifest.json              what was run: threats, suite, schedule, seed, box, model, data
     runs/x/parts/<key>.parquet        rows of one part
-    runs/x/parts/<key>.safetensors    its tensors, if it has any
+    runs/x/parts/<key>.safetensors    its tensors, if any; clean images of 8 bits as such
     runs/x/summary.json               written last
 
 A part exists if and only if its Parquet file does. Every file is written under another name, synced
@@ -38,6 +38,7 @@ from hauberk.store.files import (
     to_parquet,
 )
 from hauberk.store.folder import Folder
+from hauberk.store.tensors import Spool, from_bytes, to_bytes
 
 MANIFEST = "manifest.json"
 VOLATILE = frozenset(
@@ -140,10 +141,7 @@ class Ledger:
         try:
             (self.path / "parts").mkdir(exist_ok=True)
             if tensors:
-                from safetensors.torch import save
-
-                blob = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
-                put(self._file(key, "safetensors"), blob)
+                put(self._file(key, "safetensors"), to_bytes(tensors))
             put(self._file(key, "parquet"), parquet)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -196,14 +194,13 @@ class Ledger:
             InputError: if the part is missing, or its tensors are missing or corrupt.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load
 
         names = (self._table(key).schema.metadata or {}).get(TENSORS, b"[]")
         if not (wanted := json.loads(names)):
             return {}
         file = self._file(key, "safetensors")
         try:
-            found = load(file.read_bytes())
+            found = from_bytes(file.read_bytes())
         except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise corrupt(file, error) from error
         if lacking := [name for name in wanted if name not in found]:
@@ -249,6 +246,8 @@ class Ledger:
 class MemoryLedger:
     """A ledger that forgets: what a run writes to when it is given no folder.
 
+    Columns are kept in memory; tensors beyond 16 MB in temporary files.
+
     Example:
         >>> ledger = MemoryLedger({"kind": "toy"})
         >>> ledger.write("clean-00000", {"id": [3, 4]})
@@ -260,7 +259,8 @@ class MemoryLedger:
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         self.manifest = dict(manifest)
-        self._parts: dict[str, tuple[Columns, dict[str, Tensor]]] = {}
+        self._parts: dict[str, Columns] = {}
+        self._tensors = Spool()
         self._summary: dict[str, Any] | None = None
 
     @classmethod
@@ -278,15 +278,16 @@ class MemoryLedger:
     def write(self, key: str, rows: Writable, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part, as :meth:`Ledger.write` does."""
         columns = {name: np.asarray(values) for name, values in rows.items()}
-        self._parts[key] = (columns, dict(tensors or {}))
+        self._parts[key] = columns
+        self._tensors.add(key, tensors or {})
 
     def part(self, key: str) -> Columns:
         """Columns of one part."""
-        return self._parts[key][0]
+        return self._parts[key]
 
     def tensors(self, key: str) -> dict[str, Tensor]:
         """Tensors of one part."""
-        return self._parts[key][1]
+        return self._tensors.get(key)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Keys of all parts that start with ``prefix``, sorted."""

@@ -87,6 +87,7 @@ def _run(
                     weight = task.weight * len(block.x)
                     take(task, block, judge, reporter.within(weight, task.label))
                     reporter.finish(weight, task.label)
+            del block  # before the next one is read
         gathered(group, store, reporter)
         if group.is_first and not shard:
             question.after(setting, store, judge, reporter)
@@ -137,27 +138,31 @@ def blocks(
 ) -> Iterator[Block]:
     """Blocks of examples, their clean parts written, or compared with what the store holds."""
     for number in numbers:
-        rows = slice(number * size, (number + 1) * size)
-        begun = perf_counter()
-        x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
-        clean = judge.clean(x, y, ids)
-        key = CLEAN.format(number)
-        known = store.has(key)
-        if not known:
-            columns = {
-                "id": first(ids).numpy(),
-                "label": first(y).cpu().numpy(),
-                "margin": clean.margin.numpy(),
-                "correct": clean.correct.numpy(),
-                **clean.columns,
-            }
-            columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
-            store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
-        part = store.part(key)
-        if known and setting.steady:  # what was just written needs no second reading
-            margins = store.tensors(key).get("margins")
-            require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
-        yield Block(setting, store, number, rows, x, clean, part)
+        yield _block(setting, store, number, slice(number * size, (number + 1) * size), judge)
+
+
+def _block(setting: Setting, store: Store, number: int, rows: slice, judge: Judge) -> Block:
+    """One block, in a function of its own so that nothing of it stays when it is done."""
+    begun = perf_counter()
+    x, y, ids = setting.x[rows], setting.y[rows], setting.ids[rows]
+    clean = judge.clean(x, y, ids)
+    key = CLEAN.format(number)
+    known = store.has(key)
+    if not known:
+        columns = {
+            "id": first(ids).numpy(),
+            "label": first(y).cpu().numpy(),
+            "margin": clean.margin.numpy(),
+            "correct": clean.correct.numpy(),
+            **clean.columns,
+        }
+        columns["seconds"] = np.full(len(x), (perf_counter() - begun) / max(1, len(x)))
+        store.write(key, columns, {"originals": x.detach().cpu().contiguous(), **clean.tensors})
+    part = store.part(key)
+    if known and setting.steady:  # what was just written needs no second reading
+        margins = store.tensors(key).get("margins")
+        require_same_decisions(part, margins, first(ids), clean, setting.victim.dtype)
+    return Block(setting, store, number, rows, x, clean, part)
 
 
 def originals(store: Store, key: str) -> tuple[Tensor, Tensor, Tensor]:

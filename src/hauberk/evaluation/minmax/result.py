@@ -1,7 +1,8 @@
 """The result of an attack on several domains: what it fooled, and what the weights say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,26 +24,39 @@ class Side:
     """What one objective reached. K = D * M: the M images of a group, for each of D parts.
 
     Attributes:
-        points: ``(B, ...)``; of groups ``(B, M, ...)``, of perturbations per threat likewise.
+        read: reads one tensor of all examples from the ledger, by its name there.
         wrong: whether the judge found a domain fooled, per draw of random transformations,
             ``(R, B, K)`` bool.
-        weights: final domain weights, ``(B, K)``; path: those after each evaluation, ``(B, T, K)``,
-            NaN after an example's last.
-        delta: the perturbation that a group shares, ``(B, ...)``; None without groups.
+        weights: final domain weights, ``(B, K)``.
+        grouped: whether the images of a group share a perturbation.
         rows: ``id``, ``loss``, ``distance``, ``forwards``, ``backwards``, ... by name, ``(B,)``.
         names: the D parts (models, transformations); members: M. threats: their
             number, where each has a perturbation of its own; names change fastest with them.
     """
 
-    points: Tensor
+    read: Callable[[str], Tensor]
     wrong: Tensor
     weights: Tensor
-    path: Tensor
-    delta: Tensor | None
+    grouped: bool
     rows: dict[str, Any]
     names: tuple[str, ...]
     members: int
     threats: int = 0
+
+    @cached_property
+    def points(self) -> Tensor:
+        """``(B, ...)``; of groups ``(B, M, ...)``, of perturbations per threat likewise."""
+        return self.read("points")
+
+    @cached_property
+    def path(self) -> Tensor:
+        """Domain weights after each evaluation, ``(B, T, K)``, NaN after an example's last."""
+        return self.read("path")
+
+    @cached_property
+    def delta(self) -> Tensor | None:
+        """The perturbation that a group shares, ``(B, ...)``; None without groups."""
+        return self.read("witness") if self.grouped else None
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -198,9 +212,12 @@ def result_of(store: Store, names: Sequence[str], index: Tensor | None = None) -
         index: places of the examples in the data; their ids if left out.
     """
     keys = store.keys("clean-")
-    blocks = [originals(store, key) for key in keys]
-    labels, ids = (torch.cat([block[place] for block in blocks]) for place in (1, 2))
-    wrong = torch.cat([store.tensors(key)["wrong"] for key in keys]).bool().transpose(0, 1)
+    found = []
+    for key in keys:  # one after the other, so that not all inputs are in memory
+        _, labels, ids = originals(store, key)
+        found.append((labels, ids, store.tensors(key)["wrong"].bool()))
+    labels, ids, wrong = (torch.cat(parts) for parts in zip(*found, strict=True))
+    wrong = wrong.transpose(0, 1)
     members = labels.shape[1] if labels.dim() == 2 else 1
     sides = {name: _side(store, name, part_names(store.manifest), members) for name in names}
     return MinMaxResult(sides, wrong, labels, ids if index is None else index, store=store)
@@ -232,25 +249,31 @@ def _side(store: Store, name: str, parts: tuple[str, ...], members: int) -> Side
     # Not those of another objective whose name goes on after a dash.
     begins = f"objective-{name}"
     keys = [key for key in store.keys(f"{begins}-") if key.rpartition("-")[0] == begins]
-    blocks = [store.tensors(key) for key in keys]
     rows = [store.part(key) for key in keys]
-    longest = max(block["path"].shape[1] for block in blocks)
-    paths = [
-        torch.nn.functional.pad(b["path"], (0, 0, 0, longest - b["path"].shape[1]), value=torch.nan)
-        for b in blocks
-    ]
-    grouped = store.manifest["group"] is not None
+    small = [[store.tensors(key)[name] for name in ("wrong", "weights")] for key in keys]
+    wrong, weights = (torch.cat(parts) for parts in zip(*small, strict=True))
     return Side(
-        points=torch.cat([block["points"] for block in blocks]),
-        wrong=torch.cat([block["wrong"] for block in blocks]).bool().transpose(0, 1),
-        weights=torch.cat([block["weights"] for block in blocks]),
-        path=torch.cat(paths),
-        delta=torch.cat([block["witness"] for block in blocks]) if grouped else None,
+        read=lambda tensor: _read(store, keys, tensor),
+        wrong=wrong.bool().transpose(0, 1),
+        weights=weights,
+        grouped=store.manifest["group"] is not None,
         rows={column: np.concatenate([r[column] for r in rows]) for column in rows[0]},
         names=parts,
         members=members,
         threats=len(store.manifest["members"]),
     )
+
+
+def _read(store: Store, keys: Sequence[str], name: str) -> Tensor:
+    """A tensor of several parts, one after the other; paths as long as the longest."""
+    parts = [store.tensors(key)[name] for key in keys]
+    if name == "path":
+        longest = max(part.shape[1] for part in parts)
+        parts = [
+            torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1]), value=torch.nan)
+            for part in parts
+        ]
+    return torch.cat(parts)
 
 
 def summarise(result: MinMaxResult, store: Store) -> dict[str, Any]:
@@ -297,6 +320,6 @@ def _told(side: Side) -> dict[str, Any]:
         "refused": int((~torch.as_tensor(side.rows["allowed"])).sum()),
         "cost": {
             **{name: spent[name] for name in ("forwards", "backwards", "seconds")},
-            "passes_per_example": float(passes) / max(1, len(side.points)),
+            "passes_per_example": float(passes) / max(1, len(side.weights)),
         },
     }
