@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.models.mlp import MLP
-from hauberk.models.normalised import Normalised
+from hauberk.models.normalised import Normalised, NormalisedModel
 
 Array = np.ndarray
 
@@ -95,7 +95,7 @@ def take_apart(model: nn.Module, like: Tensor) -> tuple[ReluNet, nn.Module]:
 
 
 def _leaves(module: nn.Module) -> Iterator[nn.Module | Callable[[Tensor], Tensor]]:
-    if isinstance(module, Normalised):
+    if isinstance(module, Normalised | NormalisedModel):
         yield module.normalise
     if isinstance(module, MLP):
         yield nn.Flatten()

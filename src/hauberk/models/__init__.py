@@ -16,6 +16,7 @@ from hauberk.models.kwsmall import (
 from hauberk.models.loading import load_model, load_weights
 from hauberk.models.mlp import MLP
 from hauberk.models.mnist import LeNet5, LeNet5Wide, MadryCNN, SmallCNN
+from hauberk.models.normalised import normalised
 from hauberk.models.preact import PreActResNet18
 from hauberk.models.resnet import ResNet4B, ResNet20A
 from hauberk.models.routed import PaddingDetector, Routed
@@ -64,6 +65,7 @@ __all__ = [
     "model_b_cifar10",
     "model_c_cifar10",
     "model_d_cifar10",
+    "normalised",
     "wrn_28_4",
     "wrn_28_10",
     "wrn_34_10",

@@ -1,11 +1,97 @@
 """Normalisation inside the model, so that attacks act on inputs in [0, 1]."""
 
 from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.models.mean_std import MeanStd
+
+
+def normalised(
+    model: nn.Module,
+    mean: float | Sequence[float] | Tensor | str | Path | MeanStd,
+    std: float | Sequence[float] | Tensor | str | Path | None = None,
+) -> "NormalisedModel":
+    """A classifier of normalised inputs as one of the inputs themselves: images in [0, 1].
+
+    Sizes of threats then count in units of the images: linf:8/255 is 8 steps of 8-bit images, not
+    8/255 of a std.
+
+    Args:
+        model: takes ``(x - mean) / std``; it stands in the result as ``.model``.
+        mean: a number, one a channel (of rows of a table, one a feature), or the name of a usual
+            one (``imagenet``, ``cifar10``, ``cifar100``, ``mnist``, ``clip``, ...), or a
+            ``config.json`` of timm or ``preprocessor_config.json`` of Hugging Face, or its folder.
+        std: alike, above 0; left out, the one of the name or file.
+
+    Raises:
+        InputError: for a mean and std that cannot be read or do not fit each other; for inputs of
+            another number of channels, once it is called.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2))
+        >>> model = normalised(net, "imagenet")
+        >>> model(torch.rand(5, 3, 2, 2)).shape
+        torch.Size([5, 2])
+    """
+    return NormalisedModel(model, MeanStd.of(mean, std))
+
+
+class NormalisedModel(nn.Module):
+    """A module behind a normalisation of its inputs; see :func:`normalised`.
+
+    Its state dict holds the module's weights as ``model.NAME``, and no mean or std.
+
+    Args:
+        model: takes normalised inputs.
+        by: mean and std.
+
+    Attributes:
+        by: the same, as they were given.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, by: MeanStd) -> None:
+        super().__init__()
+        self.model, self.by = model, by
+        held = chain(model.parameters(), model.buffers())
+        like = next((t for t in held if t.is_floating_point()), torch.empty(0))
+        for name, values in (("mean", by.mean), ("std", by.std)):
+            buffer = torch.tensor(values, dtype=like.dtype, device=like.device)
+            self.register_buffer(name, buffer, persistent=False)
+        self.training = model.training
+
+    def forward(self, x: Tensor, *more: Any, **named: Any) -> Any:
+        """What the module makes of :meth:`normalise` of ``x``."""
+        return self.model(self.normalise(x), *more, **named)
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """``(x - mean) / std`` for ``x`` of shape (B, C, ...) or (B, D).
+
+        Raises:
+            InputError: for another number of channels or features.
+        """
+        shape = self._shape(x)
+        return (x - self.mean.view(shape)) / self.std.view(shape)
+
+    def _shape(self, x: Tensor) -> list[int]:
+        many = max(len(self.by.mean), len(self.by.std))
+        if many == 1 or (x.dim() == 2 and many == x.shape[1]) or many == x.shape[-1] != x.shape[1]:
+            return [-1]
+        if x.dim() < 2 or x.shape[1] != many:
+            raise InputError(
+                f"mean and std have {many} values but inputs have shape {tuple(x.shape[1:])}: give "
+                "one a channel, or one number for all"
+            )
+        return [-1, *[1] * (x.dim() - 2)]
 
 
 class Normalised(nn.Module):
