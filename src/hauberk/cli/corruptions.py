@@ -49,7 +49,8 @@ class CorruptionsCommand(
         )  # fmt: skip
         named, data = named_models(self), open_data(self)
         models = load_by_name(named, self, self)
-        options = replace(options, ids=data.ids, manifest=recorded(named, self, data))
+        manifest = recorded(named, self, data, models.values())
+        options = replace(options, ids=data.ids, manifest=manifest)
         kinds = tuple(self.kind) or tuple(KINDS)
         if self.dry_run:
             trial = tried(None, dict(models), data, options)

@@ -66,7 +66,7 @@ class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, Mod
                 models, data.images, data.labels, threats, by=self.by, points=self.points,  # type: ignore[arg-type]
                 sizes=sizes, suite=self.suite, budget=self.budget, solver=self.solver,
                 out=self.out or None, resume=self.resume, progress=progress,
-                manifest=recorded(named, self), **common,
+                manifest=recorded(named, self, loaded=models.values()), **common,
             )  # fmt: skip
         summary = self.summary(found, sizes, len(data.images))
         table(summary).print()

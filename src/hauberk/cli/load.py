@@ -6,11 +6,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from hauberk.cli.normalisation import ends, of_each
 from hauberk.cli.options import (
     BoxOption,
     DataOptions,
     DeviceOptions,
     LoadingOptions,
+    ModelOptions,
     ModelsOptions,
 )
 from hauberk.errors import InputError
@@ -40,6 +42,9 @@ class NamedModel(NamedTuple):
     ignore_keys: tuple[str, ...] = ()
     dtype: str | None = None
     download: bool = False
+    mean: str | None = None
+    std: str | None = None
+    box: tuple[Any, Any] = (0.0, 1.0)
 
     def load(self) -> "nn.Module":
         """The model, in eval mode.
@@ -54,29 +59,41 @@ class NamedModel(NamedTuple):
 
 
 def named_model(
-    model: str | None, weights: str | None, how: LoadingOptions | None = None
-) -> NamedModel:
+    model: str | None, weights: str | None, how: LoadingOptions | None = None,
+    mean: str | None = None, std: str | None = None, box: Any = None,
+) -> NamedModel:  # fmt: skip
     """A model of ``--model`` and ``--weights``, also where ``--model`` is a training's folder.
 
     Args:
         model, weights: as on the command line.
         how: the other options of loading.
+        mean, std: of this model, where ``how`` has those of several.
+        box: valid range of the inputs; that of ``how`` if left out.
 
     Raises:
         InputError: if there is none, or the training has left none.
     """
-    from hauberk.models.saved import resolve_model
+    from hauberk.models.saved import resolve_model, saved_normalisation
 
     if not model:
         raise InputError(NO_MODEL)
     spec, file = resolve_model(model, weights)
+    if isinstance(how, ModelOptions):
+        mean, std = how.mean, how.std
+    if mean is None and std is None:  # which the folder of a training may know
+        mean, std = saved_normalisation(model) or (None, None)
     if how is None:
-        return NamedModel(spec, file)
-    return NamedModel(spec, file, tuple(how.ignore_keys), how.dtype, how.download)
+        return NamedModel(spec, file, mean=mean, std=std)
+    return NamedModel(
+        spec, file, tuple(how.ignore_keys), how.dtype, how.download, mean, std, ends(how, box)
+    )
 
 
-def named_models(options: ModelsOptions) -> list[NamedModel]:
+def named_models(options: ModelsOptions, box: Any = None) -> list[NamedModel]:
     """All models, each with its weights.
+
+    Args:
+        box: valid range of the inputs; that of the options if left out.
 
     Raises:
         InputError: if the numbers of models, weights and names differ, or a file is not there.
@@ -103,8 +120,11 @@ def named_models(options: ModelsOptions) -> list[NamedModel]:
     for file in filter(None, files):
         if not path_and_key(file)[0].is_file():
             raise InputError(f"weights {file}: there is no such file: give another --weights")
-    pairs = zip(models, files or [None] * len(models), strict=True)
-    return [named_model(*pair, options) for pair in pairs]
+    rows = zip(
+        models, files or [None] * len(models), of_each(options, "mean"), of_each(options, "std"),
+        strict=True,
+    )  # fmt: skip
+    return [named_model(name, file, options, mean, std, box) for name, file, mean, std in rows]
 
 
 def names_of(named: Sequence[NamedModel]) -> list[str]:
@@ -160,14 +180,14 @@ def load_by_name(
 
 
 def load_models(
-    options: ModelsOptions, device: DeviceOptions
+    options: ModelsOptions, device: DeviceOptions, box: Any = None
 ) -> "dict[str, nn.Module] | list[nn.Module]":
-    """All models, by name where they have names.
+    """All models, by name where they have names; ``box`` as of :func:`named_models`.
 
     Raises:
         InputError: as :func:`named_models` and :func:`load_named` do.
     """
-    models = [load_named(named, device) for named in named_models(options)]
+    models = [load_named(named, device) for named in named_models(options, box)]
     return dict(zip(options.name, models, strict=True)) if options.name else models
 
 
@@ -281,20 +301,28 @@ def network(text: str) -> "nn.Module":
         InputError: if it cannot be loaded.
     """
     from hauberk.models.loading import load_model
-    from hauberk.models.saved import resolve_model
 
     model, _, weights = text.partition(",")
-    return load_model(*resolve_model(model, weights or None)).eval()
+    return load_model(model, weights or None).eval()
 
 
 def recorded(
     named: NamedModel | Sequence[NamedModel],
     options: DataOptions,
     data: "OpenDataset | Dataset | None" = None,
+    loaded: Iterable[Any] = (),
 ) -> dict[str, Any]:
-    """What a manifest says of the options and the data; lists where there may be several models."""
+    """What a manifest says of the options and the data; lists where there may be several models.
+
+    Args:
+        loaded: the models in the same order, whose normalisation is recorded.
+    """
     models = [named] if isinstance(named, NamedModel) else named
-    facts: dict[str, list[str | None]] = {
+    by = [getattr(model, "by", None) for model in loaded][: len(models)]
+    facts: dict[str, list[Any]] = {}
+    if any(by) or any(model.mean for model in models):
+        facts = {name: [one and list(getattr(one, name)) for one in by] for name in ("mean", "std")}
+    facts |= {
         "model": [model.spec for model in models],
         "weights": [model.weights for model in models],
         "weights_sha256": [_sha256(model.weights) for model in models],

@@ -17,7 +17,7 @@ Bounds: TypeAlias = tuple[float | str, float | str]
 """Two bounds of a box, as :meth:`hauberk.threats.Box.of` reads them."""
 
 
-def option(default: T, help: str, *, positional: bool = False) -> T:
+def option(default: T, help: str, *, positional: bool = False, numbers: bool = False) -> T:
     """A field of a command that is an option: ``limit: int | None = option(None, "...")``.
 
     Args:
@@ -25,8 +25,10 @@ def option(default: T, help: str, *, positional: bool = False) -> T:
             flag, a ``list[str]`` an option that may be repeated, a pair takes two values.
         help: what it is for, in one line.
         positional: whether it is an argument without a name.
+        numbers: whether its text may be several numbers: ``0.5,0.4,0.3``, ``0.5 0.4 0.3``, or a
+            list in YAML.
     """
-    metadata = {"help": help, "positional": positional}
+    metadata = {"help": help, "positional": positional, "numbers": numbers}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)  # type: ignore[return-value]
     return field(default=default, metadata=metadata)
@@ -41,6 +43,7 @@ class Declared:
     default: object
     help: str
     positional: bool = False
+    numbers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,8 @@ class Command(ABC):
                 about = f.metadata["help"]
                 # An option may have the name of a method: `run_` is --run.
                 name = f.name.removesuffix("_")
-                yield Declared(name, hints[f.name], default, about, f.metadata["positional"])
+                how = {key: f.metadata[key] for key in ("positional", "numbers")}
+                yield Declared(name, hints[f.name], default, about, **how)
 
     @classmethod
     def of(cls, values: Mapping[str, Any], argv: tuple[str, ...]) -> Self:
@@ -94,8 +98,15 @@ class LoadingOptions(Command):
         None, "float32, float64, float16 or bfloat16 to compute in; the model's own if left out"
     )
     download: bool = option(False, "weights of timm:, hf:, ... may come from the network")
+    mean: Any = option(None, "of the inputs")
+    std: Any = option(None, "of the inputs")
 
 
+MEAN = (
+    "the model takes (x - mean) / std: numbers, imagenet, cifar10, ..., a config.json, or none; "
+    "what the model's own configuration says if left out"
+)
+STD = "numbers; left out, what belongs to --mean"
 MODEL = "package.module:name, file.py:name, RUN/model.yaml, timm:NAME, hf:DIR, torchvision:NAME"
 
 
@@ -105,6 +116,8 @@ class ModelOptions(LoadingOptions):
 
     model: str | None = option(None, MODEL)
     weights: str | None = option(None, "FILE, or FILE:KEY, of weights to load")
+    mean: str | None = option(None, MEAN, numbers=True)
+    std: str | None = option(None, STD, numbers=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +126,8 @@ class ModelsOptions(LoadingOptions):
 
     model: list[str] = option([], f"{MODEL}; repeat")
     weights: list[str] = option([], "FILE, or FILE:KEY, of weights of each, or 'none'; repeat")
+    mean: list[str] = option([], f"{MEAN}; once, or for every model", numbers=True)
+    std: list[str] = option([], f"{STD}; once, or for every model", numbers=True)
     name: list[str] = option([], "names of the models, in order; repeat")
 
 

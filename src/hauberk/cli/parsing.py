@@ -47,13 +47,30 @@ def parse(kind: type[C], name: str, about: str, argv: Sequence[str]) -> C:
     for each in declared:
         _add(parser, each)
     try:
-        found = parser.parse_args(list(argv))
+        found = parser.parse_args(_together(argv, declared))
         values = {each.name: _value(each, found[each.name]) for each in declared}
     except (ArgumentError, TypeError, ValueError) as error:
         text = _in_words(" ".join(str(error).split()), declared)
         end = "" if text.endswith("?") else ";"
         raise InputError(f"{text}{end} 'hauberk {name} --help' shows the options") from error
     return kind.of(values, (name, *argv))
+
+
+def _together(argv: Sequence[str], declared: Sequence[Declared]) -> list[str]:
+    """The words, where numbers that follow each other after ``--mean`` are one word."""
+    several = {_word(option.name) for option in declared if option.numbers}
+    found: list[str] = []
+    for word in argv:
+        before = found[-2] if len(found) > 1 else ""
+        if before in several and number(word) is not None and _are_numbers(found[-1]):
+            found[-1] += f",{word}"
+        else:
+            found.append(word)
+    return found
+
+
+def _are_numbers(text: str) -> bool:
+    return all(number(part) is not None for part in text.split(","))
 
 
 def in_options(text: str, kind: type[Command]) -> str:
@@ -132,6 +149,8 @@ def _add(parser: Any, option: Declared) -> None:
         parser.add_argument(word, nargs="+", type=str, **shared)
     elif get_origin(hint) is list:
         parser.add_argument(word, action=_Repeated, **shared)
+    elif option.numbers:
+        parser.add_argument(word, type=float | list | str, **shared)
     elif hint is float:
         parser.add_argument(word, type=float | str, **shared)
     elif get_origin(hint) is tuple:
@@ -154,6 +173,12 @@ def _value(option: Declared, found: Any) -> Any:
     hint = _without_none(option.type)
     if option.type is bool and not isinstance(found, bool | None):
         raise ValueError(f"{_word(option.name)} is {found}: give true or false")
+    if option.numbers and found is not None:
+        several = get_origin(hint) is list
+        if several and isinstance(found, list) and not all(type(v) in (int, float) for v in found):
+            return [_numbers_text(each) for each in found]
+        text = _numbers_text(found)
+        return text if not several else [text] if text else []
     if get_origin(hint) is list:
         return [found] if isinstance(found, str) else [str(each) for each in found or ()]
     if hint is float and found is not None:
@@ -168,13 +193,18 @@ def _value(option: Declared, found: Any) -> Any:
     return found
 
 
+def _numbers_text(found: Any) -> str:
+    """Text as it is; a list of numbers, or one, with commas between."""
+    return ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+
+
 def _part(option: Declared, found: Any) -> Any:
     """One of a pair: a number, or text where the field takes that.
 
     Raises:
         ValueError: for anything else.
     """
-    text = ",".join(map(str, found)) if isinstance(found, list | tuple) else str(found)
+    text = _numbers_text(found)
     value = number(text)
     if value is None and str not in get_args(get_args(_without_none(option.type))[0]):
         raise ValueError(f"{_word(option.name)} is {text}: give {_wanted(option)}")

@@ -6,15 +6,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
 from hauberk.cli.files import leave
 from hauberk.cli.load import load_named, named_model, open_data, recorded
+from hauberk.cli.normalisation import recalled
 from hauberk.cli.options import (
     DataOptions,
     DeviceOptions,
     LedgerOptions,
+    LoadingOptions,
     ModelOptions,
     ProcessOptions,
 )
@@ -65,6 +67,14 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
         """What a command does once the run is done and its table is printed; paths of its files."""
         return ()
 
+    def recalled(self, manifest: Path) -> Self:
+        """The command with the normalisation of the run that it resumes, if it names none."""
+        if not isinstance(self, LoadingOptions) or not manifest.is_file():
+            return self
+        from hauberk.store.files import read_json
+
+        return recalled(self, read_json(manifest))
+
     def files(self, folder: Path, found: Any) -> Iterable[Path]:
         """Write tables and pictures into the run's folder; their paths."""
         return ()
@@ -76,7 +86,11 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
         from hauberk.evaluation.core.options import RunOptions
         from hauberk.evaluation.core.run import run
         from hauberk.report.progress import shown
+        from hauberk.store.ledger import MANIFEST
 
+        begun = Path(self.out or "", MANIFEST)
+        if self.resume and (same := self.recalled(begun)) is not self:
+            return same.run()
         # What costs nothing to find out comes before data and models are loaded.
         options = RunOptions(
             box=self.box, seed=self.seed, batch_size=self.batch_size, threads=self.threads,
@@ -87,9 +101,8 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
         named, question = self.named(), self.question()
         data = open_data(self)
         models = self.models()
-        options = replace(
-            options, ids=data.ids, manifest=recorded(named, self, data) | self.facts()
-        )
+        manifest = recorded(named, self, data, models.values()) | self.facts()
+        options = replace(options, ids=data.ids, manifest=manifest)
         if self.dry_run:
             what, costs = self.costs(tried(question, models, data, options))
             end = note(devices, nodes, self.shard)

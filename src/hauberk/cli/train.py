@@ -20,6 +20,7 @@ from hauberk.cli.train_report import epoch_lines, passes_of, print_trained
 from hauberk.data import Dataset, load_data
 from hauberk.errors import InputError
 from hauberk.machines import launch
+from hauberk.models.saved import saved_normalisation
 from hauberk.report.plots.minmax import weighed, weight_boxes
 from hauberk.report.progress import shown
 from hauberk.spec.imports import import_object
@@ -87,7 +88,7 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
             model = named.load()
         if self.dry_run:
             return print_costs(*costs(model, data, strategy, options))
-        facts = recorded(named, self)
+        facts = recorded(named, self, loaded=[model])
         # Lines for people must not disturb the progress; a pipe gets them.
         stream = None if sys.stdout.isatty() else sys.stdout
         lines = epoch_lines(options.epochs, lambda line: print(line, file=stream, flush=True))
@@ -104,7 +105,11 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
 
     def checked(self) -> tuple[NamedModel, Strategy, Options]:
         """Model, strategy and settings; refuses what can be refused without model and data."""
-        named = named_model(self.model, self.weights, self)
+        mean, std, out = self.mean, self.std, self.given.get("out")
+        if self.given.get("resume") and out and mean is None and std is None:
+            mean, std = saved_normalisation(out) or (None, None)
+        how = replace(self, mean=mean, std=std)
+        named = named_model(self.model, self.weights, how, box=self.given.get("box"))
         if self.dtype:
             raise InputError("--dtype is for models that are trained already: leave it out")
         if not self.data:

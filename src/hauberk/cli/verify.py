@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hauberk.cli.load import as_recorded, load_models, open_data
+from hauberk.cli.normalisation import recalled
 from hauberk.cli.options import DataOptions, DeviceOptions, ModelsOptions, option
 
 
@@ -19,10 +20,11 @@ class VerifyCommand(DeviceOptions, DataOptions, ModelsOptions):
         from hauberk.evaluation.core.prepare import box_of
         from hauberk.store.ledger import Ledger
 
-        models, data = load_models(self, self), None
+        manifest = Ledger.open(self.folder).manifest
+        box, data = box_of(manifest), None
+        models = load_models(recalled(self, manifest), self, box)
         if self.data:  # bytes are spread over the run's box
-            manifest = Ledger.open(self.folder).manifest
-            data = open_data(as_recorded(self, manifest), box_of(manifest))
+            data = open_data(as_recorded(self, manifest), box)
         models = with_recorded_votes(self.folder, models)
         objects = with_recorded_networks(self.folder)
         found = verify(

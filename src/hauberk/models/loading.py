@@ -14,8 +14,9 @@ from hauberk.errors import InputError
 from hauberk.maths.modules import eval_mode
 from hauberk.models.files import WeightsFile, read_weights
 from hauberk.models.matching import Match, candidates, few, is_float, match, resized
+from hauberk.models.normalised import NormalisedModel, behind
 from hauberk.models.routed import Routed
-from hauberk.models.saved import resolve_model, routed_parts
+from hauberk.models.saved import resolve_model, routed_parts, saved_normalisation
 from hauberk.models.source import FoundModel, ModelRequest
 from hauberk.models.sources import SOURCES
 from hauberk.spec.imports import call, import_object, one_line
@@ -40,6 +41,9 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     ignore_keys: Sequence[str] = (),
     download: bool = False,
+    mean: Any = None,
+    std: Any = None,
+    box: Sequence[Any] = (0.0, 1.0),
 ) -> nn.Module:
     """The model that `spec` names, in eval mode.
 
@@ -57,6 +61,12 @@ def load_model(
             out.
         ignore_keys: patterns of names in the file that the model does not need, such as `head.*`.
         download: whether a source may fetch its own weights from the network.
+        mean, std: what the inputs are normalised by, inside the model that is returned: as
+            `hauberk.models.normalised` has them; if left out, what the model's own configuration
+            or its `model.yaml` says; `"none"` for the bare model, `"auto"` to require that there is
+            such a configuration.
+        box: valid range of the inputs; a mean and std by name or file are of images in [0, 1],
+            which are spread over it.
 
     Raises:
         InputError: if there is no such model, or if its code fails.
@@ -66,7 +76,8 @@ def load_model(
         >>> type(load_model("hauberk.models:SmallCNN")).__name__
         'SmallCNN'
     """
-    return find_model(spec, weights, dtype=dtype, ignore_keys=ignore_keys, download=download).model
+    how: Any = {"ignore_keys": ignore_keys, "download": download}
+    return find_model(spec, weights, dtype=dtype, mean=mean, std=std, box=box, **how).model
 
 
 def find_model(
@@ -76,11 +87,14 @@ def find_model(
     dtype: str | torch.dtype | None = None,
     ignore_keys: Sequence[str] = (),
     download: bool = False,
+    mean: Any = None,
+    std: Any = None,
+    box: Sequence[Any] = (0.0, 1.0),
 ) -> FoundModel:
     """The model that `spec` names, as `load_model` returns it, and what its source says of it.
 
     Args:
-        spec, weights, dtype, ignore_keys, download: as for `load_model`.
+        spec, weights, dtype, ignore_keys, download, mean, std, box: as for `load_model`.
 
     Raises:
         InputError: as `load_model` does.
@@ -89,11 +103,15 @@ def find_model(
         >>> find_model("hauberk.models:SmallCNN").configuration
         {}
     """
+    saved = saved_normalisation(spec)
+    if mean is None and std is None and saved:
+        mean, std = saved
     spec, weights = resolve_model(spec, weights)
     if routed := routed_parts(spec):
         parts, width = routed
         made = {role: load_model(*one, ignore_keys=ignore_keys) for role, one in parts.items()}
-        return FoundModel(eval_mode(_cast(Routed(**made, width=width), dtype)))
+        whole = eval_mode(_cast(Routed(**made, width=width), dtype))
+        return FoundModel(behind(whole, {}, mean, std, box, spec)[0])
     source = next((source for source in SOURCES.values() if source.takes(spec)), None)
     if source is None:
         if download:
@@ -113,7 +131,14 @@ def find_model(
             f"model {spec} has random weights: give --weights FILE"
             + (", or --download for those of its makers" if found.rebuild else "")
         )
-    return replace(found, model=eval_mode(_cast(found.model, dtype)))
+    model = eval_mode(_cast(found.model, dtype))
+    model, own = behind(model, found.configuration, mean, std, box, spec)
+    if own and isinstance(model, NormalisedModel):
+        log.info(
+            f"model {spec}: {model.by}, as its configuration says, of images in [0, 1] "
+            "(--mean none to leave them out)"
+        )
+    return replace(found, model=model)
 
 
 def _imported(spec: str) -> nn.Module:

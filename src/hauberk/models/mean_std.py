@@ -7,6 +7,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hauberk.errors import InputError
 from hauberk.spec.imports import one_line
 from hauberk.spec.numbers import number
@@ -99,10 +101,10 @@ class MeanStd:
             if "mean" not in says or "std" not in says:
                 return None
             return cls(_numbers(says["mean"], "mean"), _numbers(says["std"], "std"), True)
-        mean, std = ((0.0,), (1.0,))
-        if says.get("do_normalize", True):
-            mean = _numbers(says.get("image_mean"), "image_mean")
-            std = _numbers(says.get("image_std"), "image_std")
+        stated = says if says.get("do_normalize", True) else {"image_mean": 0, "image_std": 1}
+        mean, std = (
+            _numbers(stated.get(f"image_{key}"), f"image_{key}") for key in ("mean", "std")
+        )
         # Bytes are scaled first: by 255, but for processors that say otherwise.
         factor = says.get("rescale_factor") or 1 / 255
         scale = 255 * (float(factor) if says.get("do_rescale", True) else 1.0)
@@ -114,16 +116,44 @@ class MeanStd:
             tuple(value / scale for value in std), True,
         )  # fmt: skip
 
-    def in_box(self, lo: float, hi: float) -> "MeanStd":
-        """The same for inputs in a box, of which [0, 1] is stretched to ``lo`` and ``hi``.
+    def in_box(self, lo: Any, hi: Any) -> "MeanStd":
+        """The same for inputs in a box, which images in [0, 1] are spread over.
 
         Numbers that were given are in the units of the inputs already.
+
+        Args:
+            lo, hi: the ends of the box, numbers or one a channel.
+
+        Raises:
+            InputError: for numbers that are those of images of 0 to 255, if the box is [0, 1]; for
+                names and files, if it has no end.
+
+        Example:
+            >>> MeanStd.of("mnist").in_box(0, 255).mean, MeanStd.of(128, 64).in_box(0, 255).mean
+            ((33.3285,), (128.0,))
         """
-        if not self.of_images or (lo, hi) == (0.0, 1.0):
+        ends = np.asarray(lo, dtype=np.float64), np.asarray(hi, dtype=np.float64)
+        unit = bool((ends[0] == 0).all() and (ends[1] == 1).all())
+        if unit and min(self.mean) > 1:
+            parts = (",".join(f"{v / 255:.4g}" for v in vs) for vs in (self.mean, self.std))
+            raise InputError(
+                f"{self} are those of images of 0 to 255, but the box is [0, 1]: divide both by "
+                f"255, {' and '.join(parts)}"
+            )
+        if not self.of_images and (ends[1] - ends[0] > 100).all() and 0 < max(self.mean) <= 1:
+            lo_, hi_ = (f"{float(end.flat[0]):g}" for end in ends)
+            raise InputError(
+                f"{self} look like those of images in [0, 1], but the box is [{lo_}, {hi_}]: leave "
+                "the box out and give images in [0, 1], or give both in units of the box"
+            )
+        if unit or not self.of_images:
             return self
+        if not all(np.isfinite(end).all() for end in ends):
+            raise InputError(f"{self} are those of images, but the box has no end: give its ends")
+        span = ends[1] - ends[0]
         return MeanStd(
-            tuple(lo + (hi - lo) * value for value in self.mean),
-            tuple((hi - lo) * value for value in self.std),
+            tuple(np.atleast_1d(ends[0] + span * np.array(self.mean)).tolist()),
+            tuple(np.atleast_1d(span * np.array(self.std)).tolist()),
         )
 
     def __str__(self) -> str:

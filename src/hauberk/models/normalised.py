@@ -1,6 +1,6 @@
 """Normalisation inside the model, so that attacks act on inputs in [0, 1]."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,46 @@ def normalised(
     return NormalisedModel(model, MeanStd.of(mean, std))
 
 
+def behind(
+    model: nn.Module, says: Mapping[str, Any], mean: Any, std: Any, box: Sequence[Any], spec: str
+) -> tuple[nn.Module, bool]:
+    """A model behind the normalisation that is asked for, or that its configuration says.
+
+    Args:
+        says: what is said of the model's inputs (:attr:`hauberk.models.source.FoundModel`).
+        mean, std: as of :func:`normalised`; None for what ``says`` has, ``"auto"`` to require that
+            it has any, ``"none"`` for the model as it is.
+        box: valid range of the inputs, which images in [0, 1] are spread over.
+        spec: the model's name, for messages.
+
+    Returns:
+        the model, and whether the configuration decided.
+
+    Raises:
+        InputError: as :func:`normalised` does.
+    """
+    word = mean.strip().lower() if isinstance(mean, str) else mean
+    if word == "none" and std in (None, "none"):
+        return model, False
+    if word is None and std is not None:
+        raise InputError("std without mean: give both (mean 0 to divide alone)")
+    own = word in (None, "auto")
+    if own:
+        if word and not says:
+            says = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", {})
+        by = MeanStd.of_configuration(says)
+        if word and by is None:
+            raise InputError(
+                f"model {spec!r} has no configuration with a mean and std: give numbers, a name "
+                "such as imagenet, or its file"
+            )
+        if by is None:
+            return model, False
+    else:
+        by = MeanStd.of(mean, std)
+    return NormalisedModel(model, by.in_box(*box)), own
+
+
 class NormalisedModel(nn.Module):
     """A module behind a normalisation of its inputs; see :func:`normalised`.
 
@@ -53,7 +93,7 @@ class NormalisedModel(nn.Module):
         by: mean and std.
 
     Attributes:
-        by: the same, as they were given.
+        by: the same.
     """
 
     mean: Tensor
@@ -61,7 +101,7 @@ class NormalisedModel(nn.Module):
 
     def __init__(self, model: nn.Module, by: MeanStd) -> None:
         super().__init__()
-        self.model, self.by = model, by
+        self.model, self.by = model, MeanStd(by.mean, by.std)  # wherever they came from
         held = chain(model.parameters(), model.buffers())
         like = next((t for t in held if t.is_floating_point()), torch.empty(0))
         for name, values in (("mean", by.mean), ("std", by.std)):

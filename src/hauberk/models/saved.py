@@ -58,6 +58,26 @@ def resolve_model(spec: str, weights: str | Path | None = None) -> tuple[str, st
     return model, given
 
 
+def saved_normalisation(spec: str) -> tuple[str, str] | None:
+    """Mean and std that a ``model.yaml``, or the folder of one, names, as text; None if neither.
+
+    Args:
+        spec: what ``--model`` takes.
+    """
+    path = Path(spec).expanduser()
+    path = path / FILE if path.is_dir() else path
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return None
+    saved = _read(path)
+    if saved.get("mean") is None or saved.get("std") is None:
+        return None
+    mean, std = (
+        ",".join(map(str, given)) if isinstance(given, list) else str(given)
+        for given in (saved["mean"], saved["std"])
+    )
+    return mean, std
+
+
 def routed_parts(spec: str) -> tuple[dict[str, tuple[str, str | None]], float] | None:
     """The three models that the file of a :class:`~hauberk.models.Routed` names, and its width.
 

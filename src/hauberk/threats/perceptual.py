@@ -174,6 +174,9 @@ class _Layers(nn.Module):
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
         super().__init__()
         there = [name for name, _ in model.named_modules() if name]
+        # Behind a normalisation or torch.compile the layers have a longer name.
+        ends = {name: [full for full in there if full.endswith(f".{name}")] for name in names}
+        names = [ends[n][0] if n not in there and len(ends[n]) == 1 else n for n in names]
         unknown = [name for name in names if name not in there]
         if unknown or not names:
             wrong = f"the model has no layer '{unknown[0]}'" if unknown else "no layer is named"

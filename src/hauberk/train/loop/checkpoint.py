@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.digest import weights
+from hauberk.models.normalised import NormalisedModel
 from hauberk.models.saved import FILE, relative
 from hauberk.spec.imports import one_line
 from hauberk.store.files import put, read_json
@@ -166,11 +167,18 @@ def _saved(out: Path, model: nn.Module) -> bool:
 
 
 def loading(model: nn.Module, spec: str | None) -> dict[str, Any]:
-    """What ``model.yaml`` says: import path of the model, if there is one, class and weights."""
+    """What ``model.yaml`` says: import path of the model, if there is one, class and weights.
+
+    Of a model behind a normalisation also ``mean`` and ``std``.
+    """
     model = getattr(model, "_orig_mod", model)  # what a compiled model was made from
+    by: dict[str, Any] = {}
+    if isinstance(model, NormalisedModel):
+        by = {"mean": list(model.by.mean), "std": list(model.by.std)}
+        model = model.model
     if spec is None and not type(model).__module__.startswith("__"):
         spec = _spec(model)
-    return {"model": spec, "class": type(model).__qualname__, "weights": "best.safetensors"}
+    return {"model": spec, "class": type(model).__qualname__, "weights": "best.safetensors", **by}
 
 
 def _spec(model: nn.Module) -> str | None:
