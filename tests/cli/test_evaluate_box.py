@@ -17,7 +17,7 @@ class Net(nn.Module):
     def __init__(self, shift=0.0, width=1.0):
         super().__init__()
         draw = torch.Generator().manual_seed(0)
-        self.weight = torch.randn(48, generator=draw)
+        self.weight = torch.randn(108, generator=draw)
         self.shift = torch.tensor(shift).view(-1, 1, 1)
         self.width = torch.tensor(width).view(-1, 1, 1)
     def forward(self, x):
@@ -36,8 +36,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text(NET)
     draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (60, 4, 4, 3), dtype=np.uint8)
-    weight = torch.randn(48, generator=torch.Generator().manual_seed(0)).numpy()
+    images = draw.integers(0, 256, (60, 6, 6, 3), dtype=np.uint8)
+    weight = torch.randn(108, generator=torch.Generator().manual_seed(0)).numpy()
     z = (np.moveaxis(images, -1, 1) / 255 - 0.5).reshape(60, -1) @ weight
     np.savez(tmp_path / "test.npz", images=images, labels=(z < 0).astype(np.int64))
     return tmp_path
@@ -63,7 +63,7 @@ def robust(*argv, net="unit"):
 def test_bytes_follow_the_box(place, capsys, net, argv):
     """Once they were divided by 255 whatever the box, and the model saw other images."""
     images = np.moveaxis(np.load("test.npz")["images"], -1, 1) / 255
-    weight = torch.randn(48, generator=torch.Generator().manual_seed(0)).numpy().reshape(3, 4, 4)
+    weight = torch.randn(108, generator=torch.Generator().manual_seed(0)).numpy().reshape(3, 6, 6)
     side = np.where(np.load("test.npz")["labels"] == 0, 1.0, -1.0)
     margin = side * ((images - 0.5) * weight).sum((1, 2, 3))
     # The least margin in the ball, cut with the box: every pixel goes as far as it may.
@@ -93,7 +93,7 @@ def test_bad_boxes_are_refused_in_one_line(place, capsys):
     words = ["evaluate", "--model", "net.py:unit", "--data", "npz:test.npz", "--threat", "l2:1"]
     words += ["--layout", "nhwc"]
     for argv, says in (
-        (["0,0", "1,1"], "bounds of shape (2,) for inputs of shape (3, 4, 4): give one number"),
+        (["0,0", "1,1"], "bounds of shape (2,) for inputs of shape (3, 6, 6): give one number"),
         (["-inf", "inf"], "8-bit values have no place in it"),
         (["0", "one"], "the box's bound 'one' is no number"),
         (["0", "gone.npy"], "the box's bound gone.npy cannot be read"),

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 def bare():
-    return nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    return nn.Sequential(nn.Flatten(), nn.Linear(108, 3))
 
 class Whole(nn.Module):
     def __init__(self):
@@ -56,7 +56,7 @@ def place(tmp_path, monkeypatch):
     torch.save(whole.net.state_dict(), "bare.pt")
     torch.save({f"model.{k}": v for k, v in whole.net.state_dict().items()}, "prefixed.pt")
     torch.save(whole.state_dict(), "whole.pt")
-    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     np.savez("test.npz", images=images, labels=whole(x).argmax(1).numpy())
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(HF))
@@ -137,7 +137,7 @@ def test_a_training_leaves_its_normalisation_beside_the_weights(place, capsys):
         (["--std", "0.5"], "--std without mean: give both"),
         (["--mean", "auto"], "model 'net.py:bare' has no configuration with a mean and std"),
         (["--mean", "123.7,116.3,103.5", "--std", "58,57,57"], "divide both by 255"),
-        (["--mean", "0.5,0.5", "--std", "0.2"], "have 2 values but inputs have shape (3, 4, 4)"),
+        (["--mean", "0.5,0.5", "--std", "0.2"], "have 2 values but inputs have shape (3, 6, 6)"),
         (["--mean", "gone.json"], "gone.json does not exist"),
     ],
 )

@@ -44,7 +44,7 @@ commands:
 Try first:
   hauberk demo
 
-Then your own model, with inputs in [0, 1] and normalisation inside it:
+Then your own model, with inputs in [0, 1]; --mean imagenet if it takes normalised ones:
   hauberk evaluate --model my_package.nets:make_net --weights net.safetensors \\
       --data npz:test.npz --limit 200 \\
       --threat linf:8/255 --threat l2:0.5 --threat l1:12 --out runs/net

@@ -187,7 +187,9 @@ class OutOptions(Command):
 class BoxOption(Command):
     """The valid range of inputs."""
 
-    box: Bounds = option((0.0, 1.0), "valid range of the inputs: LO HI")
+    box: Bounds = option(
+        (0.0, 1.0), "valid range of the inputs: LO HI; one a channel or feature is 0,-1,-1 1,1,1"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

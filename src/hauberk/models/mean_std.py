@@ -98,7 +98,7 @@ class MeanStd:
             if isinstance(inside := says.get(key), Mapping):
                 says = inside
         if "image_mean" not in says and "image_std" not in says:
-            if "mean" not in says or "std" not in says:
+            if says.get("mean") is None or says.get("std") is None:
                 return None
             return cls(_numbers(says["mean"], "mean"), _numbers(says["std"], "std"), True)
         stated = says if says.get("do_normalize", True) else {"image_mean": 0, "image_std": 1}

@@ -11,6 +11,8 @@ from hauberk.models.loading import find_model
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+SAYS = {"image_mean": [0.5] * 3, "image_std": [0.2] * 3}
+
 
 def vit(**settings):
     """A tiny vision transformer of three classes."""
@@ -29,13 +31,16 @@ def logits(model, x):
 def test_a_saved_folder(tmp_path):
     source = vit()
     source.save_pretrained(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3}))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(SAYS))
     found = find_model(f"hf:{tmp_path}")
     x = torch.rand(2, 3, 16, 16)
-    assert torch.equal(logits(found.model, x), logits(source, x))
+    assert torch.equal(logits(found.model, x), logits(source, (x - 0.5) / 0.2))
+    bare = load_model(f"hf:{tmp_path}", mean="none")
+    assert torch.equal(logits(bare, x), logits(source, x))
     assert not found.model.training
     assert found.trained
-    assert found.configuration == {"image_mean": [0.5] * 3}
+    assert found.configuration == SAYS
+    assert found.model.by.std == (0.2,) * 3
 
 
 def test_weights_of_another_file(tmp_path):

@@ -43,7 +43,8 @@ def test_a_network_by_name():
 
 def test_downloaded_weights_say_what_images_they_want():
     found = find_model("torchvision:smallnet", download=True)
-    assert found.model.weights == "DEFAULT"
+    assert found.model.model.weights == "DEFAULT"  # behind their mean and std
+    assert found.model.by.mean == tuple(ASKS.mean)
     assert found.trained
     assert found.configuration["mean"] == ASKS.mean
     assert found.configuration["crop_size"] == [8]
