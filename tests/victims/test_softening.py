@@ -236,3 +236,24 @@ def test_backward_hooks_of_modules_are_left_out_and_put_back():
 def test_negative_widths_are_refused():
     with pytest.raises(ValueError, match="soften is -1"):
         APGD(soften=-1)
+
+
+def test_exported_graphs_are_softened_like_their_modules():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Hardtanh(0, 0.5), nn.Sigmoid(),
+        nn.Conv2d(4, 4, 2), nn.Softmax(1), nn.ReLU6(), nn.Flatten(), nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    x = torch.rand(2, 1, 4, 4)
+    graph = torch.export.export(net, (x,)).module()
+    found = []
+    for model in (net, graph):
+        u = x.clone().requires_grad_(True)
+        with Softened(0.1):
+            out = model(u)
+        found.append(torch.autograd.grad(out[:, 0].sum(), u)[0])
+        torch.testing.assert_close(out, net(x))
+    torch.testing.assert_close(*found)
+    u = x.clone().requires_grad_(True)
+    exact = torch.autograd.grad(net(u)[:, 0].sum(), u)[0]
+    assert not torch.allclose(exact, found[0], rtol=0.1)

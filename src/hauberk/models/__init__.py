@@ -5,6 +5,7 @@ state dict, so public weights load with `strict=True`.
 """
 
 from hauberk.models.cifar import ModelE, ModelF, ModelG, ModelH, madry_wrn
+from hauberk.models.fixed import FixedBatch
 from hauberk.models.kwsmall import (
     KWSmall,
     cnn_a_cifar10,
@@ -34,6 +35,7 @@ from hauberk.models.wide import WideResNet, wrn_28_4, wrn_28_10, wrn_34_10
 
 __all__ = [
     "MLP",
+    "FixedBatch",
     "KWSmall",
     "LeNet5",
     "LeNet5Wide",

@@ -18,7 +18,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
-from hauberk.victims.softening_rules import OWN, RULES
+from hauberk.victims.softening_rules import OWN, RULES, as_function
 
 # Function.apply ends in its parent's: patched there, methods bound earlier are caught as well.
 _parent: Any = Function.__mro__[1]
@@ -62,6 +62,7 @@ class Softened(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        func = as_function(func)
         rule = RULES.get(func)
         if rule is None:
             return func(*args, **(kwargs or {}))

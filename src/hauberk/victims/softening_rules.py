@@ -350,3 +350,18 @@ RULES: dict[Any, Rule] = {
     torch.conv2d: _convolution,
     F.batch_norm: _normalised,
 }
+
+
+def as_function(func: Any) -> Any:
+    """The function of torch that an operator of an exported graph is, if a rule is for it.
+
+    Args:
+        func: anything; returned as it is unless it is such an operator.
+    """
+    if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
+        return func
+    name = func.overloadpacket.__name__
+    # The arguments of batch_norm stand in another order.
+    homes = (torch, F, _T) if name != "batch_norm" else ()
+    found = (getattr(home, name, None) for home in homes)
+    return next((each for each in found if each in RULES), func)

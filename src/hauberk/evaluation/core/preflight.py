@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError, warn
+from hauberk.maths.modules import eval_mode, trained_parts
 from hauberk.objectives.base import Objective
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.softening_check import gap, stiffness
@@ -142,7 +143,7 @@ def _mode(model: nn.Module) -> None:
         return
     before = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
+        eval_mode(model)
         stuck = next((name for name, module in model.named_modules() if module.training), None)
     finally:
         for module, training in before:
@@ -151,6 +152,11 @@ def _mode(model: nn.Module) -> None:
         raise InputError(
             f"the model's part '{stuck or type(model).__name__}' stays in train mode after "
             "model.eval(): dropout and batch statistics would change the numbers; make it obey"
+        )
+    if parts := trained_parts(model):
+        raise InputError(
+            f"the model was exported in train mode ({', '.join(sorted(set(parts)))}): export "
+            "model.eval()"
         )
 
 
