@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
     from hauberk.evaluation.accuracy.result import Result as Result
     from hauberk.evaluation.core.verify import verify as verify
     from hauberk.evaluation.load import load as load
+    from hauberk.evaluation.merge import merge as merge
     from hauberk.evaluation.minmax.minmax import minmax as minmax
     from hauberk.evaluation.minmax.result import MinMaxResult as MinMaxResult
     from hauberk.evaluation.radii.radius import radius as radius
@@ -81,6 +82,7 @@ HOMES = {
     "evaluation.accuracy.result": "Result",
     "evaluation.core.verify": "verify",
     "evaluation.load": "load",
+    "evaluation.merge": "merge",
     "evaluation.minmax.minmax": "minmax",
     "evaluation.minmax.result": "MinMaxResult",
     "evaluation.radii.radius": "radius",

@@ -55,6 +55,8 @@ class EvaluateCommand(OneModelCommand):
     def run(self) -> int:
         if self.list_suites:
             return print_suites(self.threat)
+        if self.gap and self.shard:
+            raise InputError("--gap takes all examples: leave --shard out")
         if self.gap:  # refused before work is lost
             self.question()
             self.training_data()

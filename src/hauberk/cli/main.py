@@ -26,6 +26,7 @@ COMMANDS = {
     "transfer": "craft points on each of several models and try them on all",
     "corruptions": "measure accuracy on common corruptions: noise, blur, weather, files",
     "price": "what resisting several threats costs, from runs of evaluate",
+    "merge": "make one run of the shards that several jobs did of it",
     "verify": "judge the points of a finished run again, from disk",
     "train": "train a model that resists several threats at once",
     "sweep": "train recipes in several variants; how many of the models pass a threshold",

@@ -20,7 +20,7 @@ from hauberk.cli.options import (
     ModelOptions,
     ProcessOptions,
 )
-from hauberk.cli.processes import launched, note, wanted
+from hauberk.cli.processes import launched, note, say, wanted
 from hauberk.machines.launch import rank
 
 if TYPE_CHECKING:
@@ -111,6 +111,13 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
             options = replace(options, progress=progress)
             found = run(question, models, data.images, data.labels, options)
         import_module(f"hauberk.report.tables.{self.shown_by}").table(found.summary).print()
+        if shard := found.summary.get("shard"):
+            say(
+                f"shard {shard[0]}/{shard[1]}: these numbers are of {found.summary['n']} of "
+                f"{len(data.images)} examples; 'hauberk merge' joins all shards"
+            )
+            leave(self.out)
+            return 0
         more = list(self.further(found, models, options))
         if rank() == 0:
             leave(self.out, lambda folder: [*self.files(folder, found), *more])

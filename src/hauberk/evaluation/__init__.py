@@ -11,6 +11,7 @@ from hauberk.evaluation.core.judge import Verdict, judge
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.verify import Verification, verify
 from hauberk.evaluation.load import load
+from hauberk.evaluation.merge import merge
 from hauberk.evaluation.minmax.minmax import minmax
 from hauberk.evaluation.radii.radius import radius
 from hauberk.evaluation.transfer import TransferReport, TransferReports, transfer
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate",
     "judge",
     "load",
+    "merge",
     "minmax",
     "radius",
     "transfer",

@@ -145,21 +145,34 @@ def require_same(
     Raises:
         InputError: unless all settings but the volatile ones are equal.
     """
+    if found := distinct(there, here, volatile, words):
+        raise InputError(
+            f"{path} holds a run with other settings, so it cannot be resumed: "
+            f"{found}: use the same settings, or choose another --out"
+        )
+
+
+def distinct(
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    volatile: frozenset[str],
+    words: Callable[[str, Any, Any], str | None],
+) -> str:
+    """What tells the settings of two runs apart, but for the volatile ones; "" if nothing does.
+
+    Args:
+        words: as of :func:`require_same`.
+    """
     one, other = ({k: v for k, v in m.items() if k not in volatile} for m in (there, here))
     was, now = (str(m.get("hauberk_version")).split(".")[:2] for m in (one, other))
     if was == now:  # patches change no numbers
         one["hauberk_version"] = other["hauberk_version"] = None
-    if found := differences(one, other):
-        every = dict.fromkeys(
-            words(name, a, b) or f"{name} is {short(b)} here but {short(a)} there"
-            for name, a, b in found
-        )
-        lines = list(every)[:SHOWN]
-        more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-        raise InputError(
-            f"{path} holds a run with other settings, so it cannot be resumed: "
-            f"{'; '.join(lines)}{more}: use the same settings, or choose another --out"
-        )
+    every = dict.fromkeys(
+        words(name, a, b) or f"{name} is {short(b)} here but {short(a)} there"
+        for name, a, b in differences(one, other)
+    )
+    more = f"; and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return "; ".join(list(every)[:SHOWN]) + more
 
 
 def in_words(name: str, was: Any, now: Any) -> str | None:

@@ -152,6 +152,23 @@ class Ledger:
                 "with --resume"
             ) from error
 
+    def adopt(self, other: "Ledger", key: str) -> None:
+        """Add a part of another ledger, byte by byte.
+
+        Raises:
+            InputError: if it cannot be read or written.
+        """
+        try:
+            (self.path / "parts").mkdir(exist_ok=True)
+            for kind in ("safetensors", "parquet"):  # the second says that the part is there
+                if (file := other._file(key, kind)).is_file():
+                    put(self._file(key, kind), file.read_bytes())
+        except OSError as error:
+            raise InputError(
+                f"cannot copy part {key} of {other.path} to {self.path} ({error.strerror or error})"
+                ": see to the cause, then merge again"
+            ) from error
+
     def keys(self, prefix: str = "") -> list[str]:
         """Keys of all parts that start with ``prefix``, sorted."""
         names = (entry.name for entry in (self.path / "parts").glob("*.parquet"))

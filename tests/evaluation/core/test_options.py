@@ -12,6 +12,7 @@ from hauberk.evaluation.core.options import OPTIONS, RunFields, RunOptions, with
 FUNCTIONS = (hb.evaluate, hb.radius, hb.minmax, hb.universal, transfer)
 NAMES = [
     "box", "seed", "ids", "batch_size", "threads", "out", "resume", "progress", "manifest", "block",
+    "devices", "nodes", "shard",
 ]  # fmt: skip
 
 

@@ -134,6 +134,10 @@ class Accuracy(Question[Result]):
     def recall(self, setting: Setting) -> Self:
         return replace(self, threats=tuple(of_models(t, setting.victims) for t in self.threats))
 
+    @property
+    def has_after(self) -> bool:
+        return bool(self.floor)
+
     def parts(self) -> Any:
         return {"suite": self.suite.stages, "threats": self.threats}
 

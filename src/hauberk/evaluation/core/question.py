@@ -69,6 +69,19 @@ class Question(ABC, Generic[R]):
         """
         return self
 
+    @property
+    def has_after(self) -> bool:
+        """Whether :meth:`after` has something to do, which shards leave to a run on all of them."""
+        return False
+
+    def in_shards(self) -> None:
+        """Refuse shards, where no block can be done without all the others.
+
+        Raises:
+            InputError: if so.
+        """
+        return
+
     def parts(self) -> Any:
         """Attacks, threats and the like: models inside them are fingerprinted with the run's."""
         return ()

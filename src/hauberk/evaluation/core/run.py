@@ -62,6 +62,8 @@ def _run(
     for task in tasks:
         task.check(setting)
     size, shard = options.block or question.block, Shard.of(options.shard)
+    if shard:
+        question.in_shards()
     mine = shard.blocks(-(-len(setting.x) // size))
     arrays = given.recorded(question)
     facts = {"kind": question.kind, **question.facts(), "block": size, **shard.facts()}

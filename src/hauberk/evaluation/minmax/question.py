@@ -199,7 +199,11 @@ class OnePerturbation(Question[MinMaxResult]):
         return replace(self._answer(store), summary=summary)
 
     def _answer(self, store: Store) -> MinMaxResult:
-        return result_of(store, list(self.objectives or ()), self.index)
+        index, size = self.index, int(store.manifest["block"])
+        if index is not None:  # of the blocks that are there: a shard has not all
+            numbers = [int(key.rpartition("-")[2]) for key in store.keys("clean-")]
+            index = torch.cat([index[k * size : (k + 1) * size] for k in numbers])
+        return result_of(store, list(self.objectives or ()), index)
 
 
 @dataclass(frozen=True, kw_only=True)

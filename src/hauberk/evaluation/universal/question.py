@@ -75,6 +75,9 @@ class ForAll(Question[Universal]):
                 "minibatches differ in size: give Average or MinMax, not Fixed weights"
             )
 
+    def in_shards(self) -> None:
+        raise InputError("a universal perturbation is made of all examples: leave shard out")
+
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
         steps = self.epochs * ceil(len(setting.x) / self.minibatch)
         attack = self.attack
