@@ -14,6 +14,8 @@ from helpers.runs import RUNS, data
 
 from hauberk.errors import InputError
 from hauberk.evaluation.core.options import RunOptions
+from hauberk.evaluation.core.together import note_idle
+from hauberk.machines.group import Group
 from hauberk.machines.launch import launch
 from hauberk.store.ledger import Ledger
 
@@ -133,6 +135,15 @@ def test_what_another_process_would_run_must_be_the_same_run(tmp_path):
     assert Ledger.join(tmp_path / "run", manifest, 1).keys("clean-")
     with pytest.raises(InputError, match="seed is 1 here but 0 there"):
         Ledger.join(tmp_path / "run", manifest | {"seed": 1}, 1)
+
+
+def test_processes_without_a_block_are_noted(caplog):
+    with caplog.at_level("INFO", logger="hauberk"):
+        for rank, world, many in ((0, 2, 1), (1, 2, 1), (0, 2, 2), (0, 1, 1)):
+            note_idle(Group(rank, world), many, 250)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 processes share 1 block of 250 examples: a smaller --block gives all of them work"
+    ]
 
 
 def test_work_that_is_not_made_of_blocks_refuses_several_processes():

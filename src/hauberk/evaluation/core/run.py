@@ -19,7 +19,15 @@ from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.same import require_same_decisions
 from hauberk.evaluation.core.shard import Shard
 from hauberk.evaluation.core.task import Block, Task, do, first
-from hauberk.evaluation.core.together import Summed, answered, gathered, opened, quiet, recorded
+from hauberk.evaluation.core.together import (
+    Summed,
+    answered,
+    gathered,
+    note_idle,
+    opened,
+    quiet,
+    recorded,
+)
 from hauberk.machines.group import Group, together
 from hauberk.store.ledger import Store
 from hauberk.victims.threads import is_settled, tell
@@ -72,6 +80,7 @@ def _run(
     def manifest(known: Mapping[str, Any] | None) -> dict[str, Any]:
         return manifest_of(facts, setting, options, question.parts(), before=before, known=known)
 
+    note_idle(group, len(mine), size)
     with opened(group, options, manifest) as store:
         each = sum(task.weight for task in tasks)
         examples = sum(len(setting.y[k * size : (k + 1) * size]) for k in mine)

@@ -1,6 +1,7 @@
 """One run in several processes: one ledger, one progress, one summary."""
 
 import hashlib
+import logging
 import shutil
 import tempfile
 import time
@@ -18,6 +19,8 @@ from hauberk.machines.group import PAUSE, Group
 from hauberk.store.files import read_json
 from hauberk.store.ledger import MANIFEST, Ledger, MemoryLedger, Store
 
+log = logging.getLogger("hauberk")
+
 SEEN = 60.0
 """Seconds within which a file that one machine wrote is to be seen by the others."""
 
@@ -34,6 +37,16 @@ def quiet(group: Group) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", HauberkWarning)
         yield
+
+
+def note_idle(group: Group, blocks: int, size: int) -> None:
+    """Say in the log, as a line that the commands print, that some processes have nothing to do."""
+    if group.is_first and blocks < group.world:
+        log.info(
+            "%d processes share %d block%s of %d examples: a smaller --block gives all of them "
+            "work",
+            group.world, blocks, "" if blocks == 1 else "s", size,
+        )  # fmt: skip
 
 
 class Summed:
