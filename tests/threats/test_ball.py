@@ -33,8 +33,8 @@ def inputs(shape=(3, 4, 4), n=20, box=(0.0, 1.0), dtype=torch.float32, seed=0):
 
 
 def assert_inside(ball, x0, x, box=(0.0, 1.0)):
-    """In float64, by hand, without slack."""
-    lo, hi = (torch.as_tensor(v, dtype=torch.float64) for v in box)
+    """In float64, by hand, without slack; the box as the inputs' dtype has it."""
+    lo, hi = (torch.as_tensor(v, dtype=x.dtype).double() for v in box)
     assert (x.double() >= lo).all()
     assert (x.double() <= hi).all()
     distance = norm(x.double() - x0.double(), ball.p)

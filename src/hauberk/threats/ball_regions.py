@@ -26,6 +26,7 @@ from hauberk.maths.steps import (
 )
 from hauberk.threats.box import round_up
 from hauberk.threats.distances import LpRegion
+from hauberk.threats.levels import linf_distance
 from hauberk.threats.region import Patchable
 
 
@@ -187,6 +188,9 @@ class LinfRegion(LpRegion, Patchable):
         here = windows.painted.expand(-1, channels, height, width).reshape(u.shape)
         up = (coins == 1).expand(-1, -1, height, width).reshape(u.shape)
         return torch.where(here, torch.where(up, self.hi, self.lo), u)
+
+    def distance(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
+        return linf_distance(x, self.x0, self.radius, self.edges)
 
     def excess(self, u: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor]:
         radius = self.radius.to(u.dtype) * share

@@ -77,16 +77,19 @@ class Box:
         """``lo`` and ``hi`` in dtype and device of ``like`` (B, ...), which they broadcast to.
 
         A bound that the dtype has not is the nearest number that it has: 0.1 of a box is the 0.1
-        of the inputs.
+        of the inputs. In half precision it is the nearest inside.
 
         Raises:
             InputError: for bounds of another shape than one example's.
         """
-        return self._edge(self.lo, like), self._edge(self.hi, like)
+        lo, hi = self._edge(self.lo, like), self._edge(self.hi, like)
+        if like.dtype in (torch.float32, torch.float64):
+            return lo.to(like.dtype), hi.to(like.dtype)
+        return round_up(lo, like), -round_up(-hi, like)
 
     def _edge(self, value: float | Tensor, like: Tensor) -> Tensor:
         exact = torch.as_tensor(value, dtype=torch.float64, device=like.device)
-        return fitted(exact, like.shape).to(like.dtype)
+        return fitted(exact, like.shape)
 
     def near(self, x: Tensor) -> Tensor:
         """Inputs, where those that only rounding has put outside the box are clipped to it.
@@ -138,8 +141,8 @@ def fitted(values: Tensor, shape: Sequence[int]) -> Tensor:
     """One value a channel or a feature, in a shape that broadcasts to examples.
 
     Args:
-        values: one number, ``(C,)``, ``(D,)`` or what broadcasts to one example; a first
-            dimension of 1 for the batch may stand before it.
+        values: one number, ``(C,)``, ``(D,)`` or what broadcasts to one example, or to all of
+            them ``(B, ...)``.
         shape: of the examples, ``(B, C, ...)`` or ``(B, D)``; of groups, ``(G, M, C, ...)``.
 
     Raises:
@@ -159,16 +162,19 @@ def fitted(values: Tensor, shape: Sequence[int]) -> Tensor:
         for channels in (one, one[1:]) if len(one) == 4 else (one,):
             if len(channels) > 1 and len(values) == channels[0]:
                 return values.view(-1, *[1] * (len(channels) - 1))
-    try:
-        fits = torch.broadcast_shapes(values.shape, one) == one
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if not any(_broadcasts(values.shape, wanted) for wanted in (one, tuple(shape))):
         raise InputError(
             f"bounds of shape {tuple(values.shape)} for inputs of shape {one}: give one number, "
             f"{one[0]} for as many {'channels' if len(one) > 1 else 'features'}, or the whole shape"
         )
     return values
+
+
+def _broadcasts(shape: Sequence[int], wanted: tuple[int, ...]) -> bool:
+    try:
+        return tuple(torch.broadcast_shapes(tuple(shape), wanted)) == wanted
+    except RuntimeError:
+        return False
 
 
 def _bound(value: Any) -> float | Tensor:

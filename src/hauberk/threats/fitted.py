@@ -17,6 +17,7 @@ from hauberk.maths.rows import Ends
 from hauberk.maths.steps import per_example
 from hauberk.threats.ball_regions import BallRegion, LinfRegion, linf_ends
 from hauberk.threats.distances import LpRegion
+from hauberk.threats.levels import within
 from hauberk.threats.region import Region
 from hauberk.threats.view import View
 
@@ -59,8 +60,9 @@ class Fitted(LpRegion):
         """Of points ``x`` (S, ...); inf where a feature changed that may not."""
         change, illegal = self._change(x)
         far = norm(change, self.p)
-        if self.p == inf and self.view.scale is not None:
-            # A quotient may be rounded beyond the radius of a change that is inside.
+        if self.p == inf:
+            # A quotient may be rounded beyond the radius of a change that is inside, and so may
+            # a difference of 8-bit values.
             near = self._in_reach(x)
             far = torch.where(near, torch.minimum(far, self.radius), far)
         return torch.where(illegal, inf, far)
@@ -69,10 +71,9 @@ class Fitted(LpRegion):
         return self.view.in_ends(x) & (self.distance(x) <= self.radius)
 
     def _in_reach(self, x: Tensor) -> Tensor:
-        assert self.view.scale is not None
-        reach = self.view.scale * per_example(self.radius, self.view.scale)
-        delta = x.double() - self.view.clean.double()
-        return (delta.abs() <= reach).flatten(1).all(1)
+        reach = per_example(self.radius, self.view.clean)
+        reach = reach if self.view.scale is None else self.view.scale * reach
+        return within(x, self.view.clean, reach, self.view.ends)
 
     def keep_in_box(self, x: Tensor) -> Tensor:
         return torch.clamp(x, *self.view.ends)
