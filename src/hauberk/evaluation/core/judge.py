@@ -1,8 +1,7 @@
 """The judge: decides what counts as broken, and trusts no attack.
 
 It runs the model again on the point alone with its own dtype (TF32 and autocast off), takes the
-decision, and checks threat and box in float64 without slack; only changes between values of 8-bit
-images count in whole steps (:mod:`hauberk.threats.levels`). A tie counts as broken.
+decision, and checks threat and box in float64 without slack; 8-bit images in whole steps. A tie breaks.
 """
 
 from abc import ABC, abstractmethod
