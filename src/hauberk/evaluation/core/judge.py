@@ -1,7 +1,7 @@
 """The judge: decides what counts as broken, and trusts no attack.
 
 It runs the model again on the point alone with its own dtype (TF32 and autocast off), takes the
-decision, and checks threat and box in float64 without slack; 8-bit images in whole steps. A tie breaks.
+decision, checks threat and box in float64 without slack, 8-bit images in whole steps. A tie breaks.
 """
 
 from abc import ABC, abstractmethod
