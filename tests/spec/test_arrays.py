@@ -22,14 +22,23 @@ def test_files_of_several_kinds_hold_the_same_numbers(tmp_path):
 
 
 def test_the_digest_tells_contents_apart_and_nothing_else(tmp_path):
-    np.save(tmp_path / "a.npy", np.array([True, False]))
+    np.save(tmp_path / "a.npy", np.array([[True, False]]))
     first = Array.of(str(tmp_path / "a.npy"))
-    assert first.digest == Array.of(torch.tensor([True, False])).digest
-    assert first.digest != Array.of(torch.tensor([False, True])).digest
-    assert first.digest != Array.of(torch.tensor([[True, False]])).digest
-    assert first.digest != Array.of(torch.tensor([1, 0])).digest
-    made = Array.of(torch.tensor([True, False]))
+    assert first.digest == Array.of(torch.tensor([[True, False]])).digest
+    assert first.digest != Array.of(torch.tensor([[False, True]])).digest
+    assert first.digest != Array.of(torch.tensor([[[True, False]]])).digest
+    assert first.digest != Array.of(torch.tensor([[1, 0]])).digest
+    made = Array.of(torch.tensor([[True, False]]))
     assert made.name == f"tensor-{first.digest[:12]}"
+
+
+def test_a_few_numbers_are_their_own_name():
+    for few in ([0.1, 8 / 255], torch.tensor([True, False]), np.array([3, 1]), torch.rand(5)):
+        array = Array.of(few)
+        again = Array.of(array.name)
+        assert again.digest == array.digest
+        assert again.value.tolist() == np.asarray(few).astype(np.float64).tolist()
+    assert Array.of(torch.zeros(17)).name.startswith("tensor-")
 
 
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path):

@@ -220,3 +220,47 @@ def test_draws_fill_the_threat_and_nothing_else():
             assert (length <= WIDE[p] * (1 + 1e-6)).all(), name
             moved = (x != x0).any(0)
             assert torch.equal(moved, case.free), name
+
+
+def test_a_perturbation_of_some_features_is_shared_by_a_group():
+    x = torch.rand(2, 3, 1, 4, 4, generator=torch.manual_seed(0))
+    for clip in (False, True):
+        threat = hb.Shared(hb.L2(1.0, patch="2x2+1+1"), clip=clip)
+        region = threat.at(x)
+        u = region.finalise(region.project_(torch.randn(2, 1, 4, 4)))
+        moved = region.decode(u)
+        assert threat.contains(x, moved).all()
+        changed = (moved != x).any(0).any(0)[0]
+        assert changed[1:3, 1:3].any()
+        changed[1:3, 1:3] = False
+        assert not changed.any()
+        elsewhere = moved.clone()
+        elsewhere[:, :, :, 0, 0] = (elsewhere[:, :, :, 0, 0] + 0.001).clamp(max=1)
+        assert not threat.contains(x, elsewhere).any()
+    with pytest.raises(hb.InputError, match="for all examples alike, and no more"):
+        hb.Shared(hb.Linf([0.1, 0.2]))
+
+
+def test_a_universal_patch_changes_its_window_alone():
+    model = cases()["patch"].model()
+    x = cases()["patch"].inputs(12)
+    found = hb.universal(model, x, model(x).argmax(1), "linf:0.9,patch=2x3+1+2", epochs=2,
+                         minibatch=4)  # fmt: skip
+    assert torch.equal(found.delta != 0, cases()["patch"].free)
+    assert found.summary["accuracy"] < 1
+
+
+def test_distances_keep_their_features_where_balls_become_distances():
+    ball = hb.L2(0.4, fixed=[1])
+    x = torch.rand(6, 3, generator=torch.manual_seed(0))
+    model = hb.models.MLP((3, 8, 2))
+    y = model(x).argmax(1)
+    union = hb.radius(model, x, y, hb.Union(ball, hb.Linf(0.2)), budget=200)
+    assert list(union.parts) == ["l2,fixed=1", "linf"]
+    alone = hb.radius(model, x, y, "l2,fixed=1", budget=200)
+    assert torch.equal((union.parts["l2,fixed=1"].points != x)[:, 1], torch.zeros(6).bool())
+    assert (alone.distance < torch.inf).any()
+    assert hb.train.MMA(ball).metric == hb.Metric.of(ball)
+    assert hb.train.MMA(ball).threats == (ball,)
+    panels = hb.analysis.by_size({"net": model}, x, y, [ball], budget=100)
+    assert list(panels) == ["l2,fixed=1"]

@@ -183,7 +183,7 @@ def named_panels(
         how: By = "radius" if (plain if by is None else by == "radius") else "attack"
         name = "union" if isinstance(threat, Union) else f"x {threat}"
         if isinstance(threat, Ball | Metric):
-            name = str(Metric(threat.p))
+            name = str(_metric_of(threat))
         if how == "attack" and isinstance(threat, Union | Metric):
             raise InputError(f"{threat} has a curve by radius only: give threats one by one")
         if how == "radius" and not plain:
@@ -206,7 +206,7 @@ def _factors(threat: Threat, sizes: Sequence[float] | None, points: int) -> tupl
 
 
 def _metric_of(threat: Threat) -> Any:
-    return Metric(threat.p) if isinstance(threat, Ball) else threat
+    return Metric.of(threat) if isinstance(threat, Ball) else threat
 
 
 def _radii_of(found: Any, threat: Threat) -> Tensor:

@@ -112,4 +112,4 @@ def axis(notation: str) -> tuple[str, float] | None:
         threat = read_threat(notation)
     except InputError:
         return None
-    return (str(Metric(threat.p)), threat.eps) if isinstance(threat, Ball) else None
+    return (str(Metric.of(threat)), threat.eps) if isinstance(threat, Ball) else None

@@ -103,7 +103,7 @@ class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, Mod
         classes, costs = trial.setting.classes, []
         for name, (threat, how) in panels.items():
             if how == "radius":
-                asked = Metric(threat.p) if isinstance(threat, Ball) else threat
+                asked = Metric.of(threat) if isinstance(threat, Ball) else threat
                 question = LeastDistances.asked([asked], solver=self.solver, budget=self.budget)
                 passes = question.passes(classes)
             else:

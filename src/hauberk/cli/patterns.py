@@ -134,7 +134,8 @@ class PatternsCommand(
             if Trait.EVALUATED in threat.traits:
                 others.append(threat)
                 continue
-            if not isinstance(threat, Ball) or name not in NORMS or name in eps:
+            plain = isinstance(threat, Ball) and threat.fit is None
+            if not isinstance(threat, Ball) or not plain or name not in NORMS or name in eps:
                 known = ", ".join(NORMS)
                 raise InputError(f"--eps {text}: give one size each of {known}, e.g. l2:2")
             eps[name] = threat.eps

@@ -15,7 +15,10 @@ import torch
 from torch import Tensor
 
 from hauberk.errors import InputError
-from hauberk.spec.numbers import number
+from hauberk.spec.numbers import number, shortest
+
+SHORT = 16
+"""Lists of so many numbers or fewer are named by the numbers themselves."""
 
 _GIVEN: ContextVar[Mapping[str, "Array"] | None] = ContextVar("given", default=None)
 _MADE = re.compile(r"tensor-[0-9a-f]{12}")
@@ -26,14 +29,14 @@ class Array:
     """Numbers, and the name by which a notation knows them.
 
     Args:
-        name: a file, the numbers themselves (``0.1;0.2``), or ``tensor-`` and a hash.
+        name: a file, a few numbers themselves (``0.1;0.2``), or ``tensor-`` and a hash.
         value: on the CPU.
 
     Example:
         >>> Array.of("0.25;1/2").value
         tensor([0.2500, 0.5000], dtype=torch.float64)
-        >>> Array.of(torch.tensor([True, False])).name
-        'tensor-7c4ed2cdcc34'
+        >>> Array.of([0.25, 0.5]).name, Array.of(torch.zeros(3, 3)).name
+        ('0.25;0.5', 'tensor-67f523d1e7c7')
     """
 
     name: str
@@ -62,6 +65,8 @@ class Array:
                 "a file"
             ) from error
         made = cls("", _usable(value, "the array"))
+        if value.dim() == 1 and len(value) <= SHORT:  # the text says it
+            return cls(";".join(map(shortest, made.value.tolist())), made.value.double())
         return cls(f"tensor-{made.digest[:12]}", made.value)
 
     @cached_property

@@ -142,6 +142,16 @@ class Features:
         """Whether arrays may have a row for each example."""
         return any(array.value.dim() > 1 for array in self.arrays)
 
+    @property
+    def only_some(self) -> bool:
+        """Whether it says which features may change, for all examples alike, and no more."""
+        return all(v is None for v in (self.eps, self.lo, self.hi, self.anywhere))
+
+    def free_of(self, x0: Tensor) -> Tensor:
+        """Which features of inputs ``x0`` (S, ...) may change, ``(S, ...)`` bool."""
+        view = self.view(x0, Box(-torch.inf, torch.inf))
+        return torch.ones_like(x0, dtype=torch.bool) if view.free is None else view.free
+
     def view(self, x0: Tensor, box: Box, place: Tensor | None = None) -> View:
         """What attacks see of inputs ``x0`` (S, ...): the features that may change, in their unit.
 

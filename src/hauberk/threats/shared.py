@@ -54,6 +54,11 @@ class Shared(Threat):
         threat = Threat.of(threat)
         if not isinstance(threat, Ball):
             raise InputError(f"only an lp ball can be shared, not {threat}: try Shared(Linf(0.2))")
+        if threat.fit is not None and not threat.fit.only_some:
+            raise InputError(
+                f"{threat} cannot be shared: a shared ball may say which features change (mask, "
+                "fixed, patch=HxW+ROW+COLUMN), for all examples alike, and no more"
+            )
         self.threat, self.clip = threat, bool(clip)
 
     @classmethod
@@ -81,10 +86,15 @@ class Shared(Threat):
             lo, hi = down.amin(1), up.amax(1)
         else:
             lo, hi = down.amax(1), up.amin(1)
+        free = None
+        if self.threat.fit is not None:
+            free = self.threat.fit.free_of(x0[:, 0])
+            lo, hi = lo * free, hi * free
         radius = filled(x0, self.threat.eps)
         return SharedRegion(
             x0=x0.new_zeros(len(x0), *x0.shape[2:]), radius=radius, clean=x0, p=self.threat.p,
-            clip=self.clip, edges=edges, lo=toward_zero(lo, x0.dtype), hi=toward_zero(hi, x0.dtype),
+            clip=self.clip, edges=edges, free=free, lo=toward_zero(lo, x0.dtype),
+            hi=toward_zero(hi, x0.dtype),
         )  # fmt: skip
 
     def scaled(self, factor: float) -> "Shared":
@@ -124,6 +134,8 @@ class SharedRegion(Patchable):
     clip: bool
     edges: tuple[Tensor, Tensor] = field(repr=False)
     """The box of the inputs, shared by all."""
+    free: Tensor | None = field(repr=False)
+    """Which features may change, ``(S, ...)`` bool; None for all."""
     lo: Tensor = field(repr=False)
     hi: Tensor = field(repr=False)
     """Bounds of the perturbation, ``(S, ...)``, ``lo <= 0 <= hi``: what all inputs allow."""
@@ -140,6 +152,7 @@ class SharedRegion(Patchable):
         the perturbation that serves the next.
         """
         wide = (self.edges[1] - self.edges[0]).expand_as(self.lo)
+        wide = wide if self.free is None else wide * self.free
         return replace(self, lo=-wide, hi=wide.clone())
 
     @property
@@ -152,6 +165,7 @@ class SharedRegion(Patchable):
 
     def decode(self, u: Tensor) -> Tensor:
         """The perturbed inputs, ``(S, M, ...)``."""
+        u = u if self.free is None else u * self.free
         x = self.clean + u.unsqueeze(1)
         if self.clip:
             return torch.clamp(x, *self.edges)
@@ -209,6 +223,8 @@ class SharedRegion(Patchable):
         is the perturbation; it matters with ``clip`` only, and is found from ``x`` if left out.
         """
         inside = (x >= self.edges[0]) & (x <= self.edges[1])
+        if self.free is not None:
+            inside &= (x == self.clean) | self.free.unsqueeze(1)
         inside = inside.flatten(1).all(1) & (self.distance(x) <= self.radius)
         wide, clean = x.double(), self.clean.double()
         once = max(torch.finfo(dtype).eps for dtype in (self.clean.dtype, x.dtype))

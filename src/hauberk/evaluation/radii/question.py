@@ -275,7 +275,7 @@ def _read(
         metrics[str(found)] = found
     single = (str(next(iter(metrics))) if metrics else "union") if one else None
     for ball in balls:
-        metrics.setdefault(str(Metric(ball.p)), Metric(ball.p))
+        metrics.setdefault(str(Metric.of(ball)), Metric.of(ball))
     return metrics, balls, single
 
 
@@ -290,7 +290,7 @@ def _metric(item: object) -> Threat:
         return whole
     if isinstance(item, Ball):
         raise InputError(
-            f"{item} has a size: give the metric {Metric(item.p)}, or hauberk.Union({item!r}) for "
+            f"{item} has a size: give the metric {Metric.of(item)}, or hauberk.Union({item!r}) for "
             "radii in units of it"
         )
     raise InputError(f"{item} is no metric: give linf, l2, l1, l0, lP, or a union of balls")

@@ -91,7 +91,7 @@ def _points(store: Store, metric: str) -> Tensor:
 
 def united(found: Mapping[str, Radii], balls: Sequence[Ball]) -> Radii:
     """The least scale at which one of the balls holds a point: min over balls of radius by eps."""
-    parts = [found[str(Metric(ball.p))] for ball in balls]
+    parts = [found[str(Metric.of(ball))] for ball in balls]
     scales = torch.stack([p.distance / b.eps for p, b in zip(parts, balls, strict=True)])
     distance, which = scales.min(0)
     hit = torch.stack([part.found for part in parts]).any(0)

@@ -98,7 +98,7 @@ class ValidationSet:
                 steps=self.steps, eps=threat.eps, eps_max=FARTHEST * threat.eps,
                 boundary="soft_margin", nearer=False,
             )  # fmt: skip
-            nearest = self.attack(solver, Metric(threat.p), self.alive)
+            nearest = self.attack(solver, Metric.of(threat), self.alive)
             share = (nearest.distance.double() / threat.eps).to(found)
             near = torch.where(nearest.fooled.to(found.device), share, FARTHEST)
             found[self.alive] = found[self.alive].minimum(near)

@@ -53,7 +53,7 @@ class DDNTraining(Strategy):
                 f"DDN training is in l2, not on {self.threat}: give an l2 ball whose radius caps "
                 "the norm of perturbations, e.g. l2:2.4"
             )
-        self.solver.serve(Metric(2))
+        self.solver.serve(Metric.of(self.threat))
 
     @property
     def threats(self) -> Sequence[Threat]:
@@ -61,13 +61,13 @@ class DDNTraining(Strategy):
 
     def check(self, x: Tensor, y: Tensor, box: Box) -> None:
         super().check(x, y, box)
-        Metric(2).at(x[:1], box)
+        Metric.of(self.threat).at(x[:1], box)
 
     def loss(self, batch: Batch, tables: Tables) -> Loss:
         x = batch.x
         if not len(x):
             return empty_loss(batch)
-        found = batch.attack(self.solver, Metric(2))
+        found = batch.attack(self.solver, Metric.of(self.threat))
         assert isinstance(self.threat, Ball)
         length = found.distance.to(x)
         share = torch.where(found.fooled, self.threat.eps / length.clamp_min(1e-30), 0.0)

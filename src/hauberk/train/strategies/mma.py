@@ -117,11 +117,11 @@ class MMA(Strategy):
     def metric(self) -> Metric:
         """What margins are measured in."""
         assert isinstance(self.threat, Ball | Metric)
-        return Metric(self.threat.p)
+        return self.threat if isinstance(self.threat, Metric) else Metric.of(self.threat)
 
     @property
     def threats(self) -> Sequence[Threat]:
-        return (Ball(self.metric.p, self.hinge),)
+        return (self.metric.ball(self.hinge),)
 
     def check(self, x: Tensor, y: Tensor, box: Box) -> None:
         super().check(x, y, box)
