@@ -112,6 +112,8 @@ class FoolboxAttack(Method):
             InputError: if Foolbox is not installed, the threat is no ball, the box has no single
                 bounds, or a method of fixed radius measures another norm and ``eps`` is left out.
         """
+        if victim.goal is not None:
+            raise InputError(f"Foolbox attacks look for any wrong class, not for {victim.goal}")
         library = load()
         bounds = scalars(job.box)
         eps = self._eps(library, job.threat)

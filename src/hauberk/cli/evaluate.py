@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_json
 from hauberk.cli.load import open_data, threat_of
-from hauberk.cli.options import option
+from hauberk.cli.options import GoalOption, option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateCommand(OneModelCommand):
+class EvaluateCommand(GoalOption, OneModelCommand):
     """Attack a model under every threat."""
 
     shown_by = "accuracy"
@@ -29,7 +29,8 @@ class EvaluateCommand(OneModelCommand):
     threat: list[str] = option(
         [],
         "linf:8/255, l2:0.5, l1:12, l0:10, l1.5:3, rt:30,3, affine(linf:0.3,l1:10), "
-        "perceptual(LAYER+LAYER):0.5; repeat",
+        "perceptual(LAYER+LAYER):0.5; of some features linf:0.1,mask=FILE, each by its own size "
+        "linf:eps=FILE; repeat",
     )
     suite: str = option("standard", "a name or a .yaml file")
     gap: str | None = option(
@@ -94,13 +95,15 @@ class EvaluateCommand(OneModelCommand):
         from hauberk.evaluation.accuracy.question import Accuracy, Points
         from hauberk.evaluation.accuracy.reading import suite_of
         from hauberk.victims.fast_copy import SearchOn
+        from hauberk.victims.goals import Goal
 
         points = Points.of(self.union_only, self.all_attacks)
         on = SearchOn(
             precision=self.search_precision, channels_last=self.channels_last, compile=self.compile
         )
         parts, suite = threat_of(self.threat).parts, suite_of(self.suite)
-        return Accuracy(parts, suite, points, floor=self.floor, on=on)
+        goal = None if self.goal is None else Goal.of(self.goal)
+        return Accuracy(parts, suite, points, floor=self.floor, on=on, goal=goal)
 
     def costs(self, trial: Trial) -> tuple[str, list[Cost]]:
         question = trial.question

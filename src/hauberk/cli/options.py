@@ -199,6 +199,17 @@ class DryRunOption(Command):
     dry_run: bool = option(False, "print what it can cost at most, and stop")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GoalOption(Command):
+    """What counts as success."""
+
+    goal: str | None = option(
+        None,
+        "what counts as broken, if not every wrong class: target=3, target=FILE (a class for each "
+        "example) or confident:0.9 (a wrong class of that probability)",
+    )
+
+
 FORMATS = ("png", "svg")
 
 

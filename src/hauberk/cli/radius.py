@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_csv
 from hauberk.cli.load import network, threat_of
-from hauberk.cli.options import option
+from hauberk.cli.options import GoalOption, option
 from hauberk.cli.run import OneModelCommand
 from hauberk.errors import InputError
 from hauberk.spec.numbers import number
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RadiusCommand(OneModelCommand):
+class RadiusCommand(GoalOption, OneModelCommand):
     """Find the least perturbation of every example that fools the model."""
 
     shown_by = "radii"
 
-    metric: list[str] = option([], "linf, l2, l1, l0, lP or perceptual(LAYER+LAYER); repeat")
+    metric: list[str] = option(
+        [], "linf, l2, l1, l0, lP or perceptual(LAYER+LAYER); l2,mask=FILE; repeat"
+    )
     threat: list[str] = option([], "balls such as linf:0.3: the radius of their union; repeat")
     budget: int = option(2000, "passes per example and metric")
     solver: str = option("best", "a name; best by default")
@@ -56,7 +58,7 @@ class RadiusCommand(OneModelCommand):
             )
         asked = LeastDistances.asked(
             metrics, solver=self.solver, budget=self.budget, soften=self.soften,
-            boundary=cast("Boundary", self.boundary),
+            boundary=cast("Boundary", self.boundary), goal=self.goal,
         )  # fmt: skip
         return replace(asked, eps=sizes(self.eps, [*asked.metrics, *["union"] * bool(self.threat)]))
 

@@ -114,7 +114,7 @@ class _Run:
         if clean_logits is None:
             clean_logits = self.victim.predict(self.x)
             self.results.spent[:, 0] += self.victim.draws
-        return by_logits(clean_logits.to(self.x.device), self.y)
+        return by_logits(*self.victim.seen(clean_logits.to(self.x.device), self.y))
 
     def slot(self, jobs: np.ndarray, n: int, ranked: Tensor | None) -> Slots:
         example, attempt = jobs % n, jobs // n

@@ -132,7 +132,7 @@ def _of_rows(
 ) -> Linearised:
     u = x.clone().requires_grad_()
     with torch.enable_grad():
-        logits = victim.logits(u, soften)
+        logits, y = victim.seen(victim.logits(u, soften), y)
     order = by_logits(logits.detach(), y)
     many = looked_at(logits.shape[1])
     own, z = y.unsqueeze(1), _numbers(logits.detach())

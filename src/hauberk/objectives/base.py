@@ -81,7 +81,8 @@ class Objective:
         self, victim: Victim, logits: Tensor, y: Tensor, target: Tensor | None
     ) -> "Evaluation":
         """The loss of logits ``(S, C)`` of one input a slot, and whether they are wrong."""
-        terms = self.terms(logits, *((y,) if target is None else (y, target)))
+        shown, own = victim.seen(logits, y)
+        terms = self.terms(shown, *((own,) if target is None else (own, target)))
         found = Evaluation(terms.loss, terms.loss, *terms.back())
         simple = victim.plain and victim.boundary == "decision"
         if self.loss == "margin" and not self.targeted and simple:

@@ -105,7 +105,7 @@ class _Run:
         # What every phase is run on; each has a stream and a beginning of its own.
         self.job = replace(job, stop=True, enough=None, warm=None, clean_logits=None, progress=None)
         with victim.held():
-            self.logits = victim.predict(x).to(x.device)
+            self.logits, self.own = victim.seen(victim.predict(x).to(x.device), self.y)
         self.classes = self.logits.shape[1] or 2
         n = len(x)
         self.spent = torch.zeros(n, 2, dtype=torch.int64)
@@ -155,7 +155,8 @@ class _Run:
         fooled = self.victim.wrong(logits, self.y[rows])
         found.distance[rows] = torch.where(fooled, near[rows], inf)
         # The class that it was found in comes first where nothing else tells.
-        own, aim = self.y[rows], logits.argmax(1)
+        shown, own = self.victim.seen(logits, self.y[rows])
+        aim = shown.argmax(1)
         found.order[rows, aim] = torch.where(fooled & (aim != own), near[rows], inf)
         clean = self.x[rows].to(found.points)
         found.points[rows] = torch.where(per_example(fooled, clean), found.points[rows], clean)
@@ -236,7 +237,7 @@ class _Run:
         Points of another metric's search tell between classes where nothing else tells them apart.
         """
         logits = self.logits[rows].double().nan_to_num(nan=-1e300).clamp(-1e300, 1e300)
-        own = self.y[rows].unsqueeze(1)
+        own = self.own[rows].unsqueeze(1)
         by_logit = logits.scatter(1, own, -inf).argsort(dim=1, descending=True, stable=True)[:, :-1]
         for nearest in (self.found.order, self.found.each):
             distance = nearest[rows].gather(1, by_logit)

@@ -107,7 +107,7 @@ class FastCopy(Victim):
         # Batches shrink as points leave: one graph for all sizes.
         fast: Any = torch.compile(model, dynamic=True) if on.compile else model
         super().__init__(fast, victim.asked_batch)
-        self.boundary = victim.boundary
+        self.boundary, self.goal = victim.boundary, victim.goal
 
     @property
     def rounding(self) -> float:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase as _Norm
 from hauberk.errors import InputError, warn
 from hauberk.maths.losses import margin, soft_margin, wrong
 from hauberk.maths.modules import eval_mode, exact_batch, in_batches
+from hauberk.victims.goals import Goal
 from hauberk.victims.outputs import as_logits
 from hauberk.victims.softening import Softened, unhooked
 
@@ -37,12 +39,14 @@ class Victim:
         single: whether the model has one logit z, which is read as [0, z].
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
         boundary: what :meth:`wrong` goes by; see :meth:`bounded`.
+        goal: what counts as success, if not every wrong class; see :meth:`aiming`.
         mode: ``eval``, or ``train`` for attacks that shall see train mode; running statistics are
             left alone then.
     """
 
     mode = "eval"
     boundary: Boundary = "decision"
+    goal: Goal | None = None
     plain = True
     draws = 1
 
@@ -115,6 +119,26 @@ class Victim:
             yield self
         finally:
             self.boundary = before
+
+    def aiming(self, goal: Goal | None) -> Self:
+        """The same victim, of which this goal is wanted; itself if it is already.
+
+        Labels that it is given are then those of :meth:`hauberk.victims.goals.Goal.aims`.
+
+        Raises:
+            InputError: for votes and averaged draws.
+        """
+        if goal is self.goal:
+            return self
+        if goal is not None and not self.plain:
+            raise InputError(f"the goal {goal} is one model's: not of votes or of averaged draws")
+        other = copy(self)
+        other.goal = goal
+        return other
+
+    def seen(self, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits ``(B, K)`` and labels ``(B,)`` that losses go by: others, with a goal."""
+        return (logits, y) if self.goal is None else self.goal.seen(logits, y)
 
     def batch_size(self, example: Tensor) -> int:
         """Examples that go through the model at once; halved whenever memory runs out."""
@@ -208,11 +232,12 @@ class Victim:
         """
         if self.boundary == "soft_margin":
             return (self.margin(logits, y) < 0).logical_not_()
-        return wrong(logits, y)
+        return wrong(logits, y) if self.goal is None else wrong(*self.seen(logits.double(), y))
 
     def margin(self, logits: Tensor, y: Tensor) -> Tensor:
         """Logit margin, or soft logit margin, ``(B,)`` float64: below 0 where not wrong."""
-        return (soft_margin if self.boundary == "soft_margin" else margin)(logits.double(), y)
+        shown, own = self.seen(logits.double(), y)
+        return (soft_margin if self.boundary == "soft_margin" else margin)(shown, own)
 
     def predict(self, x: Tensor) -> Tensor:
         """Logits without gradients, in chunks, ``(B, C)``."""

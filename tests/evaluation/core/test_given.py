@@ -27,9 +27,9 @@ def inputs(model):
 
 
 def test_arrays_of_threats_in_any_place():
-    ball = hb.Linf(0.1, fixed="0;2", lo="0")
+    ball = hb.Linf(0.1, fixed="0;2", mask="1")
     names = [array.name for array in arrays_in({"a": [ball | hb.L2(1), hb.Shared(ball)]})]
-    assert names == ["0;2", "0", "0;2", "0"]
+    assert names == ["1", "0;2", "1", "0;2"]
 
 
 def test_a_run_is_verified_and_loaded_without_the_files(model, inputs, tmp_path, monkeypatch):

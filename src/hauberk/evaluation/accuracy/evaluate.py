@@ -16,6 +16,7 @@ from hauberk.evaluation.core.prepare import Model
 from hauberk.evaluation.core.run import run as ask
 from hauberk.threats.base import Threat, Union, several
 from hauberk.victims.fast_copy import SearchOn
+from hauberk.victims.goals import Goal
 
 
 @with_run_options
@@ -30,6 +31,7 @@ def evaluate(
     all_attacks: bool = False,
     floor: int = 0,
     search_precision: str | SearchOn | None = None,
+    goal: Goal | str | None = None,
     **run: Unpack[RunFields],
 ) -> Result:
     """Attack every example under every threat; an independent judge decides what counts as broken.
@@ -53,6 +55,10 @@ def evaluate(
             that precision, and the model itself decides. Points about which the copy may have been
             mistaken go back to the same search on the model; the passes of both count. A
             :class:`~hauberk.victims.fast_copy.SearchOn` can say more: channels last, compiled.
+        goal: what counts as broken, if not every wrong class: ``target=3`` (the model decides for
+            class 3; examples of it are left out), ``target=FILE`` (a class for each example), or
+            ``confident:0.9`` (a wrong class has that probability); see
+            :mod:`hauberk.victims.goals`.
         run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
@@ -66,8 +72,11 @@ def evaluate(
         >>> found.clean_accuracy
         1.0
     """
+    wanted = None if goal is None else Goal.of(goal)
     points = Points.of(union_only, all_attacks)
     on = search_precision or SearchOn()
     on = on if isinstance(on, SearchOn) else SearchOn(precision=on)
-    question = Accuracy(Union(*several(threats)).parts, suite_of(suite), points, floor=floor, on=on)
+    question = Accuracy(
+        Union(*several(threats)).parts, suite_of(suite), points, floor=floor, on=on, goal=wanted
+    )
     return ask(question, {"model": model}, images, labels, RunOptions(**run))

@@ -22,8 +22,9 @@ from hauberk.evaluation.accuracy.searched import copy_of, searched
 from hauberk.evaluation.accuracy.suites import USUAL, Stage, Suite, suite_from
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.evaluation.accuracy.targets import linear_targets
+from hauberk.evaluation.core import goals
 from hauberk.evaluation.core.bound import of_models
-from hauberk.evaluation.core.judge import Judge
+from hauberk.evaluation.core.judge import Judge, PointJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
@@ -33,6 +34,7 @@ from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, joined, places
 from hauberk.threats.base import Threat
 from hauberk.victims.fast_copy import SearchOn
+from hauberk.victims.goals import Goal
 
 MASKED = 5.0
 """Where gradients seem masked, margins say little of what can break: a point may cost so much more.
@@ -72,6 +74,8 @@ class Accuracy(Question[Result]):
         floor: how many standing points get about ten times the passes once the suite is done, to
             bound how far the union accuracy could still fall; 0 for none.
         on: what the attacks search on, if not on the model as it is.
+        goal: what counts as broken, if not every wrong class.
+        left_out: examples that are of the goal's class already.
 
     Example:
         >>> from hauberk import Linf
@@ -89,6 +93,8 @@ class Accuracy(Question[Result]):
     points: Points = Points.STANDING
     floor: int = field(default=0, kw_only=True)
     on: SearchOn = field(default=SearchOn(), kw_only=True)
+    goal: Goal | None = field(default=None, kw_only=True)
+    left_out: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.floor, bool) or not isinstance(self.floor, int) or self.floor < 0:
@@ -114,6 +120,7 @@ class Accuracy(Question[Result]):
             "all_attacks": self.points is Points.ALL,
             **({"floor": self.floor} if self.floor else {}),
             **self.on.facts(),
+            **goals.facts(self.goal, self.left_out),
         }
 
     @classmethod
@@ -121,10 +128,16 @@ class Accuracy(Question[Result]):
         threats = tuple(threat_from(name, objects) for name in manifest["threats"])
         points = Points.of(bool(manifest["union_only"]), bool(manifest["all_attacks"]))
         floor, on = int(manifest.get("floor", 0)), SearchOn.of(manifest)
-        return cls(threats, suite_from(manifest, objects), points, floor=floor, on=on)
+        return cls(
+            threats, suite_from(manifest, objects), points, floor=floor, on=on,
+            **goals.recorded(manifest),
+        )  # fmt: skip
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
         bound = self.recall(setting)
+        if self.goal is not None:
+            goal, setting, out = goals.settled(self.goal, setting, bound.threats)
+            bound = replace(bound, goal=goal, left_out=out)
         if self.floor:
             floor.require_searches(bound, setting)
         if self.on:
@@ -192,6 +205,9 @@ class Accuracy(Question[Result]):
                 broken = block.at(part)[part["broken"].astype(bool)]
                 for front in fronts.values():
                     front.stands[broken] = False
+
+    def judge(self, setting: Setting) -> Judge:
+        return PointJudge(setting.victim.aiming(self.goal), setting.box)
 
     def after(self, setting: Setting, store: Store, judge: Judge, reporter: Reporter) -> None:
         if self.floor:

@@ -65,7 +65,7 @@ def linear_targets(
         setting = block.setting
         metrics = [own.take(block.places(missing))] if own else list(map(metric, orders.classes))
         found = linearised(
-            setting.victim, block.x[missing], block.y[missing], metrics, box=setting.box,
+            setting.victim, block.x[missing], block.aims(missing), metrics, box=setting.box,
             soften=soften,
         )  # fmt: skip
         for row, kind in enumerate(orders.classes):

@@ -210,7 +210,8 @@ class Checks:
             pick, where = torch.from_numpy(row[some]), torch.from_numpy(at[some])
             threat = task.threat.take(examples.place[where])
             verdict = self.judge.look(
-                threat, examples.x[where], points[pick], examples.y[where],
+                threat, examples.x[where], points[pick],
+                self.judge.aims(examples.y[where], examples.ids[where]),
                 examples.ids[where], task.witness(self.ledger, key, pick),
             )  # fmt: skip
             self.weigh(key, task, {k: v[some] for k, v in part.items()}, verdict, points[pick])

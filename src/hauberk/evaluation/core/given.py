@@ -47,7 +47,8 @@ def recorded(question: Any) -> dict[str, Array]:
     """
     places = ("threat", "threats", "metrics", "balls")
     found: dict[str, Array] = {}
-    for array in arrays_in([getattr(question, place, None) for place in places]):
+    wanted = getattr(getattr(question, "goal", None), "arrays", [])
+    for array in (*arrays_in([getattr(question, place, None) for place in places]), *wanted):
         if found.setdefault(array.name, array).digest != array.digest:
             raise InputError(f"{array.name} was changed while it was read: run again")
     return found

@@ -5,10 +5,9 @@ decision, checks threat and box in float64 without slack, 8-bit images in whole 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -16,7 +15,9 @@ from torch import Tensor
 
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
+from hauberk.evaluation.core.precision import full_precision
 from hauberk.maths.losses import margin
+from hauberk.maths.losses import wrong as is_wrong
 from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.maths.seeding import seeded
@@ -133,6 +134,10 @@ class Judge(ABC):
 
     box: Box
 
+    def aims(self, y: Tensor, ids: Tensor) -> Tensor:
+        """What points are judged by: the labels, or what the goal of a run makes of them."""
+        return y
+
     @abstractmethod
     def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> "CleanVerdict":
         """Decide the clean inputs of a block."""
@@ -178,6 +183,9 @@ class PointJudge(Judge):
     victim: Victim
     box: Box
 
+    def aims(self, y: Tensor, ids: Tensor) -> Tensor:
+        return y if self.victim.goal is None else self.victim.goal.aims(y, ids)
+
     def clean(self, x: Tensor, y: Tensor, ids: Tensor) -> CleanVerdict:
         """Decide clean inputs.
 
@@ -185,13 +193,16 @@ class PointJudge(Judge):
             InputError: for NaN logits.
         """
         x, y = x.to(self.victim.device), y.to(self.victim.device)
-        logits, wrong = decide(self.victim, x, y)
+        aims = self.aims(y, ids.to(y.device))
+        logits, wrong = decide(self.victim, x, aims)
+        if self.victim.goal is not None:  # right is what has its own label
+            wrong = is_wrong(logits, y)
         if bool(logits.isnan().any()):
             bad = int(ids[logits.isnan().any(1).cpu()][0])
             raise InputError(f"the model returns NaN logits on clean input {bad}: repair it first")
         return CleanVerdict(
             correct=~wrong.cpu(),
-            margin=-self.victim.margin(logits, y).cpu(),
+            margin=-self.victim.margin(logits, aims).cpu(),
             scale=largest(logits),
             columns={"prediction": logits.argmax(1).cpu().numpy()},
             logits=logits,
@@ -376,25 +387,3 @@ def largest(logits: Tensor) -> float:
     """The largest finite logit in absolute value; 0 without any."""
     finite = logits.detach().double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs()
     return float(finite.amax()) if finite.numel() else 0.0
-
-
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Neither TF32, nor bfloat16 inside float32 products, nor autocast inside the block."""
-    places: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
-    name: str = "allow_tf32"
-    full: Any = False
-    # Newer releases have one switch per kind of kernel; setting the older ones as well is an error.
-    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        cudnn, onednn = cast(Any, torch.backends.cudnn), cast(Any, torch.backends.mkldnn)
-        places = [places[0], cudnn.conv, cudnn.rnn, onednn.matmul, onednn.conv, onednn.rnn]
-        name, full = "fp32_precision", "ieee"
-    before = [getattr(place, name) for place in places]
-    for place in places:
-        setattr(place, name, full)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        for place, value in zip(places, before, strict=True):
-            setattr(place, name, value)

@@ -103,6 +103,7 @@ def head(manifest: Mapping[str, Any], clean: Columns, parts: Sequence[Columns]) 
         "manifest_sha256": fingerprint(manifest),
         "warnings": [*(manifest.get("warnings") or ()), *no_numbers(parts)],
         **({"shard": list(manifest["shard"])} if "shard" in manifest else {}),
+        **{name: manifest[name] for name in ("goal", "left_out") if name in manifest},
     }
 
 

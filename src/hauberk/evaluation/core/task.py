@@ -86,10 +86,15 @@ class Block:
     def job(self, threat: Threat, index: Tensor, report: Report) -> Job:
         """The search for points of the examples ``index`` (M,) inside a threat."""
         return Job(
-            threat=self.bound(threat, index), x=self.x[index], y=self.y[index],
+            threat=self.bound(threat, index), x=self.x[index], y=self.aims(index),
             ids=first(self.ids[index]), box=self.setting.box, seed=self.setting.seed,
             progress=report,
         )  # fmt: skip
+
+    def aims(self, index: Tensor) -> Tensor:
+        """The labels of the examples ``index`` (M,), or what the goal makes of them."""
+        goal, y = self.setting.victim.goal, self.y[index]
+        return y if goal is None else goal.aims(y, self.ids[index].to(y.device))
 
     def bound(self, threat: Threat, index: Tensor) -> Threat:
         """The threat to the examples ``index`` (M,) of the block, which may differ from others'."""
@@ -222,7 +227,8 @@ def do(task: Task, block: Block, index: Tensor, judge: Judge, report: Report) ->
         rows, outcome = next(search)
         while True:
             threat = block.bound(task.threat, rows)
-            outcome, verdict = judge(threat, x[rows], outcome, y[rows], ids[rows])
+            aims = judge.aims(y[rows], ids[rows])
+            outcome, verdict = judge(threat, x[rows], outcome, aims, ids[rows])
             found.append(Portion(rows, outcome, verdict))
             rows, outcome = search.send(verdict)
     except StopIteration:

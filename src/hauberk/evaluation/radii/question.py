@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hauberk.engine.method import Method, WarmStart
 from hauberk.errors import InputError
+from hauberk.evaluation.core import goals
 from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
@@ -31,6 +32,7 @@ from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import distance as read_metric
 from hauberk.threats.notation import threat as read_threat
+from hauberk.victims.goals import Goal
 from hauberk.victims.victim import Boundary, require_boundary
 
 One = str | Threat
@@ -50,6 +52,8 @@ class LeastDistances(Question[Radii | RadiiSet]):
         soften: width of softened gradients; None leaves it to the solver.
         eps: sizes at which the summary has the accuracy, by metric.
         boundary: where the model counts as wrong, for solvers and judge.
+        goal: what counts as broken, if not every wrong class.
+        left_out: examples that are of the goal's class already.
         solvers: one for each metric, once the number of classes is known; as descriptions where
             the question was rebuilt from a manifest.
 
@@ -69,12 +73,15 @@ class LeastDistances(Question[Radii | RadiiSet]):
     soften: float | None = None
     eps: Mapping[str, Sequence[float]] = field(default_factory=dict)
     boundary: Boundary = "decision"
+    goal: Goal | None = field(default=None, kw_only=True)
+    left_out: int = field(default=0, kw_only=True)
     solvers: Mapping[str, Solver | Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def asked(
         cls, metric: One | Sequence[One], *, solver: str | Solver = "best", budget: int = 2000,
         soften: float | None = None, eps: Sizes = (), boundary: Boundary = "decision",
+        goal: Goal | str | None = None,
     ) -> Self:  # fmt: skip
         """The question in the words of :func:`hauberk.radius`.
 
@@ -94,7 +101,12 @@ class LeastDistances(Question[Radii | RadiiSet]):
             raise InputError(
                 f"budget is {budget}: give passes per example, an integer of 1 or more"
             )
-        question = cls(metrics, balls, single, solver, budget, soften, _sizes(eps, names), boundary)
+        if goal is not None and boundary != "decision":
+            raise InputError("the soft margin is that of any wrong class: give it, or a goal")
+        question = cls(
+            metrics, balls, single, solver, budget, soften, _sizes(eps, names), boundary,
+            goal=None if goal is None else Goal.of(goal),
+        )  # fmt: skip
         question.bound(2)  # what does not depend on the model is refused now
         return question
 
@@ -116,7 +128,11 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return solver
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
-        return self.recall(setting).bound(setting.classes), setting
+        bound = self.recall(setting).bound(setting.classes)
+        if self.goal is None:
+            return bound, setting
+        goal, setting, out = goals.settled(self.goal, setting, list(bound.metrics.values()))
+        return replace(bound, goal=goal, left_out=out), setting
 
     def recall(self, setting: Setting) -> Self:
         found = {name: of_models(m, setting.victims) for name, m in self.metrics.items()}
@@ -137,6 +153,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
             "budget": self.budget if named else None,
             "soften": self.soften,
             **({} if self.boundary == "decision" else {"boundary": self.boundary}),
+            **goals.facts(self.goal, self.left_out),
         }
 
     @classmethod
@@ -146,7 +163,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return cls(
             metrics, balls, manifest["single"], objects.get("solver") or manifest["solver"],
             manifest["budget"], manifest["soften"], solvers=manifest["solvers"],
-            boundary=manifest.get("boundary", "decision"),
+            boundary=manifest.get("boundary", "decision"), **goals.recorded(manifest),
         )  # fmt: skip
 
     def again(self, summary: Mapping[str, Any]) -> Self:
@@ -164,7 +181,7 @@ class LeastDistances(Question[Radii | RadiiSet]):
         ]
 
     def judge(self, setting: Setting) -> Judge:
-        return RadiusJudge(setting.victim, setting.box, self.boundary)
+        return RadiusJudge(setting.victim.aiming(self.goal), setting.box, self.boundary)
 
     def passes(self, classes: int) -> int:
         """Most passes per example that the search costs, for a model of so many classes."""

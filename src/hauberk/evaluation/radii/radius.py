@@ -12,6 +12,7 @@ from hauberk.evaluation.core.run import run as ask
 from hauberk.evaluation.radii.question import LeastDistances, One, Sizes
 from hauberk.evaluation.radii.result import Radii, RadiiSet
 from hauberk.solvers.base import Solver
+from hauberk.victims.goals import Goal
 from hauberk.victims.victim import Boundary
 
 
@@ -19,13 +20,13 @@ from hauberk.victims.victim import Boundary
 def radius(  # type: ignore[overload-overlap]
     model: Model, images: Examples, labels: Tensor, metric: One, *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
-    boundary: Boundary = ..., **run: Unpack[RunFields],
+    boundary: Boundary = ..., goal: Goal | str | None = ..., **run: Unpack[RunFields],
 ) -> Radii: ...  # fmt: skip
 @overload
 def radius(
     model: Model, images: Examples, labels: Tensor, metric: Sequence[One], *, budget: int = ...,
     solver: str | Solver = ..., soften: float | None = ..., eps: Sizes = ...,
-    boundary: Boundary = ..., **run: Unpack[RunFields],
+    boundary: Boundary = ..., goal: Goal | str | None = ..., **run: Unpack[RunFields],
 ) -> RadiiSet: ...  # fmt: skip
 @with_run_options
 def radius(
@@ -39,6 +40,7 @@ def radius(
     soften: float | None = None,
     eps: Sizes = (),
     boundary: Boundary = "decision",
+    goal: Goal | str | None = None,
     **run: Unpack[RunFields],
 ) -> Radii | RadiiSet:
     """The least distance at which the model decides wrongly, example by example (problem 2).
@@ -64,6 +66,7 @@ def radius(
             the least distance at which the other classes together weigh as much as the label, a
             lower bound of the margin. The judge computes that, too; examples with no more than half
             of the probability count as wrong already, and a point found need not fool the model.
+        goal: what counts as success, if not every wrong class, as of :func:`hauberk.evaluate`.
         run: the options of every run, see :class:`~hauberk.evaluation.core.options.RunOptions`.
 
     Raises:
@@ -78,6 +81,6 @@ def radius(
         True
     """
     question = LeastDistances.asked(
-        metric, solver=solver, budget=budget, soften=soften, eps=eps, boundary=boundary
+        metric, solver=solver, budget=budget, soften=soften, eps=eps, boundary=boundary, goal=goal
     )
     return ask(question, {"model": model}, images, labels, RunOptions(**run))

@@ -122,6 +122,9 @@ def origin(summary: Summary) -> str:
 def remarks(summary: Summary) -> list[str]:
     """What a run's summary warns of, one line each."""
     notes = []
+    if goal := summary.get("goal"):
+        out = summary.get("left_out")
+        notes.append(f"goal: {goal}{f'; {out} examples of that class left out' if out else ''}")
     if summary.get("escalated"):
         notes.append("escalated: the gradients seem masked, so the suite ran its further attacks")
     if not summary.get("finished", True):
