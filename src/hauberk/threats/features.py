@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hauberk.errors import InputError
 from hauberk.spec.arrays import Array
-from hauberk.threats.box import Box
+from hauberk.threats.box import Box, round_up
 from hauberk.threats.patch import Patch
 from hauberk.threats.view import View, rows_of
 
@@ -197,12 +197,10 @@ class Features:
 
     def _limits(self, x0: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         """The box's ends and ``lo`` and ``hi`` in one, ``(1 or S, ...)`` each."""
-        for array, word in ((self.lo, "lo"), (self.hi, "hi")):
-            if array is None:
-                continue
-            ends = Box(*(array_ends(self._spread(array, word, x0).double(), word)))
-            lo, hi = ends.bounds(x0)
-            low, high = torch.maximum(low, lo), torch.minimum(high, hi)
+        if self.lo is not None:
+            low = torch.maximum(low, round_up(self._spread(self.lo, "lo", x0), x0))
+        if self.hi is not None:
+            high = torch.minimum(high, -round_up(-self._spread(self.hi, "hi", x0).double(), x0))
         outside = ((x0 < low) | (x0 > high)).flatten(1).any(1)
         if bool(outside.any()):
             bad = int(outside.nonzero()[0])
@@ -229,8 +227,3 @@ class Features:
                 f"inputs {tuple(shape)}: give {tuple(shape)}, one number a channel, or "
                 f"{('N', *shape)} for N examples".replace("'", "")
             ) from None
-
-
-def array_ends(value: Tensor, word: str) -> tuple[Tensor | float, Tensor | float]:
-    """A box that is bounded by an array on one side, ``lo`` or ``hi``."""
-    return (value, torch.inf) if word == "lo" else (-torch.inf, value)
