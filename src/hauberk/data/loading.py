@@ -17,7 +17,7 @@ from hauberk.data.labels import to_labels
 from hauberk.data.reading import PLAIN, Reading, ReadingFields
 from hauberk.data.sample import drawn
 from hauberk.data.source import RawData, Request
-from hauberk.data.sources import SOURCES
+from hauberk.data.sources import SOURCES, SUFFIXES
 from hauberk.data.sources.imported import USAGE, open_imported
 from hauberk.errors import InputError
 from hauberk.threats.box import Box
@@ -40,17 +40,20 @@ def load_data(
 
             - `digits:train|test`: the 8x8 digits embedded in scikit-learn, 1297 and 500.
             - `mnist:train|test`, `fashion:train|test`: IDX files in `data_dir`, gzipped or not.
-            - `cifar10:train|test`: `cifar10-test.npz` and `cifar10-train-batch*.npz`, or the
-              binary version's `*_batch*.bin`, in `data_dir`.
+            - `cifar10:train|test`, `cifar100:train|test`: the published versions' files, or
+              `cifar10-test.npz` and `cifar10-train-batch*.npz`, in `data_dir`.
             - `cifar10c:KIND:SEVERITY`: CIFAR-10-C's `KIND.npy` and `labels.npy` in `data_dir`.
-            - `npz:FILE`: arrays `images` and `labels`; uint8 (N, H, W), (N, H, W, C) or
-              (N, C, H, W), where a dimension of 1, 3 or 4 is the channels; floats are taken
-              as they are.
+            - `npz:FILE`, `npy:FILE:FILE`, `pt:FILE`: arrays and tensors by their usual names, or
+              `FILE:IMAGES:LABELS`; uint8 (N, H, W), (N, H, W, C) or (N, C, H, W), where a
+              dimension of 1, 3 or 4 is the channels; floats are taken as they are.
             - `folder:DIR`: one folder a class, in sorted order, numbers by size; images in turn
               from each class, so that `limit` takes from all of them. Needs Pillow.
-            - `pkg.module:attr` or `path/to/file.py:attr`: a pair (images, labels), a torch data
-              set of (image, label) items, or a callable without arguments that returns one. Runs
-              that code.
+            - `tar:FILE`: pictures and classes side by side. Needs Pillow.
+            - `hf:DIR`, `csv:FILE`, `parquet:FILE`: tables, `FILE:COLUMNS:LABEL`.
+            - such a file or folder alone.
+            - `pkg.module:attr` or `path/to/file.py:attr`: a pair (images, labels), a dictionary of
+              arrays, a data set, loader or iterable of examples or batches, or a callable without
+              arguments that returns one. Runs that code.
 
             Behind any of them `+KIND:SEVERITY` corrupts the images, as `cifar10:test+fog:3` does:
             :class:`hauberk.data.corruptions.Corruption`, with seed 0 and each image's position.
@@ -239,15 +242,25 @@ def _chosen(raw: RawData, spec: str, limit: int | None, offset: int, reading: Re
 def _open(request: Request) -> RawData:
     if request.name in SOURCES:
         return SOURCES[request.name].open(request)
-    if request.name == "hf":
-        raise InputError(
-            f"{request.spec}: this version does not read the Hugging Face hub: save it as an .npz "
-            "file and give npz:FILE, or name a function that returns the data set, pkg.module:attr"
-        )
+    if guess := _guess(request):
+        return _open(replace(request, spec=f"{guess}:{request.spec}"))
     usage = ", ".join([*(source.usage for source in SOURCES.values()), USAGE])
     if not request.argument:
         raise InputError(f"data {request.spec!r} is unknown: give {usage}")
     return open_imported(request, usage)
+
+
+def _guess(request: Request) -> str:
+    """The source of a file or folder that is given without one; "" if there is none such."""
+    path = Path(request.name).expanduser()
+    if not request.name:
+        return ""
+    if not path.exists() and request.data_dir is not None:
+        path = Path(request.data_dir).expanduser() / path
+    if path.is_dir():
+        saved = ("state.json", "dataset_dict.json")
+        return "hf" if any((path / name).is_file() for name in saved) else "folder"
+    return SUFFIXES.get(path.suffix.lower(), "") if path.is_file() else ""
 
 
 def _classes(

@@ -54,8 +54,9 @@ def role(name: str) -> tuple[str, str] | None:
 
 
 def pair_of(
-    names: Iterable[str], spec: str, words: tuple[str, ...] = (), how: str = ""
-) -> PairNames:
+    names: Iterable[str], spec: str, words: tuple[str, ...] = (), how: str = "",
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> PairNames:  # fmt: skip
     """The names of images and labels among those that there are.
 
     Args:
@@ -63,6 +64,8 @@ def pair_of(
         spec: the name of the data set, for error messages.
         words: what the user said of them: a split, or the two names.
         how: how to write the two names, for error messages.
+        shapes: of the arrays; of two with other names, the one of a number an example is the
+            labels.
 
     Raises:
         InputError: unless there is one such pair.
@@ -88,6 +91,12 @@ def pair_of(
         if split not in whole:
             raise InputError(f"{spec}: no images and labels of {words[0]} among {shown}")
         whole = {split: whole[split]}
+    if not whole and shapes and len(there) == 2 and not words:
+        one, two = there
+        for images, labels in ((one, two), (two, one)):
+            n = shapes[images][:1]
+            if len(shapes[images]) > 1 and n and shapes[labels] in (n, (*n, 1)):
+                return PairNames(images, labels)
     if not whole:
         lacks = " and no ".join(_lacking(found))
         raise InputError(f"{spec}: it holds {shown or 'nothing'}, but no {lacks}: write {how}")

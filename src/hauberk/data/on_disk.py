@@ -100,7 +100,7 @@ def member(path: Path, name: str) -> "ArrayOnDisk | npt.NDArray[Any]":
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(f"{name}.npy")
         with archive.open(info) as packed:
-            shape, by_columns, dtype = _header(packed)
+            shape, by_columns, dtype = header(packed)
             size = dtype.itemsize * int(np.prod(shape, dtype=np.int64))
             if by_columns or dtype.hasobject or len(shape) < 2 or size <= SMALL:
                 with np.load(path, allow_pickle=False) as arrays:
@@ -123,8 +123,12 @@ def member(path: Path, name: str) -> "ArrayOnDisk | npt.NDArray[Any]":
         return ArrayOnDisk(path, _start(path, info) + head, shape, dtype)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and dtype of what follows, as the format .npy says."""
+def header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is stored by columns, and dtype of what follows, as the format .npy says.
+
+    Raises:
+        ValueError: for a format that is not known.
+    """
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)

@@ -1,7 +1,7 @@
 """What a data source is: from the text of `--data` to arrays that are not yet converted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hauberk.data.dataset import Array
@@ -112,6 +112,24 @@ class Request:
                 f"data_dir {str(self.data_dir)!r} is not a folder: give the one for {self.spec}"
             )
         return folder
+
+    @property
+    def located(self) -> tuple[Path, tuple[str, ...]]:
+        """The path that the argument begins with, and the words behind it, between colons.
+
+        Raises:
+            InputError: if there is no such path, here or in `data_dir`.
+        """
+        parts = self.argument.split(":")
+        for many in range(len(parts), 0, -1):
+            asked = replace(self, spec=f"{self.name}:{':'.join(parts[:many])}")
+            places = [Path(asked.argument).expanduser()]
+            places += (
+                [] if self.data_dir is None else [Path(self.data_dir).expanduser() / places[0]]
+            )
+            if asked.argument and any(place.exists() for place in places):
+                return asked.path, tuple(parts[many:])
+        return replace(self, spec=f"{self.name}:{parts[0]}").path, tuple(parts[1:])
 
     @property
     def path(self) -> Path:

@@ -1,6 +1,8 @@
 """CIFAR-10 from .npz files and from the binary version."""
 
+import pickle
 import zipfile
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,6 +15,27 @@ RNG = np.random.default_rng(0)
 
 def pixels(*shape):
     return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+class Python2(pickle._Pickler):
+    """Writes texts and bytes as the Python 2 did that wrote CIFAR's files."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def text(self, value):
+        data = value.encode("latin1") if isinstance(value, str) else value
+        data = data.replace(b"numpy._core", b"numpy.core")
+        self.write(pickle.BINSTRING + len(data).to_bytes(4, "little") + data)
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = text
+
+    def save_global(self, value, name=None):
+        module = value.__module__.replace("numpy._core", "numpy.core")
+        self.write(pickle.GLOBAL + f"{module}\n{value.__name__}\n".encode())
+        self.memoize(value)
+
+    dispatch[type(print)] = dispatch[type] = save_global
 
 
 def write_cifar_bin(path, images, labels):
@@ -83,10 +106,34 @@ def test_cifar_npz_errors(refused, tmp_path):
     assert "no readable .npz" in refused("cifar10:test", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["cifar-10-batches-py/test_batch", "test_batch"])
-def test_cifar_pickles_are_refused(refused, tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).touch()
-    message = refused("cifar10:test", tmp_path)
-    assert "execute code" in message
-    assert "binary" in message
+def test_the_python_version_that_torchvision_leaves(refused, tmp_path):
+    place = tmp_path / "cifar-10-batches-py"
+    place.mkdir()
+    images = pixels(4, 3, 32, 32)
+    batch = {"data": images.reshape(4, -1), "labels": [3, 1, 0, 9], "batch_label": b"x"}
+    with (place / "test_batch").open("wb") as file:
+        Python2(file, 2).dump(batch)
+    assert b"numpy.core.multiarray" in (place / "test_batch").read_bytes()
+    data = load_data("cifar10:test", tmp_path, limit=2, offset=1)
+    assert torch.equal(data.images * 255, torch.from_numpy(images[1:3]).float())
+    assert (data.labels.tolist(), data.class_names[9]) == ([1, 0], "truck")
+    (place / "test_batch").write_bytes(pickle.dumps({"data": images, "labels": [1]}, 2))
+    assert "no batch of CIFAR's" in refused("cifar10:test", tmp_path)
+    (place / "test_batch").write_bytes(pickle.dumps(print))
+    assert "not executed" in refused("cifar10:test", tmp_path)
+    (place / "test_batch").unlink()
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    assert "unpack cifar-10-python.tar.gz" in refused("cifar10:test", tmp_path)
+
+
+def test_cifar100(refused, tmp_path):
+    place = tmp_path / "cifar-100-python"
+    place.mkdir()
+    images = pixels(2, 3, 32, 32)
+    batch = {"data": images.reshape(2, -1), "fine_labels": [99, 7], "coarse_labels": [1, 2]}
+    (place / "test").write_bytes(pickle.dumps(batch, 2))
+    names = [f"c{k}" for k in range(100)]
+    (place / "meta").write_bytes(pickle.dumps({"fine_label_names": names}, 2))
+    data = load_data("cifar100:test", tmp_path)
+    assert (data.labels.tolist(), data.class_names[99], data.classes) == ([99, 7], "c99", 100)
+    assert "no file train" in refused("cifar100:train", tmp_path)

@@ -44,3 +44,20 @@ def test_npz_files(refused, tmp_path):
         archive.writestr("images", b"text")
         archive.writestr("labels", b"text")
     assert "no array" in refused("npz:x.npz")
+
+
+def test_arrays_by_their_usual_names(refused):
+    keras = {
+        f"{x}_{s}": v for s in ("train", "test") for x, v in (("x", pixels(3, 4)), ("y", [0, 1, 2]))
+    }
+    np.savez("keras.npz", **keras)
+    assert np.array_equal(load_data("npz:keras.npz:test").images * 255, keras["x_test"])
+    assert np.array_equal(load_data("npz:keras.npz:x_train:y_test").images * 255, keras["x_train"])
+    assert "npz:keras.npz:train or npz:keras.npz:test" in refused("npz:keras.npz")
+    assert "no 'z' among" in refused("npz:keras.npz:z:y_test")
+    np.savez("plain.npz", pixels(3, 4), np.array([[1], [0], [2]]))
+    assert load_data("npz:plain.npz").labels.tolist() == [1, 0, 2]
+    np.savez("own.npz", scores=np.ones((3, 4)), answer=np.array([1, 0, 2]))
+    assert load_data("own.npz").labels.tolist() == [1, 0, 2]
+    np.savez("names.npz", X=np.ones((3, 4)), y=np.array(["dog", "cat", "dog"]))
+    assert load_data("npz:names.npz").class_names == ("cat", "dog")

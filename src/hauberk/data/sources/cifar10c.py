@@ -1,16 +1,14 @@
 """The published files of CIFAR-10-C: one array a kind, severities one after the other."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hauberk.data.corruptions import KINDS, SEVERITIES
 from hauberk.data.source import DataSource, RawData, Request, in_memory
+from hauberk.data.sources.arrays import read_npy
 from hauberk.errors import InputError
 from hauberk.spec.build import did_you_mean
-from hauberk.spec.imports import one_line
 
 FILES = (*KINDS, "speckle_noise", "gaussian_blur", "spatter", "saturate")
 """Kinds that the published archive holds: the fifteen, and four more for validation."""
@@ -22,7 +20,7 @@ def _open(request: Request) -> RawData:
     """The images of one severity, in the order of CIFAR-10's test set."""
     kind, severity = _asked(request)
     folder = _place(request)
-    images, labels = _read(folder / f"{kind}.npy"), _read(folder / "labels.npy")
+    images, labels = read_npy(folder / f"{kind}.npy"), read_npy(folder / "labels.npy")
     if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or len(images) % 5:
         raise InputError(
             f"{folder / kind}.npy: {images.shape} of {images.dtype}: it should hold uint8 "
@@ -73,16 +71,3 @@ def _place(request: Request) -> Path:
                 f"{', '.join(_PLACES[1:])}: unpack CIFAR-10-C.tar there, or give another data_dir"
             )
     return places[0]
-
-
-def _read(path: Path) -> npt.NDArray[Any]:
-    """The array in a file, not loaded into memory; no code in it is executed."""
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} is no readable .npy file ({one_line(error)}): fetch it again"
-        ) from error
-    if not isinstance(found, np.ndarray):
-        raise InputError(f"{path} is no .npy file: fetch it again")
-    return found
