@@ -50,8 +50,9 @@ def transfer(
     Args:
         models: names and models of the same inputs and classes; a
             :class:`~hauberk.victims.ensembles.Vote` is one of them, as a source and as a target.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``transfer(model, loader, ...)``.
         threat: what points may do, or its notation; under a union a point may use any of its
             parts. Of several, in a list (``[Linf(eps) for eps in (0.1, 0.2)]``), each has
             accuracies of its own, and the result is a :class:`TransferReports` with their averages.

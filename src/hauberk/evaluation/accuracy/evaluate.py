@@ -38,8 +38,9 @@ def evaluate(
 
     Args:
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``evaluate(model, loader, ...)``.
         threats: a threat, a union, or several threats; each as an object or by its notation,
             ``linf:8/255``.
         suite: a name of :data:`hauberk.evaluation.SUITES`, a YAML file, a Suite, an attack, or a

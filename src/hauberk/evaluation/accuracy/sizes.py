@@ -72,8 +72,9 @@ def at_sizes(
 
     Args:
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``at_sizes(model, loader, ...)``.
         threat: any but a union, or its notation; its own size is that of factor 1.
         factors: multiples of it.
         suite: as of :func:`hauberk.evaluate`.

@@ -7,8 +7,12 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypedDict, TypeVar
 
+import numpy as np
 from torch import Tensor
 
+from hauberk.data.examples import ReadByRows
+from hauberk.data.labelled import holds_labels, labelled
+from hauberk.data.labels import to_labels
 from hauberk.errors import InputError
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.shard import Shard
@@ -130,6 +134,7 @@ def with_run_options(function: Callable[P, R]) -> Callable[P, R]:
         if f.name not in signature.parameters
     ]
     known = [p.name for p in (*own, *common)]
+    order = [p.name for p in own if p.kind is not p.KEYWORD_ONLY]
 
     @wraps(function)
     def checked(*args: P.args, **given: P.kwargs) -> R:
@@ -137,7 +142,7 @@ def with_run_options(function: Callable[P, R]) -> Callable[P, R]:
             raise TypeError(
                 f"{function.__name__}() has no argument '{unknown[0]}': it has {', '.join(known)}"
             )
-        return function(*args, **given)
+        return function(*_with_data(order, args, given), **given)
 
     checked.__signature__ = signature.replace(parameters=[*own, *common])  # type: ignore[attr-defined]
     lines = [
@@ -146,3 +151,37 @@ def with_run_options(function: Callable[P, R]) -> Callable[P, R]:
     ]
     checked.__doc__ = "\n".join(lines)
     return checked
+
+
+def _with_data(order: list[str], args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments, images and labels as tensors or :class:`ReadByRows`; `given` is changed.
+
+    A data set or loader, given as `images`, holds its labels: they are left out, whether what
+    follows them is given by its place or by its name.
+    """
+    if order[1:3] != ["images", "labels"]:
+        return args
+    rest = list(args)
+    images = rest[1] if len(rest) > 1 else given.get("images")
+    if 2 < len(rest) < len(order) and holds_labels(images) and rest[2] is not None:
+        rest.insert(2, None)  # what stands in the place of the labels follows them
+    labels = rest[2] if len(rest) > 2 else given.get("labels")
+    plain = isinstance(images, Tensor | ReadByRows) and images.dtype.is_floating_point
+    if images is None or (plain and isinstance(labels, Tensor)):
+        return args
+    if plain:
+        found: Any = images, to_labels(np.asarray(labels), "labels", None)
+    else:
+        data = labelled(images, labels, given.get("box", (0.0, 1.0)))
+        found = data.images, data.labels
+        if holds_labels(images) and given.get("ids") is None:
+            given["ids"] = data.ids
+        if data.class_names is not None:
+            facts = {"class_names": list(data.class_names)}
+            given["manifest"] = facts | dict(given.get("manifest") or {})
+    for place, (name, value) in enumerate(zip(("images", "labels"), found, strict=True), 1):
+        if place < len(rest):
+            rest[place] = value
+        else:
+            given[name] = value
+    return tuple(rest)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hauberk.data.labelled import labelled
 from hauberk.errors import InputError
 from hauberk.evaluation.core.checks import Checks, Data, Point
 from hauberk.evaluation.core.given import held_by
@@ -89,7 +90,8 @@ def verify(
     Args:
         path: the ledger's folder.
         model: the model of the run; of a run on several, all of them by name, or in its order.
-        data: the data set: checks as well that the ledger's clean inputs and labels are its own.
+        data: the data set or loader: checks as well that the ledger's clean inputs and labels are
+            its own.
         batch_size: examples through the model at once; chosen if left out.
         threads: of the CPU; if left out, as in a run, or what the run had.
         objects: what a manifest cannot hold as text, by its name there: own distances, domains and
@@ -126,6 +128,8 @@ def verify(
             f"{ledger.path / 'manifest.json'} does not say what was run ({why}): "
             "restore it from a copy"
         ) from error
+    if data is not None and not hasattr(data, "ids"):
+        data = labelled(data, None, box)
     victims = _victims(manifest, model, batch_size)
     chosen = choose(list(victims.values()), torch.zeros(0), threads, manifest.get("threads"))
     with tell(chosen).used():

@@ -51,8 +51,9 @@ def minmax(
     Args:
         models: one or several, which all take the same inputs and have the same classes; a
             dictionary names them.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``minmax(model, loader, ...)``.
         threat: a ball or a warp, or its notation. Of a union, every part gets a perturbation of its
             own (:class:`~hauberk.threats.each.Each`) and the weights go to the strongest, unless
             the attack is multi steepest descent, which moves one through the whole union.

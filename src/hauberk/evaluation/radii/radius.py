@@ -51,8 +51,9 @@ def radius(
 
     Args:
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``radius(model, loader, ...)``.
         metric: ``linf``, ``l2``, ``l1``, ``l0`` or ``lP``, a
             :class:`~hauberk.threats.metric.Metric`, a measured or perceptual threat whatever its
             size, or a union of balls. Of several, in a list, the result is a :class:`RadiiSet`.

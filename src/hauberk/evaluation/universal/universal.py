@@ -39,8 +39,9 @@ def universal(
 
     Args:
         model: a classifier from inputs to logits ``(B, C)``, or a victim.
-        images: ``(N, ...)``, floats in the box.
-        labels: ``(N,)`` integer classes.
+        images: ``(N, ...)``, floats in the box, or uint8; or a data set or loader that holds the
+            labels too (see :func:`hauberk.data.labelled.labelled`).
+        labels: ``(N,)`` classes; left out with such a data set: ``universal(model, loader, ...)``.
         threat: an lp ball, or its notation.
         epochs: times that every image is used.
         minibatch: images behind each step.
