@@ -13,6 +13,7 @@ from torch import nn
 import hauberk as hb
 from hauberk.attacks import APGD
 from hauberk.cli.main import ABOUT, main
+from hauberk.cli.minmax import named_classes
 from hauberk.data import load_data
 
 NET = """
@@ -437,3 +438,9 @@ def test_a_list_on_the_command_line_takes_the_place_of_the_files(place, capsys):
     told = summary_of(place / "runs/c")
     assert told["threat"] == "linf:0.05"
     assert told["parts"] == ["flh"]
+
+
+def test_classes_have_their_names():
+    shares = {"0": 0.5, "3": 0.25}
+    assert named_classes(shares, {"class_names": ["ant", "bee"]}) == {"ant": 0.5, "3": 0.25}
+    assert named_classes(shares, {}) == shares

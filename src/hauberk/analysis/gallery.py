@@ -1,7 +1,7 @@
 """Clean and adversarial images side by side: of several threats, of mixtures, of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Any, Unpack
@@ -65,6 +65,7 @@ class Gallery:
         clean: ``(N, ...)``.
         predicted: classes of the clean examples, ``(N,)``; -1 where they are not known.
         exhibits: the points, a column each.
+        class_names: of the classes 0, 1, ..., where they are known.
 
     Example:
         >>> model, x, y = torch.nn.Linear(4, 3), torch.rand(2, 4), torch.tensor([0, 1])
@@ -78,6 +79,7 @@ class Gallery:
     clean: Tensor = field(repr=False)
     predicted: Tensor
     exhibits: list[Exhibit]
+    class_names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -93,8 +95,8 @@ class Gallery:
 
     def take(self, rows: Tensor) -> "Gallery":
         """Some of the examples, ``rows`` (M,) int64, in that order."""
-        return Gallery(
-            ids=self.ids[rows], labels=self.labels[rows], clean=self.clean[rows],
+        return replace(
+            self, ids=self.ids[rows], labels=self.labels[rows], clean=self.clean[rows],
             predicted=self.predicted[rows],
             exhibits=[
                 Exhibit(
@@ -129,7 +131,8 @@ class Gallery:
             facts = {name: getattr(shown, name) for name in ("fooled", "distance", "predicted")}
             columns.append({"name": shown.name, **plain(facts), "norms": plain(self.norms(place))})
         facts = {name: getattr(self, name) for name in ("ids", "labels", "predicted")}
-        return {**plain(facts), "columns": columns}
+        names = {} if self.class_names is None else {"class_names": list(self.class_names)}
+        return {**plain(facts), **names, "columns": columns}
 
 
 def gallery(
@@ -256,6 +259,7 @@ def gallery_of_run(folder: str | Path, model: nn.Module | None = None) -> Galler
         ids=torch.from_numpy(np.array(clean["id"])), clean=originals,
         labels=torch.from_numpy(np.array(clean["label"])),
         predicted=torch.from_numpy(np.array(predicted)), exhibits=list(columns.values()),
+        class_names=store.manifest.get("class_names"),
     )  # fmt: skip
 
 

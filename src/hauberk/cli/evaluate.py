@@ -66,7 +66,9 @@ class EvaluateCommand(GoalOption, OneModelCommand):
     def training_data(self, n: int | None = None) -> "OpenDataset":
         """The examples of ``--gap``, ``n`` of them."""
         if self.sample:
-            return open_data(replace(self, data=self.gap, limit=None, sample=n, offset=0))
+            return open_data(
+                replace(self, data=self.gap, limit=None, sample=n or self.sample, offset=0)
+            )
         return open_data(replace(self, data=self.gap, limit=n or self.limit, offset=0))
 
     def further(

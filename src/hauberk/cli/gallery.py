@@ -1,6 +1,6 @@
 """``hauberk gallery``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,10 @@ class GalleryCommand(StudyCommand):
         if len(models) > 1:
             raise InputError(f"{len(models)} models: give one, a gallery has a column a threat")
         (model,) = models.values()
-        return gallery(model, data.images, data.labels, threats, attack, ids=data.ids, **self.how())
+        found = gallery(
+            model, data.images, data.labels, threats, attack, ids=data.ids, **self.how()
+        )
+        return replace(found, class_names=data.class_names)
 
     def of_run(self, folder: Path) -> "Gallery":
         """The points of a run, and what the model sees in them if one is given.

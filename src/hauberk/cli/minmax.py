@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hauberk.cli.dry_run import Cost, Trial
 from hauberk.cli.files import write_csv
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from hauberk.evaluation.minmax.question import OnePerturbation
     from hauberk.evaluation.minmax.result import MinMaxResult
     from hauberk.transforms import Transform
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +117,21 @@ class MinmaxCommand(RunCommand, ModelsOptions):
         strong = summary["threat"].startswith("each")  # then weights go to the largest loss
         title = "hardest domain: the one that breaks most" if strong else ""
         yield plots.weight_paths(path, names, folder / "weights.png")
-        yield plots.binding(summary["binding_by_class"], folder / "binding.png", title)
+        manifest = {} if found.store is None else found.store.manifest
+        shares = named_classes(summary["binding_by_class"], manifest)
+        yield plots.binding(shares, folder / "binding.png", title)
         yield plots.accuracies(accuracy, folder / "accuracy.png")
+
+
+def named_classes(shares: Mapping[Any, T], manifest: Mapping[str, Any]) -> dict[Any, T]:
+    """What is known by class, by the names of the classes where the run has them.
+
+    Example:
+        >>> named_classes({"1": 0.5, "7": 0.0}, {"class_names": ["ant", "bee"]})
+        {'bee': 0.5, '7': 0.0}
+    """
+    names = manifest.get("class_names") or []
+    return {names[int(k)] if int(k) < len(names) else k: value for k, value in shares.items()}
 
 
 def transforms_of(texts: list[str]) -> "list[Transform]":

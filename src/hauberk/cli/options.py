@@ -142,7 +142,9 @@ class DataOptions(Command):
     sample: int | None = option(None, "use so many, drawn at random from those")
     sample_seed: int = option(0, "seed of that draw")
     balanced: bool = option(False, "draw as many of each class")
-    resize: str | None = option(None, "shorter side of images: 256, or 224x256, or 256,bicubic")
+    resize: str | None = option(
+        None, "shorter side of images: 256, or 224x256, or 256,bicubic; or config.json of the model"
+    )
     crop: str | None = option(None, "then the middle of them: 224 or 224x256")
     rgb: bool = option(False, "make images RGB: grey thrice, no transparency")
     grey: bool = option(False, "make images grey")

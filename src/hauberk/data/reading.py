@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
+from hauberk.data.own_size import own_size
 from hauberk.errors import InputError
 
 Classes = str | Path | Sequence[Any] | Mapping[Any, Any]
@@ -64,7 +65,9 @@ class Reading:
         balanced: as many of each class as there are.
         sample_seed: of the draw.
         resize: the shorter side of the images becomes so long, "256"; or both, "224x256" (height,
-            width). "256,bicubic" says how; bilinear otherwise, as torchvision does it.
+            width). "256,bicubic" says how; bilinear otherwise, as torchvision does it. Or what
+            the model's own configuration says: a `config.json` of timm, a
+            `preprocessor_config.json` of transformers, or its folder; then crop follows from it.
         crop: the middle of the images, "224" or "224x256", after resizing.
         rgb: grey images get three equal channels, transparency is dropped.
         grey: coloured images become grey, 0.299 R + 0.587 G + 0.114 B.
@@ -94,6 +97,12 @@ class Reading:
     classes: Classes | None = None
 
     def __post_init__(self) -> None:
+        if self.resize is not None and (
+            str(self.resize).endswith(".json") or Path(str(self.resize)).is_dir()
+        ):
+            size, crop = own_size(Path(str(self.resize)).expanduser())
+            object.__setattr__(self, "resize", size)
+            object.__setattr__(self, "crop", crop if self.crop is None else self.crop)
         _ = self.size, self.cut, self.shape
         if self.sample is not None and self.sample < 1:
             raise InputError(f"sample={self.sample}: give at least 1, or leave it out to take all")

@@ -99,3 +99,13 @@ def test_files(tmp_path, channels):
         gallery(found(1, columns=0), tmp_path / "b.png")
     with pytest.raises(InputError, match="41 examples are too many"):
         gallery(found(41), tmp_path / "b.png")
+
+
+def test_classes_are_called_by_their_names(drawings):
+    shown = found()
+    shown.class_names = ["a", "b", "c", "cat", "d", "a very long name indeed"]
+    gallery(shown, "a.png")
+    axes = drawings[0].axes
+    assert axes[0].get_title() == "clean\ncat"
+    assert axes[1].get_title() == "l0:1\ncat as 7, 0.25"  # a class beyond the names
+    assert axes[6].get_title() == "cat as a very long…"

@@ -1,5 +1,6 @@
 """Pictures of examples and of what attacks make of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def gallery(
     Args:
         found: what has ``clean`` (N, ...), ``labels``, ``predicted``, ``ids`` and ``exhibits``,
             each of these with ``name``, ``points``, ``fooled``, ``predicted`` and ``distance``
-            (:class:`hauberk.analysis.Gallery`).
+            (:class:`hauberk.analysis.Gallery`); it may have ``class_names``.
         path: ends in .png or .svg.
         box: the values of black and white, numbers or arrays of one a channel.
         title: above all.
@@ -40,6 +41,7 @@ def gallery(
         raise InputError("nothing to draw: give at least one example and one threat")
     if count > MOST:
         raise InputError(f"{count} examples are too many for a picture: show {MOST} or fewer")
+    names = getattr(found, "class_names", None)
     figure, grid = canvas(2 * count, 1 + len(found.exhibits), (1.3, 1.25))
     for place in range(count):
         above, below = grid[2 * place], grid[2 * place + 1]
@@ -48,7 +50,7 @@ def gallery(
         seen, own = int(found.predicted[place]), int(found.labels[place])
         head = "clean\n" if place == 0 else ""
         above[0].set_title(
-            head + _class(seen, own), fontsize=7, color=_colour(seen not in (-1, own))
+            head + _class(seen, own, names), fontsize=7, color=_colour(seen not in (-1, own))
         )
         above[0].set_ylabel(f"example {int(found.ids[place])}", fontsize=7)
         below[0].axis("off")
@@ -61,7 +63,8 @@ def gallery(
                 under.axis("off")
                 continue
             words = (
-                f"{_class(int(shown.predicted[place]), own)}, {float(shown.distance[place]):.3g}"
+                f"{_class(int(shown.predicted[place]), own, names)}, "
+                f"{float(shown.distance[place]):.3g}"
             )
             axes.set_title(head + words, fontsize=7, color=_colour(fooled))
             _image(axes, point, box)
@@ -94,8 +97,21 @@ def _image(axes: Any, image: Row, box: tuple[Any, Any]) -> None:
     show(axes, picture, cmap="gray", vmin=0, vmax=1)
 
 
-def _class(seen: int, own: int) -> str:
-    return f"{own} as {seen}" if seen not in (-1, own) else str(own)
+def _class(seen: int, own: int, names: Sequence[str] | None = None) -> str:
+    def called(k: int) -> str:
+        return shortened(names[k]) if names is not None and 0 <= k < len(names) else str(k)
+
+    return f"{called(own)} as {called(seen)}" if seen not in (-1, own) else called(own)
+
+
+def shortened(name: str, most: int = 12) -> str:
+    """A name with an ellipsis where it is too long for its place.
+
+    Example:
+        >>> shortened("cat"), shortened("great white shark")
+        ('cat', 'great white…')
+    """
+    return name if len(name) <= most else name[: most - 1].rstrip() + "…"
 
 
 def _colour(wrong: bool) -> str:
