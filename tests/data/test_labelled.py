@@ -25,6 +25,10 @@ X, Y = torch.rand(6, 3), torch.tensor([1, 0, 2, 2, 1, 0])
         ({"x": X.numpy(), "y": Y.numpy()}, None),
         ((X, Y), None),
         ([X, Y], None),
+        ((list(X), Y.tolist()), None),
+        ([*X], Y),
+        ([x.numpy() for x in X], Y),
+        (lambda: ((x, int(y)) for x, y in zip(X, Y, strict=True)), None),
         ([(x, y) for x, y in zip(X, Y, strict=True)], None),
     ],
 )
@@ -49,6 +53,11 @@ def test_data_sets_of_this_package():
     assert labelled("digits:test").images.shape == (500, 1, 8, 8)
     some = labelled(TensorDataset(X, Y), reading=Reading(sample=2))
     assert torch.equal(some.images[:], X[some.ids])
+
+
+def test_labels_may_be_names():
+    data = labelled(X, ["b", "a", "c", "c", "b", "a"])
+    assert (data.labels.tolist(), data.class_names) == (Y.tolist(), ("a", "b", "c"))
 
 
 def test_labels_are_given_once():

@@ -34,7 +34,7 @@ def test_unknown_specs_list_the_known(refused, spec):
 
 
 def test_the_hub_is_not_read(refused):
-    assert "mnist does not exist" in refused("hf:mnist")
+    assert "save_to_disk(DIR), and give hf:DIR" in refused("hf:mnist")
 
 
 @pytest.mark.parametrize("spec", ["digits", "mnist:", "fashion:valid", "cifar10:TEST"])

@@ -41,6 +41,15 @@ def test_no_more_is_gone_through_than_needed():
     assert source.given == 8  # one more pass, not one for each window
 
 
+def test_names_are_looked_for_in_all_of_it():
+    class Named(Fives):
+        def __iter__(self):
+            yield from ((x, "ba"[k % 2]) for k, x in enumerate(X))
+
+    raw = InOrder(Named(), Request("mine", stop=1), None).raw()
+    assert raw.size == 10
+
+
 def test_what_can_be_gone_through_once():
     raw = InOrder(iter(Fives()), Request("mine"), None).raw()
     assert torch.equal(raw.read(6, 8)[0], X[6:8])

@@ -136,3 +136,20 @@ def labels_of(labels: Any, spec: str) -> Array:
     except ValueError as error:
         raise InputError(f"data {spec!r}: labels must be integers, one an image") from error
     return found
+
+
+def are_names(labels: Array) -> bool:
+    """Whether labels are texts that are no integers.
+
+    Example:
+        >>> are_names(np.array(["cat", "1"])), are_names(np.array(["2", "1"]))
+        (True, False)
+    """
+    if isinstance(labels, Tensor) or labels.dtype.kind not in "OSU":
+        return False
+    return not all(as_text(label).lstrip("-").isdecimal() for label in labels.reshape(-1).tolist())
+
+
+def as_text(label: Any) -> str:
+    """A label that is a name, which may have been stored as bytes."""
+    return label.decode() if isinstance(label, bytes) else str(label)

@@ -11,10 +11,11 @@ from hauberk.data.dataset import Dataset, OpenDataset
 from hauberk.data.examples import ReadByRows
 from hauberk.data.items import is_array
 from hauberk.data.loading import open_data, opened
-from hauberk.data.objects import open_object
+from hauberk.data.objects import open_object, with_names
 from hauberk.data.reading import PLAIN, Reading
 from hauberk.data.source import Request, in_memory
 from hauberk.errors import InputError
+from hauberk.spec.imports import call
 from hauberk.threats.box import Box
 
 
@@ -69,13 +70,18 @@ def labelled(
         return open_data(images, box=bounds, **vars(reading))
     if holds_labels(images):
         _require_none(labels)
-        raw = open_object(images, Request(name, None, reading))
-        return opened(raw, name, reading, bounds)
+        request, again = Request(name, None, reading), None
+        if callable(images) and not hasattr(images, "__iter__") and not hasattr(images, "__len__"):
+            images, again = call(images, name, "data"), images
+        return opened(open_object(images, request, again), name, reading, bounds)
     if labels is None:
         raise InputError("labels are missing: give them, or a data set or loader that holds them")
-    images = images if isinstance(images, Tensor | np.ndarray) else torch.as_tensor(images)
+    if isinstance(images, list):
+        many = bool(images) and isinstance(images[0], Tensor)
+        images = torch.stack(images) if many else np.asarray(images)
     labels = labels if isinstance(labels, Tensor) else np.asarray(labels)
-    return opened(in_memory(images, labels, name), name, reading, bounds)
+    raw = with_names(in_memory(images, labels, name), Request(name, None, reading))
+    return opened(raw, name, reading, bounds)
 
 
 def _require_none(labels: Any) -> None:

@@ -5,15 +5,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from hauberk.data.classes import numbered
 from hauberk.data.dataset import Array, Dataset
-from hauberk.data.items import Pair, is_array, is_batch, labels_of, split_item, stack
+from hauberk.data.items import (
+    Pair,
+    are_names,
+    as_text,
+    is_array,
+    is_batch,
+    labels_of,
+    split_item,
+    stack,
+)
 from hauberk.data.loaders import of_loader, steady
 from hauberk.data.naming import pair_of
 from hauberk.data.pictures import is_picture
+from hauberk.data.reading import PLAIN
 from hauberk.data.source import RawData, Request, in_memory
 from hauberk.data.streams import InOrder
 from hauberk.errors import InputError
@@ -74,12 +83,12 @@ def with_names(raw: RawData, request: Request) -> RawData:
     some, at = labels, request.start
     if labels is None and raw.names is None and at < raw.size:
         some = raw.read(at, at + 1)[1]
-    if some is None or not _are_names(some):
+    if some is None or not are_names(some):
         return raw
     if labels is None:
         reads = range(0, raw.size, 500)
         labels = np.concatenate([raw.read(a, min(a + 500, raw.size))[1] for a in reads])
-    texts = np.array([_text(label) for label in np.asarray(labels).reshape(-1).tolist()])
+    texts = np.array([as_text(label) for label in np.asarray(labels).reshape(-1).tolist()])
     names = list(raw.names or numbered(set(texts.tolist()), request.reading.classes, request.spec))
     place = {name: number for number, name in enumerate(names)}
     if unknown := set(texts.tolist()) - set(names):
@@ -89,16 +98,6 @@ def with_names(raw: RawData, request: Request) -> RawData:
         raw, read=lambda a, b: (raw.read(a, b)[0], numbers[a:b]), classes=len(names),
         labels=lambda a, b: numbers[a:b], names=tuple(names),
     )  # fmt: skip
-
-
-def _are_names(labels: Any) -> bool:
-    if isinstance(labels, Tensor) or labels.dtype.kind not in "OSU":
-        return False
-    return not all(_text(label).lstrip("-").isdecimal() for label in labels.reshape(-1).tolist())
-
-
-def _text(label: Any) -> str:
-    return label.decode() if isinstance(label, bytes) else str(label)
 
 
 def _loader_of(module: Any, spec: str) -> Any:
@@ -131,6 +130,9 @@ def _pair(found: Any, spec: str) -> tuple[Array, Array] | None:
     images, labels = found
     if is_array(images):
         return images, labels_of(labels, spec)
+    apart = isinstance(images, list) and hasattr(labels, "__len__") and len(images) == len(labels)
+    if apart and images and all(map(is_array, images)):
+        return stack(images, PLAIN, spec, 0), labels_of(labels, spec)
     if isinstance(found, tuple) and all(
         isinstance(part, tuple | list) and len(part) == 2 and all(map(is_array, part))
         for part in found

@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 
 from hauberk.data.dataset import Array
-from hauberk.data.items import Pair, arranged, is_array, is_batch, labels_of, split_item, stack
+from hauberk.data.items import (
+    Pair,
+    are_names,
+    arranged,
+    is_array,
+    is_batch,
+    labels_of,
+    split_item,
+    stack,
+)
 from hauberk.data.reading import Reading
 from hauberk.data.source import RawData, Request
 from hauberk.errors import InputError
@@ -44,7 +53,8 @@ class InOrder:
             count += len(some)
             if keep:
                 kept.append((images, some))
-            if most is not None and count >= most:
+            # The number of a name follows from all names that there are.
+            if most is not None and count >= most and not are_names(some):
                 break
         if not count:
             return RawData(0, lambda a, b: (np.zeros((0, 1)), np.zeros(0)))

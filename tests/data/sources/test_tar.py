@@ -68,6 +68,13 @@ def test_folders_in_a_tar_are_classes():
     assert load_data("tar:n.tar").class_names == ("ant", "dog")
 
 
+def test_numbers_of_names_do_not_depend_on_the_limit():
+    for k, name in enumerate(("cat", "ant")):
+        write(f"x-{k}.tar", [("1.png", picture(k)), ("1.cls", name.encode())])
+    data = load_data("tar:x-{0..1}.tar", limit=1)
+    assert (data.labels.tolist(), data.class_names) == ([1], ("ant", "cat"))
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [

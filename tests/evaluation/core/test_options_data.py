@@ -58,3 +58,25 @@ def test_what_is_missing_is_named():
         hb.evaluate(NET, DATA, Y, "linf:0.1")
     with pytest.raises(TypeError):
         hb.evaluate(NET, X, Y, "linf:0.1", "l2:1")
+
+
+def test_rows_have_the_names_of_classes():
+    found = hb.evaluate(NET, DATA, "linf:0.1", **ATTACK)
+    rows = found.columns()
+    assert rows["class"].tolist() == ["abc"[k] for k in rows["label"].tolist()]
+    assert "class" not in hb.evaluate(NET, X, Y, "linf:0.1", **ATTACK).columns()
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((2, 8, 8, 3), "--layout nhwc"),
+        ((2, 1, 8, 8), "--rgb"),
+        ((2, 3, 9, 9), "--resize"),
+        ((2, 192), "--layout 1x28x28"),
+    ],
+)
+def test_images_of_another_shape_get_advice(shape, says):
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    with pytest.raises(hb.InputError, match=says):
+        hb.evaluate(net, torch.rand(shape), torch.tensor([0, 1]), "linf:0.1")

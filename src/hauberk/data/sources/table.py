@@ -43,7 +43,13 @@ PARQUET = DataSource(
 
 def _open_saved(request: Request) -> RawData:
     """What `save_to_disk` wrote, or a folder of Parquet files as on the hub."""
-    path, words = request.located
+    try:
+        path, words = request.located
+    except InputError as error:
+        raise InputError(
+            f"{error}. Nothing is downloaded: save a data set of the hub to a folder, "
+            "load_dataset(NAME).save_to_disk(DIR), and give hf:DIR"
+        ) from error
     if not path.is_dir():
         raise InputError(f"{request.spec}: {path} is a file: give the folder that was saved")
     path, words = _split(request, path, words)

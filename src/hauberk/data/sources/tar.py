@@ -56,7 +56,9 @@ def _open_tar(request: Request) -> RawData:
                 examples += _examples(archive, number, path)
         except (tarfile.TarError, OSError, EOFError) as error:
             raise InputError(f"{path} is no readable tar file ({one_line(error)})") from error
-        if most is not None and len(examples) >= most:
+        # The number of a name follows from all names that there are.
+        numbered = all(example.label.isdecimal() for example in examples)
+        if most is not None and len(examples) >= most and numbered:
             break
     if not examples:
         raise InputError(

@@ -92,8 +92,21 @@ def _twice(victim: Victim, few: Tensor) -> tuple[Tensor, Tensor]:
             line = str(error).strip().splitlines()[0] if str(error).strip() else ""
             raise InputError(
                 f"the model fails on a batch of inputs of shape {shape}: "
-                f"{type(error).__name__}: {line}"
+                f"{type(error).__name__}: {line}{_advice(shape, line)}"
             ) from error
+
+
+def _advice(shape: tuple[int, ...], line: str) -> str:
+    """What to do about images of another shape than the model takes, as the end of a sentence."""
+    if len(shape) == 3 and shape[-1] in (1, 3, 4) and shape[0] not in (1, 3, 4):
+        return "; are their channels last? --layout nhwc"
+    if len(shape) == 3 and "channels" in line:
+        return "; " + ("grey images become RGB by --rgb" if shape[0] == 1 else "see --grey, --rgb")
+    if len(shape) == 1 and ("Conv" in line or "conv" in line or "channels" in line):
+        return "; flat examples become images by --layout 1x28x28"
+    if len(shape) == 3 and "shapes cannot be multiplied" in line:
+        return "; does it take images of another size? --resize"
+    return ""
 
 
 def _change(logits: Tensor, again: Tensor) -> float:

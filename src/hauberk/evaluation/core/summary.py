@@ -43,14 +43,20 @@ class RunResult:
     def columns(self) -> dict[str, Any]:
         """What the run found, a row an example: arrays of one length by name.
 
-        ``id``, ``label`` and ``correct`` (of the clean input) always; then what the kind of run
-        has to say of an example.
+        ``id``, ``label`` and ``correct`` (of the clean input) always, and ``class``, the name of
+        the label, where the manifest has the names; then what the kind of run has to say of an
+        example.
         """
         if self.store is None:
             raise InputError("this result was made by hand: it has no rows")
         clean = self.store.rows("clean-")
         names = ("id", "label", "prediction", "correct", "margin")
-        return {name: clean[name] for name in names if name in clean}
+        found = {name: clean[name] for name in names if name in clean}
+        called = self.store.manifest.get("class_names")
+        if called and "label" in found:
+            words = dict(enumerate(map(str, called)))
+            found["class"] = np.array([words.get(k, str(k)) for k in found["label"].tolist()])
+        return found
 
     def to_pandas(self) -> Any:
         """The same as a ``pandas.DataFrame``, a row an example.
