@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt src/hauberk/__about__.py
 	  || { echo "hauberk needs Python 3.11 or later: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	# Without torchvision, which builds of torch for a CPU alone cannot import: its networks do without.
+# timm without torchvision, which builds of torch for a CPU alone cannot import: its networks do without.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'timm>=1.0'
 	touch $@
 
