@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import hauberk as hb
-from hauberk.evaluation.core.digest import digest, traits
+from hauberk.evaluation.core.digest import digest, is_own, traits
 
 LEVELS = 255
 
@@ -203,3 +203,35 @@ def test_digests_are_those_of_another_process():
         for seed in ("1", "2")
     ]  # fmt: skip
     assert found[0] == found[1]
+
+
+def test_functions_in_a_set_that_they_use_themselves(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "def a(x):\n    return x in KNOWN\ndef b(x):\n    return x + {}\nKNOWN = {{a, b}}\n"
+    found = []
+    for number, name in enumerate(("own_set_a", "own_set_b", "own_set_c")):
+        (tmp_path / f"{name}.py").write_text(code.format(min(number, 1)))
+        module = __import__(name)
+        found.append(digest(module.a))
+        assert digest(module.a) == found[-1]
+        monkeypatch.delitem(sys.modules, name)
+    assert found[0] != found[1] == found[2]
+
+
+def test_what_goes_deep():
+    deep = []
+    for _ in range(5_000):
+        deep = [deep, object]
+    limit = sys.getrecursionlimit()
+    assert digest(deep) == digest(deep)
+    assert sys.getrecursionlimit() == limit
+
+
+def test_packages_beside_their_distribution_are_no_own_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("packed_alone", "packed_beside"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("def f(x):\n    return x\n")
+    (tmp_path / "packed_beside-1.0.dist-info").mkdir()
+    assert is_own(__import__("packed_alone").f)
+    assert not is_own(__import__("packed_beside").f)

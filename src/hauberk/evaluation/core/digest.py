@@ -11,8 +11,8 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property, partial
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -31,6 +31,9 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 LENGTH = 16
 """Hexadecimal digits of a digest: enough to tell apart, short enough to read."""
+
+DEPTH = 50_000
+"""How deep functions, classes and objects may hold each other."""
 
 LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "hauberk", "builtins"}
 """Packages whose code is known by its name: versions are recorded apart."""
@@ -67,7 +70,16 @@ def digest(*values: Any, names: Mapping[int, str] | None = None) -> str:
         >>> digest(scaled(1)) == digest(scaled(1)), digest(scaled(1)) == digest(scaled(2))
         (True, False)
     """
-    walk = _Walk(names or {})
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, DEPTH))  # a large code base of one's own goes deep
+    try:
+        return _walked(values, names or {}, frozenset())
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _walked(values: Iterable[Any], names: Mapping[int, str], within: frozenset[int]) -> str:
+    walk = _Walk(names, within)
     for value in values:
         walk.take(value)
     return walk.hash.hexdigest()[:LENGTH]
@@ -114,7 +126,17 @@ def is_own(thing: Any) -> bool:
         return False
     module = sys.modules.get(root)
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-    return not any(INSTALLED & set(Path(place).parts) for place in places if place)
+    return not any(_is_installed(root, str(place)) for place in places if place)
+
+
+@cache
+def _is_installed(root: str, place: str) -> bool:
+    """Whether a package came with a distribution, whose folder lies beside it."""
+    path = Path(place)
+    if INSTALLED & set(path.parts):
+        return True
+    homes = (path.parent, path.parent.parent)
+    return any(any(home.glob(f"{root}-*.dist-info")) for home in homes)
 
 
 def _root(thing: Any) -> str:
@@ -162,9 +184,11 @@ def _bytes(value: Tensor) -> bytes:
 class _Walk:
     """One digest in the making: what was seen before is its number."""
 
-    def __init__(self, names: Mapping[int, str]) -> None:
+    def __init__(self, names: Mapping[int, str], within: frozenset[int] = frozenset()) -> None:
         self.hash = hashlib.sha256()
         self.names = names
+        # Sets that are being walked: what they hold may hold them.
+        self.within = within
         # Objects are kept, so that no other takes the id of one that is gone.
         self.seen: dict[int, tuple[int, Any]] = {}
 
@@ -183,6 +207,8 @@ class _Walk:
             self.tensor(value)
         elif type(value) in (tuple, list) and all(type(v) in PLAIN for v in value):
             self.note(type(value).__name__, repr(value))
+        elif id(value) in self.within:
+            self.note("within itself")
         elif id(value) in self.seen and not isinstance(value, tuple | frozenset):
             self.note("#", self.seen[id(value)][0])
         else:
@@ -249,7 +275,8 @@ class _Walk:
                 self.take(key)
                 self.take(held)
         elif isinstance(value, set | frozenset):
-            self.note(*sorted(digest(held, names=self.names) for held in value))
+            within = self.within | {id(value)}
+            self.note(*sorted(_walked([held], self.names, within) for held in value))
         elif isinstance(value, list | tuple) or type(value).__name__ == "deque":
             for held in value:
                 self.take(held)
