@@ -216,10 +216,13 @@ def settle_threads(
     Raises:
         InputError: for a number below 1.
     """
+    from hauberk.victims.batch_size import settle_batch
     from hauberk.victims.threads import choose, set_threads, tell
     from hauberk.victims.victim import Victim
 
     victims = [Victim.of(model, options.batch_size) for model in models]
+    for victim in victims:
+        settle_batch(victim, images[: min(64, victim.batch_size(images[:1]))])
     set_threads(tell(choose(victims, images, options.threads)).number)
 
 

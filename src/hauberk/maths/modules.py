@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+
+_KEPT: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""Batch sizes of modules for which one was found out."""
 
 
 def eval_mode(model: nn.Module) -> nn.Module:
@@ -35,13 +39,15 @@ def exported(model: nn.Module) -> Iterator[GraphModule]:
 
 
 def exact_batch(model: nn.Module) -> int | None:
-    """The only batch size that an exported model takes; None if it takes any.
+    """The only batch size that a model takes, as an exported one may; None if it takes any.
 
     Example:
         >>> net = torch.export.export(nn.Flatten(), (torch.zeros(4, 2, 2),)).module()
         >>> exact_batch(net), exact_batch(nn.Flatten())
         (4, None)
     """
+    if isinstance(model, nn.Module) and model in _KEPT:
+        return _KEPT[model]
     for part in exported(model):
         for node in part.graph.nodes:
             value = node.meta.get("val") if node.op == "placeholder" else None
@@ -49,6 +55,16 @@ def exact_batch(model: nn.Module) -> int | None:
             if len(shape) > 1 and isinstance(shape[0], int):
                 return shape[0]
     return None
+
+
+def keep_batch(model: nn.Module, size: int) -> None:
+    """Note the only batch size that a model takes, for :func:`exact_batch`.
+
+    Args:
+        model: the model itself, not a copy.
+        size: inputs at a time.
+    """
+    _KEPT[model] = size
 
 
 def trained_parts(model: nn.Module) -> list[str]:

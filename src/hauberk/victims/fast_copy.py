@@ -107,7 +107,7 @@ class FastCopy(Victim):
         # Batches shrink as points leave: one graph for all sizes.
         fast: Any = torch.compile(model, dynamic=True) if on.compile else model
         super().__init__(fast, victim.asked_batch)
-        self.boundary, self.goal = victim.boundary, victim.goal
+        self.boundary, self.goal, self.exact = victim.boundary, victim.goal, victim.exact
 
     @property
     def rounding(self) -> float:

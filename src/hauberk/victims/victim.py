@@ -37,6 +37,7 @@ class Victim:
         top_label: largest label of the run; a model with too few classes for it is refused.
         draws: passes behind one set of logits (a stochastic model is averaged).
         single: whether the model has one logit z, which is read as [0, z].
+        exact: the only batch size that the model takes; None if it takes any.
         plain: whether the decision is the argmax of the logits (an ensemble that votes is not).
         boundary: what :meth:`wrong` goes by; see :meth:`bounded`.
         goal: what counts as success, if not every wrong class; see :meth:`aiming`.
@@ -63,7 +64,7 @@ class Victim:
         self.stiff = _sealed(model)
         self.top_label = 0
         self.single = False
-        self._exact = exact_batch(model)
+        self.exact = exact_batch(model)
         self._said: set[str] = set()
         self.device, self.dtype = _home(model)
 
@@ -196,9 +197,9 @@ class Victim:
 
     def _read(self, model: Callable[[Tensor], Any], given: Tensor) -> Tensor:
         """The logits ``(B, C)`` in what the model returns."""
-        if self._exact is None:
+        if self.exact is None:
             return self._table(model(given), len(given))
-        return in_batches(lambda rows: self._table(model(rows), len(rows)), given, self._exact)
+        return in_batches(lambda rows: self._table(model(rows), len(rows)), given, self.exact)
 
     def _table(self, out: Any, count: int) -> Tensor:
         found = as_logits(out, count, self.top_label)

@@ -9,6 +9,7 @@ from hauberk.errors import InputError, warn
 from hauberk.maths.modules import eval_mode, trained_parts
 from hauberk.objectives.base import Objective
 from hauberk.victims.averaged import Averaged
+from hauberk.victims.batch_size import settle_batch
 from hauberk.victims.softening_check import gap, stiffness
 from hauberk.victims.victim import Victim
 
@@ -48,6 +49,7 @@ def preflight(victim: Victim, x: Tensor, y: Tensor, seed: int = 0) -> Preflight:
     """
     _mode(victim.model)
     few = x[: min(len(x), victim.batch_size(x[:1]), 64)]
+    settle_batch(victim, few)
     logits, again = _twice(victim, few)
     _labels(y, logits.shape[1])
     if bool(logits.isnan().any()):
