@@ -158,13 +158,10 @@ def load_named(named: NamedModel, options: DeviceOptions) -> "nn.Module":
     Raises:
         InputError: if it cannot be made, or the device cannot be used.
     """
-    require_device(options.device)
-    model = named.load()
-    try:
-        return model if options.device is None else model.to(options.device)
-    except (RuntimeError, AssertionError) as error:
-        line = str(error).splitlines()[0]
-        raise InputError(f"device '{options.device}' cannot be used: {line}") from error
+    from hauberk.machines.devices import device_named, placed
+
+    device_named(options.device)  # refused before the model is made
+    return placed(named.load(), options.device)
 
 
 def load_by_name(
@@ -189,20 +186,6 @@ def load_models(
     """
     models = [load_named(named, device) for named in named_models(options, box)]
     return dict(zip(options.name, models, strict=True)) if options.name else models
-
-
-def require_device(device: str | None) -> None:
-    """Refuse a device that torch does not know.
-
-    Raises:
-        InputError: for one.
-    """
-    import torch
-
-    try:
-        _ = torch.device(device or "cpu")
-    except RuntimeError:
-        raise InputError(f"unknown device '{device}': give cpu, cuda, cuda:0 or mps") from None
 
 
 def settle_threads(

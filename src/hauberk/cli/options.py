@@ -160,7 +160,7 @@ class DataOptions(Command):
 class DeviceOptions(Command):
     """Where to compute."""
 
-    device: str | None = option(None, "cpu, cuda, cuda:1, ...")
+    device: str | None = option("auto", "auto (a GPU if there is one), cpu, cuda, cuda:1, ...")
     batch_size: int | None = option(None, "examples per pass; chosen if left out")
     threads: int | None = option(
         None, "threads of the CPU; OMP_NUM_THREADS, or found by timing a pass"

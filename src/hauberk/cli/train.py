@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hauberk.cli.dry_run import Cost, print_costs
-from hauberk.cli.load import NO_DATA, NamedModel, named_model, reading, recorded, require_device
+from hauberk.cli.load import NO_DATA, NamedModel, named_model, reading, recorded
 from hauberk.cli.options import DataOptions, Declared, DryRunOption, ModelOptions, option
 from hauberk.cli.processes import launched
 from hauberk.cli.strategy import NAMES, strategy_of
@@ -20,6 +20,7 @@ from hauberk.cli.train_report import epoch_lines, passes_of, print_trained
 from hauberk.data import Dataset, load_data
 from hauberk.errors import InputError
 from hauberk.machines import launch
+from hauberk.machines.devices import AUTO, require_device
 from hauberk.models.saved import saved_normalisation
 from hauberk.report.plots.minmax import weighed, weight_boxes
 from hauberk.report.progress import shown
@@ -127,14 +128,14 @@ class TrainCommand(DryRunOption, DataOptions, ModelOptions):
             )
         strategy = strategy_of(self.strategy, self.threat, self.set, self.d_max)
         options = self.options()
-        require_device(self.given.get("device"))
+        require_device(str(options.device))
         if not self.dry_run:
             require_new(self.given.get("out"), options.resume)
         return named, strategy, options
 
     def options(self) -> Options:
         """The keywords of ``fit`` that were given, checked; the others keep its defaults."""
-        given = dict(self.given)
+        given = {"device": AUTO, **self.given}
         name: str = given.get("optimiser", "adam")
         own = ":" in name
         if (own or name == "adam") and ("momentum" in given or given.get("nesterov")):

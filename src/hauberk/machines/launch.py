@@ -83,6 +83,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0")) if is_begun() else 0
 
 
+def local_rank() -> int:
+    """The number of this process among those of its machine; 0 of one alone."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if is_begun() else 0
+
+
 def leave(error: Exception) -> bool:
     """Tell the process that began this one; False if :func:`launch` did not."""
     folder = os.environ.get(ERRORS)

@@ -276,7 +276,11 @@ class Execution:
     )
     device: str | torch.device | None = field(
         default=None,
-        metadata=about("cpu, cuda, cuda:1 or mps; where the model is if left out", typed=str),
+        metadata=about(
+            "auto (a GPU if there is one), cpu, cuda, cuda:1 or mps; if left out, auto in hauberk "
+            "train, and where the model is in Python",
+            typed=str,
+        ),
     )
     devices: int = field(
         default=1,

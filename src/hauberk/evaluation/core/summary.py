@@ -105,6 +105,7 @@ def head(manifest: Mapping[str, Any], clean: Columns, parts: Sequence[Columns]) 
         "clean_interval": interval(correct),
         "cost": cost([clean, *parts], n * draws, draws * sum(len(p.get("id", ())) for p in parts)),
         "seed": manifest.get("seed"),
+        "device": manifest.get("device"),
         "finished": n == manifest.get("n", n),
         "manifest_sha256": fingerprint(manifest),
         "warnings": [*(manifest.get("warnings") or ()), *no_numbers(parts)],

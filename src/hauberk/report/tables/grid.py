@@ -115,8 +115,9 @@ def cost(summary: Summary) -> str:
 
 
 def origin(summary: Summary) -> str:
-    """Seed and version of a run."""
-    return f"seed {summary.get('seed')}, hauberk {summary.get('hauberk_version')}"
+    """Seed, device and version of a run."""
+    device = f", on {summary['device']}" if summary.get("device") else ""
+    return f"seed {summary.get('seed')}{device}, hauberk {summary.get('hauberk_version')}"
 
 
 def remarks(summary: Summary) -> list[str]:

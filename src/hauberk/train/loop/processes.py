@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.errors import InputError
+from hauberk.machines.devices import AUTO, fastest
 from hauberk.machines.launch import is_begun
 from hauberk.train.loop.victim import TrainVictim
 
@@ -24,7 +25,7 @@ class Processes:
     """The processes that train together; one alone unless torchrun began them.
 
     Args:
-        device: Where to train; None for the model's own device.
+        device: Where to train; None for the model's own device, ``auto`` for the fastest.
         devices: Processes on each machine.
         nodes: Machines.
         precision: ``32-true`` or ``bf16-mixed``.
@@ -43,6 +44,8 @@ class Processes:
         world = _world(devices, nodes)
         from lightning_fabric import Fabric
 
+        if device == AUTO:
+            device = fastest(world // nodes) if home.type == "cpu" else home
         wanted = home if device is None else _device(device)
         if world == 1:
             on = [wanted.index or 0] if wanted.type == "cuda" else 1
@@ -162,7 +165,7 @@ def _device(name: str | torch.device) -> torch.device:
     except (RuntimeError, TypeError):
         wanted = torch.device("meta")
     if wanted.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"unknown device {str(name)!r}: choose cpu, cuda, cuda:1 or mps")
+        raise InputError(f"unknown device {str(name)!r}: choose auto, cpu, cuda, cuda:1 or mps")
     there = {"cpu": True, "cuda": torch.cuda.device_count() > (wanted.index or 0)}
     if not there.get(wanted.type, torch.backends.mps.is_available()):
         raise InputError(f"there is no device {str(name)!r} here: choose device='cpu'")
