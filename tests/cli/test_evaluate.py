@@ -145,7 +145,7 @@ def test_a_device_that_is_none(place, capsys):
     for argv in ([*RUN, *THREATS], ["verify", "runs/x", *MODEL]):
         assert main([*argv, "--device", "banana"]) == 2
         told = capsys.readouterr().err
-        assert told == "hauberk: unknown device 'banana': give cpu, cuda, cuda:0 or mps\n"
+        assert told == "hauberk: unknown device 'banana': give auto, cpu, cuda, cuda:0 or mps\n"
 
 
 ODD = """
