@@ -16,7 +16,8 @@ from hauberk.evaluation.core.identity import snapshot
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.prepare import prepare
 from hauberk.evaluation.core.question import Question
-from hauberk.evaluation.core.run import open_store
+from hauberk.evaluation.core.run import manifest_of
+from hauberk.evaluation.core.together import open_store, recorded
 from hauberk.store.ledger import Ledger, MemoryLedger
 
 COMMON = (
@@ -24,7 +25,8 @@ COMMON = (
     "backwards", "row", "seconds",
 )  # fmt: skip
 HEAD = (
-    "hauberk_version", "kind", "n", "clean_accuracy", "clean_interval", "cost", "seed", "finished",
+    "hauberk_version", "kind", "n", "clean_accuracy", "clean_interval", "cost", "seed", "device",
+    "finished",
     "manifest_sha256", "warnings",
 )  # fmt: skip
 STRENGTHS = (0.02, 0.3)
@@ -167,7 +169,11 @@ def test_a_ledger_says_what_is_asked_of_which_models(tmp_path):
     setting = prepare({"one": model}, x, y, options)
 
     def store(asked=asked, **changed):
-        return open_store(asked, setting, replace(options, **changed), [other], before=before)
+        how = replace(options, **changed)
+        known = recorded(how)
+        return open_store(
+            manifest_of(asked, setting, how, [other], before=before, known=known), how
+        )
 
     in_memory = store(out=None)
     assert isinstance(in_memory, MemoryLedger)
@@ -194,5 +200,5 @@ def test_models_in_the_settings_run_on_two_examples_of_the_first_group():
     setting = prepare({"one": model}, x, y, RunOptions())
     setting = replace(setting, x=torch.stack((x, x)), y=torch.stack((y, y)))
     other.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
-    open_store({}, setting, RunOptions(), [other], before={})
+    manifest_of({}, setting, RunOptions(), [other], before={})
     assert seen == [(2, 1, 2, 2)]
