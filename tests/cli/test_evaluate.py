@@ -142,7 +142,7 @@ def test_options_that_would_be_ignored(place, capsys):
 
 
 def test_a_device_that_is_none(place, capsys):
-    for argv in ([*RUN, *THREATS], ["verify", "runs/x", *MODEL]):
+    for argv in ([*RUN, *THREATS], ["radius", *RUN[1:7], "--metric", "l2"]):
         assert main([*argv, "--device", "banana"]) == 2
         told = capsys.readouterr().err
         assert told == "hauberk: unknown device 'banana': give auto, cpu, cuda, cuda:0 or mps\n"
