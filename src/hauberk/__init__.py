@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what HOMES says, for type checkers; a test compares them
     from hauberk.evaluation.accuracy.evaluate import evaluate as evaluate
     from hauberk.evaluation.accuracy.result import Result as Result
     from hauberk.evaluation.core.verify import verify as verify
+    from hauberk.evaluation.export import export as export
     from hauberk.evaluation.load import load as load
     from hauberk.evaluation.merge import merge as merge
     from hauberk.evaluation.minmax.minmax import minmax as minmax
@@ -81,6 +82,7 @@ HOMES = {
     "evaluation.accuracy.evaluate": "evaluate",
     "evaluation.accuracy.result": "Result",
     "evaluation.core.verify": "verify",
+    "evaluation.export": "export",
     "evaluation.load": "load",
     "evaluation.merge": "merge",
     "evaluation.minmax.minmax": "minmax",

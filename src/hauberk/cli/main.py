@@ -28,6 +28,7 @@ COMMANDS = {
     "price": "what resisting several threats costs, from runs of evaluate",
     "merge": "make one run of the shards that several jobs did of it",
     "verify": "judge the points of a finished run again, from disk",
+    "export": "write adversarial points of a run as 8-bit images, judged again after rounding",
     "train": "train a model that resists several threats at once",
     "sweep": "train recipes in several variants; how many of the models pass a threshold",
     "demo": "train and compare two small models on embedded data (a minute or two)",

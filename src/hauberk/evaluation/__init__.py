@@ -10,6 +10,7 @@ from hauberk.evaluation.accuracy.suites import Stage, Suite
 from hauberk.evaluation.core.judge import Verdict, judge
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.verify import Verification, verify
+from hauberk.evaluation.export import export
 from hauberk.evaluation.load import load
 from hauberk.evaluation.merge import merge
 from hauberk.evaluation.minmax.minmax import minmax
@@ -34,6 +35,7 @@ __all__ = [
     "Verification",
     "at_sizes",
     "evaluate",
+    "export",
     "judge",
     "load",
     "merge",

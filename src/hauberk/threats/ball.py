@@ -109,7 +109,8 @@ class Ball(Threat):
         return 1 if self.fit is None or self.fit.patch is None else self.fit.patch.places
 
     def take(self, index: Tensor) -> Self:
-        return self if self.fit is None else self.fitted(self.fit.take(index))
+        fit = None if self.fit is None else self.fit.take(index)
+        return self if fit is self.fit else self.fitted(fit)
 
     def fitted(self, fit: Features | None) -> Self:
         """The ball of the same norm and size with other options."""

@@ -152,6 +152,10 @@ class Features:
         view = self.view(x0, Box(-torch.inf, torch.inf))
         return torch.ones_like(x0, dtype=torch.bool) if view.free is None else view.free
 
+    def differs(self, dims: int) -> bool:
+        """Whether examples differ, of inputs ``(S, ...)`` of so many dimensions."""
+        return any(array.value.dim() == dims for array in self.arrays)
+
     def view(self, x0: Tensor, box: Box, place: Tensor | None = None) -> View:
         """What attacks see of inputs ``x0`` (S, ...): the features that may change, in their unit.
 
@@ -171,7 +175,7 @@ class Features:
         low, high = box.bounds(x0)
         if self.lo is not None or self.hi is not None:
             low, high = self._limits(x0, low, high)
-        own = place is not None or any(a.value.dim() == x0.dim() for a in self.arrays)
+        own = place is not None or self.differs(x0.dim())
         window = None if self.patch is None else self.patch.window(x0, place)
         return View.of(
             x0, free, scale, (low, high), own=own, window=window, anywhere=self.anywhere is not None

@@ -77,7 +77,8 @@ class Metric(Threat):
         return Metric(p, self.fit)
 
     def take(self, index: Tensor) -> "Metric":
-        return self if self.fit is None else Metric(self.p, self.fit.take(index))
+        fit = None if self.fit is None else self.fit.take(index)
+        return self if fit is self.fit else Metric(self.p, fit)
 
     @property
     def variants(self) -> int:

@@ -39,7 +39,8 @@ def settled(
     if out == len(kept):
         raise InputError(f"all {out} examples are of the class of {goal} already: give others")
     if out:
-        if any(threat.take(torch.arange(1)) is not threat for threat in threats):
+        fits = [getattr(part, "fit", None) for threat in threats for part in threat.parts]
+        if any(fit is not None and fit.differs(len(setting.x.shape)) for fit in fits):
             raise InputError(
                 f"{out} examples are of the class of {goal} already, and the threats differ from "
                 "example to example: leave these examples out of data and threats"

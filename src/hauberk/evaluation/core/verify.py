@@ -130,7 +130,7 @@ def verify(
         ) from error
     if data is not None and not hasattr(data, "ids"):
         data = labelled(data, None, box)
-    victims = _victims(manifest, model, batch_size)
+    victims = victims_of(manifest, model, batch_size)
     chosen = choose(list(victims.values()), torch.zeros(0), threads, manifest.get("threads"))
     with tell(chosen).used():
         setting = _setting(ledger, victims, box)
@@ -150,8 +150,14 @@ def verify(
     )
 
 
-def _victims(manifest: Mapping[str, Any], model: Any, batch_size: int | None) -> dict[str, Victim]:
-    """The models as the run saw them: by name, and averaged over as many draws."""
+def victims_of(
+    manifest: Mapping[str, Any], model: Any, batch_size: int | None
+) -> dict[str, Victim]:
+    """The models as a run saw them: by name, and averaged over as many draws.
+
+    Raises:
+        InputError: for other models than the run names.
+    """
     draws: Mapping[str, int] = manifest.get("model_draws") or {"model": 1}
     given = model if isinstance(model, Mapping) else None
     if given is None:
