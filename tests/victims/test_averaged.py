@@ -7,7 +7,7 @@ from helpers.models import Linear, Wrapped, noisy
 
 from hauberk import evaluate
 from hauberk.attacks import APGD, PGD
-from hauberk.errors import HauberkWarning
+from hauberk.errors import HauberkWarning, InputError
 from hauberk.evaluation.core.judge import decide, judge
 from hauberk.maths.seeding import seeded
 from hauberk.objectives.expectation import Expectation
@@ -95,7 +95,7 @@ def test_draws_that_do_not_fit_into_memory_are_taken_in_parts():
     small = Averaged(model, 3)
     APGD(steps=2)(small, data(4), torch.zeros(4, dtype=torch.int64), Linf(0.1))
     assert small.batch_size(data(1)) == 1
-    with pytest.raises(RuntimeError, match="allocate"):
+    with pytest.raises(InputError, match="memory runs out with a single example"):
         APGD(steps=2)(Averaged(model, 4), data(4), torch.zeros(4).long(), Linf(0.1))
 
 

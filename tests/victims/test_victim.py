@@ -289,7 +289,7 @@ class Small(nn.Module):
         return self.linear(x.flatten(1))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
 @pytest.mark.parametrize("most", [1, 2, 3, 100])
 def test_the_batch_is_halved_until_it_fits(data, most, error):
     x, y = data
@@ -309,7 +309,28 @@ def test_the_batch_is_halved_until_it_fits(data, most, error):
 
 def test_what_does_not_fit_alone_and_other_errors_are_raised(data):
     x, y = data
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(InputError, match="memory runs out with a single example"):
         FGSM()(Small(0), x, y, Linf(0.1))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         FGSM()(nn.Linear(5, 3), x.flatten(1), y, Linf(0.1))
+
+
+def test_a_batch_is_halved_while_others_have_taken_the_memory(monkeypatch):
+    free = [10_000]
+    monkeypatch.setattr("hauberk.victims.victim.free_memory", lambda device: free[0])
+    now = [0.0]
+    monkeypatch.setattr("hauberk.victims.victim.monotonic", lambda: now[0])
+    victim, example = Victim(net()), torch.empty(1, 6)
+    victim.take(64, each=100)
+
+    def later(left):
+        free[0], now[0] = left, now[0] + 1.5
+        return victim.batch_size(example)
+
+    assert [later(left) for left in (10_000, 1_600, 1_599, 800, 799, 0)] == [64, 64, 32, 32, 16, 8]
+    now[0] += 0.5
+    assert victim.batch_size(example) == 8
+    asked = Victim(net(), batch_size=64)
+    asked.take(32, each=100)
+    now[0] += 1.5
+    assert asked.batch_size(example) == 64

@@ -114,8 +114,10 @@ def corruption_table(
         named = ", ".join(models)
         raise InputError(f"baseline is '{baseline}': give the name of a model, one of {named}")
     options.require_whole("corruptions are counted")
-    before, kept = snapshot(models), (recorded(options) or {}).get("threads")
-    setting = prepare(models, images, labels, options, kept)
+    before, known = snapshot(models), recorded(options) or {}
+    setting = prepare(
+        models, images, labels, options, known.get("threads"), known.get("batch_sizes")
+    )
     made = _made(setting) if files is None else _read(files, setting)
     for rows in _portions(setting):  # refuses images and folders before anything is written
         made(*cells[0], rows)

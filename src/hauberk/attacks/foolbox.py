@@ -20,6 +20,7 @@ from hauberk.maths.steps import per_example
 from hauberk.objectives.base import Objective
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Box, Region, Threat
+from hauberk.victims.memory import MEMORY_ERRORS, out_of_memory
 from hauberk.victims.victim import Victim
 
 
@@ -127,7 +128,15 @@ class FoolboxAttack(Method):
             with victim.held():
                 for rows in torch.arange(n, device=x.device).split(size) if n else ():
                     key = _key(job.seed, job.stream, int(job.example_ids[int(rows[0])]))
-                    self._batch(library, victim, region, tally, rows, y, bounds, eps, key)
+                    try:
+                        self._batch(library, victim, region, tally, rows, y, bounds, eps, key)
+                    except MEMORY_ERRORS as error:
+                        if not out_of_memory(error):
+                            raise
+                        raise InputError(
+                            f"memory runs out in {self.method!r} with batches of {size}: give a "
+                            "smaller batch_size"
+                        ) from error
                     if job.progress is not None:
                         job.progress(int(rows[-1]) + 1, n)
         finally:

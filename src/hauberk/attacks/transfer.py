@@ -11,6 +11,7 @@ from hauberk.engine.method import Job, Kind, Method
 from hauberk.engine.outcome import Outcome
 from hauberk.errors import InputError
 from hauberk.objectives.base import Objective
+from hauberk.victims.memory import MEMORY_ERRORS
 from hauberk.victims.victim import Victim
 
 Model = nn.Module | Victim
@@ -120,7 +121,7 @@ class Transfer(Method):
                     part = slice(start, start + size)
                     try:
                         seen = objective(victim, points[part], y[part], None, None)
-                    except RuntimeError as error:
+                    except MEMORY_ERRORS as error:
                         size = victim.shrink(error, size)
                         continue
                     losses.append(seen.loss.to(found.loss.dtype))

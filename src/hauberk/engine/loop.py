@@ -23,6 +23,7 @@ from hauberk.maths.rng import Draws
 from hauberk.maths.rows import Rows
 from hauberk.objectives.base import Objective
 from hauberk.objectives.problem import Problem
+from hauberk.victims.memory import MEMORY_ERRORS
 from hauberk.victims.victim import Victim
 
 
@@ -261,7 +262,7 @@ class _Run:
                 else:
                     answer, weights = self.in_parts(problem, u, weights, gradient, size)
                 break
-            except RuntimeError as error:
+            except MEMORY_ERRORS as error:
                 size = self.victim.shrink(error, min(size, len(u)))
         answer.any_fooled = answer.fooled.device.type != "cpu" or bool(answer.fooled.any())
         return answer, weights

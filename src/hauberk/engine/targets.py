@@ -11,6 +11,7 @@ from hauberk.threats.base import Threat
 from hauberk.threats.box import Box
 from hauberk.threats.distances import LpDistanceRegion
 from hauberk.threats.metric import Metric
+from hauberk.victims.memory import MEMORY_ERRORS
 from hauberk.victims.victim import Victim
 
 RANKS = ("logits", "linear")
@@ -113,7 +114,7 @@ def linearised(
             regions = [metric.take(which).at(x[rows], box) for metric in metrics]
             try:
                 parts.append(_of_rows(victim, x[rows], y[rows], regions, soften))
-            except RuntimeError as error:
+            except MEMORY_ERRORS as error:
                 size = victim.shrink(error, size)
                 continue
             start += size

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hauberk.errors import InputError
 from hauberk.maths.losses import wrong
 from hauberk.maths.seeding import seeded
+from hauberk.victims.memory import MEMORY_ERRORS
 from hauberk.victims.victim import Victim
 
 SURE = 2.0
@@ -76,7 +77,7 @@ class Averaged(Victim):
     def batch_size(self, example: Tensor) -> int:
         return max(1, super().batch_size(example) // self.draws)
 
-    def shrink(self, error: RuntimeError, size: int) -> int:
+    def shrink(self, error: BaseException, size: int) -> int:
         super().shrink(error, size)
         # What is kept is in rows, of which each example has several.
         self._chunk = size // 2 * self.draws
@@ -124,7 +125,7 @@ class Averaged(Victim):
         while left:
             try:
                 parts.append(self.once(repeated(row, min(size, left))))
-            except RuntimeError as error:
+            except MEMORY_ERRORS as error:
                 size = super().shrink(error, size)
                 continue
             left -= len(parts[-1])

@@ -108,6 +108,7 @@ class FastCopy(Victim):
         fast: Any = torch.compile(model, dynamic=True) if on.compile else model
         super().__init__(fast, victim.asked_batch)
         self.boundary, self.goal, self.exact = victim.boundary, victim.goal, victim.exact
+        self.take(victim.rows, victim.row_bytes)
 
     @property
     def rounding(self) -> float:

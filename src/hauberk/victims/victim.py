@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from time import monotonic
 from typing import Any, Literal, Self, get_args
 
 import torch
@@ -14,8 +15,23 @@ from hauberk.errors import InputError, warn
 from hauberk.maths.losses import margin, soft_margin, wrong
 from hauberk.maths.modules import eval_mode, exact_batch, in_batches
 from hauberk.victims.goals import Goal
+from hauberk.victims.memory import MEMORY_ERRORS, free_memory, halved, out_of_memory
 from hauberk.victims.outputs import as_logits
 from hauberk.victims.softening import Softened, unhooked
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the free memory."""
+
+SCARCE = 0.25
+"""Memory is scarce if so little of what a batch takes is free."""
+
+log = logging.getLogger("hauberk")
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the free memory."""
+
+SCARCE = 0.25
+"""Memory is scarce if so little of what a batch takes is free."""
 
 log = logging.getLogger("hauberk")
 
@@ -60,6 +76,8 @@ class Victim:
         self.forwards = 0
         self.backwards = 0
         self.asked_batch = self._chunk = batch_size
+        self._row_bytes: int | None = None
+        self._next_look = 0.0
         self._in_place: bool | None = None
         self.stiff = _sealed(model)
         self.top_label = 0
@@ -144,11 +162,42 @@ class Victim:
     def batch_size(self, example: Tensor) -> int:
         """Examples that go through the model at once; halved whenever memory runs out."""
         if self._chunk is None:
-            # Beyond a few million numbers per batch nothing gets faster; on a CPU caches decide.
-            budget = 2**22 if self.device.type == "cpu" else 2**26
-            most = 256 if self.device.type == "cpu" else 1024
-            self._chunk = max(1, min(most, budget // max(1, example.numel())))
+            self._chunk = usual_batch(self.device, example)
+        if (
+            self._row_bytes is not None
+            and self._chunk > 1
+            and (now := monotonic()) > self._next_look
+        ):
+            self._next_look = now + LOOK_EVERY
+            self._look(self._row_bytes * self._chunk)
         return self._chunk
+
+    def _look(self, need: int) -> None:
+        """Halve the batch if others have taken the memory: the system may end the process first."""
+        free = free_memory(self.device)
+        if self._chunk is not None and free is not None and free < SCARCE * need:
+            self._chunk //= 2
+            log.info("memory is scarce: from here on batches are of %d", self._chunk)
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that go through the model at once; None while that is not decided."""
+        return self._chunk
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of memory that a row takes on its way through and back; None if not known."""
+        return self._row_bytes
+
+    def take(self, rows: int | None, each: int | None = None) -> None:
+        """Let so many rows through the model at once, unless another number was asked for.
+
+        Args:
+            each: bytes that one takes; if they are known, fewer are let through while so little
+                memory is left that it could not hold a quarter of them.
+        """
+        if self.asked_batch is None and rows is not None:
+            self._chunk, self._row_bytes = rows, each
 
     def logits(self, x: Tensor, soften: float = 0.0) -> Tensor:
         """``(B, ...) -> (B, C)``, in the model's dtype, on the autograd graph if ``x`` is on it.
@@ -189,7 +238,7 @@ class Victim:
                 with unhooked(model), Softened(soften):
                     return self._read(model, given)
             except Exception as error:  # whatever a user's model raises when looked into
-                if _out_of_memory(error) or isinstance(error, InputError):
+                if out_of_memory(error) or isinstance(error, InputError):
                     raise
                 self.stiff = f"{type(error).__name__}: {error}".splitlines()[0]
                 given = kept
@@ -250,17 +299,20 @@ class Victim:
             while start < len(x):
                 try:
                     done.append(self.logits(x[start : start + size]))
-                except RuntimeError as error:
+                except MEMORY_ERRORS as error:
                     size = self.shrink(error, size)
                     continue
                 start += size
         return torch.cat(done) if done else x.new_empty(0, 0)
 
-    def shrink(self, error: RuntimeError, size: int) -> int:
-        """Half the batch size after an out-of-memory error; any other error is raised again."""
-        if not _out_of_memory(error) or size <= 1:
-            raise error
-        self._chunk = size // 2
+    def shrink(self, error: BaseException, size: int) -> int:
+        """Half the batch size after memory ran out; any other error is raised again.
+
+        Raises:
+            InputError: if it ran out with a single example.
+        """
+        self._chunk = halved(error, size)
+        log.info("memory ran out with batches of %d: from here on they are of %d", size, size // 2)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return self._chunk
@@ -277,8 +329,17 @@ def require_boundary(boundary: str) -> None:
         raise InputError(f"unknown boundary '{boundary}': choose {known}")
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate" in str(error)
+def usual_batch(device: torch.device, example: Tensor) -> int:
+    """Examples through a model at once, by the size of one alone; memory may demand fewer.
+
+    Beyond a few million numbers per batch nothing gets faster; on a CPU caches decide.
+
+    Args:
+        example: one input ``(1, ...)``.
+    """
+    budget = 2**22 if device.type == "cpu" else 2**26
+    most = 256 if device.type == "cpu" else 1024
+    return max(1, min(most, budget // max(1, example.numel())))
 
 
 def _sealed(model: object) -> str | None:

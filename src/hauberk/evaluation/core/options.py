@@ -27,7 +27,8 @@ OPTIONS = """\
         seed: of all random numbers.
         ids: names of the examples, ``(N,)`` different integers; 0 to N - 1 by default. Random
             numbers are made from them, so an example keeps its draws in another selection.
-        batch_size: examples through the model at once; chosen, and halved if memory runs out.
+        batch_size: examples through the model at once. If left out, by a trial of the memory that
+            a pass takes (:func:`hauberk.victims.batches.choose`); halved if memory runs out.
         threads: of the CPU. If left out, ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` if one is set,
             else found by timing a pass at 1, 2, 4, ... up to what torch is set to (see
             :func:`hauberk.victims.threads.choose`). Torch is left as it was. Another number may

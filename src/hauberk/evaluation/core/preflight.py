@@ -10,6 +10,7 @@ from hauberk.maths.modules import eval_mode, trained_parts
 from hauberk.objectives.base import Objective
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.batch_size import settle_batch
+from hauberk.victims.memory import MEMORY_ERRORS
 from hauberk.victims.softening_check import gap, stiffness
 from hauberk.victims.victim import Victim
 
@@ -137,12 +138,19 @@ def _unsteady(victim: Victim, most: float) -> str:
 
 def _flat(victim: Victim, x: Tensor, y: Tensor) -> str | None:
     """A warning if gradients cannot guide an attack from the clean inputs."""
-    objective = Objective("margin")
-    x = x.detach().to(victim.device).requires_grad_(True)
-    with victim.held(), torch.enable_grad():
-        found = objective(victim, x, y.to(victim.device), None, None)
-        grad = victim.gradient(found.head, found.slope, x)
-    none = int((grad.flatten(1) == 0).all(1).sum())
+    objective, none, start, size = Objective("margin"), 0, 0, len(x)
+    while start < len(x):
+        u = x[start : start + size].detach().to(victim.device).requires_grad_(True)
+        try:
+            with victim.held(), torch.enable_grad():
+                aim = y[start : start + size].to(victim.device)
+                found = objective(victim, u, aim, None, None)
+                grad = victim.gradient(found.head, found.slope, u)
+        except MEMORY_ERRORS as error:
+            size = victim.shrink(error, size)
+            continue
+        none += int((grad.flatten(1) == 0).all(1).sum())
+        start += size
     if not none:
         return None
     return (

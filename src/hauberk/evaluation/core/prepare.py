@@ -16,6 +16,8 @@ from hauberk.errors import InputError, warn
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight
 from hauberk.threats.base import Box
+from hauberk.victims.batches import choose as choose_batch
+from hauberk.victims.batches import tell as tell_batch
 from hauberk.victims.fast_copy import FastCopy
 from hauberk.victims.threads import Threads, choose
 from hauberk.victims.victim import Victim
@@ -79,6 +81,7 @@ class Setting:
             "torch_version": torch.__version__,
             "device": str(self.victim.device),
             "batch_size": self.batch_size,
+            "batch_sizes": {name: victim.rows for name, victim in self.victims.items()},
             "threads": self.threads.number,
             "draws": max(victim.draws for victim in self.victims.values()),
             "model_draws": {name: victim.draws for name, victim in self.victims.items()},
@@ -89,7 +92,7 @@ class Setting:
 
 def prepare(
     models: Mapping[str, Model], images: Examples, labels: Tensor, options: RunOptions,
-    threads: int | None = None,
+    threads: int | None = None, batches: Mapping[str, int] | None = None,
 ) -> Setting:  # fmt: skip
     """Check models and data, and wrap the models.
 
@@ -97,7 +100,7 @@ def prepare(
         models: one or several by name.
         images: ``(N, ...)``, floats in the box; labels: ``(N,)`` integer classes. Images that are
             not in memory are gone through once, after a look at the first of them.
-        threads: what a resumed run was begun with.
+        threads, batches: what a resumed run was begun with, batch sizes by model.
 
     Raises:
         InputError: for data or a model that nothing can be said about.
@@ -120,6 +123,13 @@ def prepare(
     images = box.near(images) if isinstance(images, Tensor) else Changed(images, box.near)
     few = images if isinstance(images, Tensor) else images[:LOOK]
     check_values(few, box)
+    sizes = {
+        name: choose_batch(victim, few, len(images), (batches or {}).get(name), options.devices)
+        for name, victim in wrapped.items()
+    }
+    for name, victim in wrapped.items():
+        tell_batch(sizes[name], name if len(wrapped) > 1 else "")
+        victim.take(sizes[name].size, sizes[name].each)
     chosen = choose(list(wrapped.values()), few, options.threads, threads)
     victims: dict[str, Victim] = {}
     warned = [message] if (message := units(few, box)) else []
@@ -131,6 +141,7 @@ def prepare(
         with chosen.used():
             looked = preflight(victim, few, y, options.seed)
         victims[name], counts[name] = looked.victim, looked.classes
+        looked.victim.take(sizes[name].size, sizes[name].each)
         steady &= looked.steady
         prefix = f"{name}: " if len(wrapped) > 1 else ""
         warned += [prefix + text for text in looked.warnings]

@@ -51,10 +51,11 @@ def run(
         InputError: for bad input, before anything is written; for another run in ``options.out``.
     """
     with together(options.devices, options.nodes).run() as group, quiet(group):
-        before, kept = snapshot(models), (recorded(options) or {}).get("threads")
+        before, known = snapshot(models), recorded(options) or {}
+        kept = known.get("threads")
         if not (group.is_first or is_settled(options.threads)):
             kept = group.hear("threads")
-        setting = prepare(models, images, labels, options, kept)
+        setting = prepare(models, images, labels, options, kept, known.get("batch_sizes"))
         group.say("threads", setting.threads.number)
         with tell(setting.threads).used():
             return _run(question, setting, options, before, group)

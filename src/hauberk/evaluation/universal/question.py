@@ -30,6 +30,7 @@ from hauberk.store.ledger import Store
 from hauberk.threats.ball import Ball
 from hauberk.threats.base import Threat
 from hauberk.threats.shared import Shared
+from hauberk.victims.memory import MEMORY_ERRORS, out_of_memory
 
 STREAM = "stream-{:05d}"
 """Key of a part with a row for each of some steps, and where the perturbation stood after them."""
@@ -176,8 +177,17 @@ def _step(stream: Stream, setting: Setting, step: int, index: Tensor) -> dict[st
     victim, begun = setting.victim, perf_counter()
     forwards, backwards = victim.forwards, victim.backwards
     x, y = setting.x[index].to(victim.device), setting.y[index].to(victim.device)
+    try:
+        loss = float(stream.step(x, y))
+    except MEMORY_ERRORS as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"memory runs out with minibatches of {len(index)}: give a smaller minibatch; what was "
+            "written down is kept"
+        ) from error
     return {
-        "id": step, "loss": float(stream.step(x, y)), "forwards": victim.forwards - forwards,
+        "id": step, "loss": loss, "forwards": victim.forwards - forwards,
         "backwards": victim.backwards - backwards, "seconds": perf_counter() - begun,
     }  # fmt: skip
 
