@@ -71,6 +71,16 @@ def test_what_says_no_classes(tmp_path, monkeypatch, given, says):
         class_map(given)
 
 
+def test_numbers_that_are_no_names_are_classes():
+    found = class_map("cat,dog,bee")
+    assert found.numbers_of(["2", "0"], "mine") == [2, 0]
+    assert class_map("2,1,0").numbers_of(["2", "0"], "mine") == [0, 2]
+    with pytest.raises(InputError, match="'3' is not in|'1' is not in"):
+        found.numbers_of(["1", "3"], "mine")
+    with pytest.raises(InputError, match="'1' is not in"):
+        found.numbers_of(["cat", "1"], "mine")
+
+
 def test_order_of_names():
     assert ordered(["class_10", "class_9"]) == ["class_9", "class_10"]
     assert ordered(["10", "9", "2"], "string") == ["10", "2", "9"]

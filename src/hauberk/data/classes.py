@@ -36,12 +36,15 @@ class ClassMap:
     where: str
 
     def numbers_of(self, names: Iterable[str], spec: str) -> list[int]:
-        """The class of each of some names.
+        """The class of each of some names; numbers that are no names are the classes themselves.
 
         Raises:
             InputError: for one that is not in the map, or that two classes share.
         """
-        found = []
+        found, names = [], list(names)
+        known = any(_plain(name) in self.numbers for name in names)
+        if not known and all(n.isdecimal() and int(n) < len(self.names) for n in names):
+            return [int(name) for name in names]
         for name in names:
             number = self.numbers.get(_plain(name))
             if number is None:
