@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 
 from hauberk.data import load_data
@@ -123,3 +124,13 @@ def test_images_of_any_size_by_resizing(tmp_path):
     assert (data.images[:, 2, 0, 0] * 255).round().tolist() == [10, 20]
     # The window that is read is already cropped: nothing is resized twice.
     assert load_data("folder:d", resize="4x6", grey=True).images.shape == (2, 1, 4, 6)
+
+
+def test_nothing_is_resized_twice(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    (tmp_path / "d/a").mkdir(parents=True)
+    ramp = image.linear_gradient("L").resize((40, 30))
+    ramp.save(tmp_path / "d/a/1.png")
+    data = load_data("folder:d", resize=20, crop=10)
+    wanted = ramp.resize((26, 20), image.Resampling.BILINEAR).crop((8, 5, 18, 15))
+    assert (data.images[0, 0] * 255).round().int().tolist() == np.array(wanted).tolist()
