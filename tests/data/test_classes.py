@@ -75,7 +75,7 @@ def test_numbers_that_are_no_names_are_classes():
     found = class_map("cat,dog,bee")
     assert found.numbers_of(["2", "0"], "mine") == [2, 0]
     assert class_map("2,1,0").numbers_of(["2", "0"], "mine") == [0, 2]
-    with pytest.raises(InputError, match="'3' is not in|'1' is not in"):
+    with pytest.raises(InputError, match=r"'[13]' is not in"):
         found.numbers_of(["1", "3"], "mine")
     with pytest.raises(InputError, match="'1' is not in"):
         found.numbers_of(["cat", "1"], "mine")
