@@ -19,6 +19,7 @@ from hauberk.cli.main import COMMANDS, main
 from hauberk.cli.strategy import NAMES
 from hauberk.data.sources import SOURCES
 from hauberk.evaluation.core.question import Question
+from hauberk.models.sources import SOURCES as MODELS
 from hauberk.solvers.registry import SOLVERS, solver_class
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def loaded(path):
 
 
 pages = loaded(ROOT / "docs" / "regenerate.py")
-TABLES = (SOURCES, Question.kinds)  # by which the package finds what is added to it
+TABLES = (SOURCES, MODELS, Question.kinds)  # by which the package finds what is added to it
 PAGES = {page.relative_to(ROOT).as_posix(): page for page in pages.PAGES}
 BLOCKS = {name: pages.blocks(page) for name, page in PAGES.items()}
 CONSOLE = [
@@ -190,6 +191,11 @@ def rows(page, heading):
 def test_data_sources_are_all_listed():
     shown = {usage.replace("\\|", "|"): about for usage, about in rows("docs/index.md", "source")}
     assert shown == {f"`{source.usage}`": source.about for source in SOURCES.values()}
+
+
+def test_model_sources_are_all_listed():
+    shown = dict(rows("docs/index.md", "model"))
+    assert shown == {f"`{source.usage}`": source.about for source in MODELS.values()}
 
 
 def test_strategies_are_all_listed():

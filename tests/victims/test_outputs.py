@@ -1,5 +1,6 @@
 """What models return: every form is the same logits, or one line that says what it is instead."""
 
+import copy
 from collections import OrderedDict, namedtuple
 from types import SimpleNamespace
 
@@ -144,7 +145,7 @@ def test_a_first_tensor_that_may_be_the_wrong_one(caplog):
 
 
 @pytest.mark.parametrize("how", [torch.no_grad, torch.inference_mode])
-def test_outputs_without_a_gradient_are_still_judged(how):
+def test_outputs_without_a_gradient_are_still_judged(how, caplog):
     class Blind(Of):
         def forward(self, x):
             with how():
@@ -153,5 +154,49 @@ def test_outputs_without_a_gradient_are_still_judged(how):
     victim = Victim(Blind(lambda z: z))
     assert torch.equal(victim.predict(X), Victim(Of(lambda z: z)).predict(X))
     y = torch.zeros(6, dtype=torch.long)
-    found = FGSM()(victim, X, y, Linf(0.1), stop=False)
+    with caplog.at_level("INFO", "hauberk"):
+        found = FGSM()(victim, X, y, Linf(0.1), stop=False)
+        FGSM()(victim, X, y, Linf(0.1), stop=False)
     assert torch.equal(found.points, X)
+    assert caplog.text.count("output has no gradient") == 1
+
+
+def test_outputs_with_a_gradient_are_not_said_to_have_none(caplog):
+    with caplog.at_level("INFO", "hauberk"):
+        FGSM()(Victim(Of(lambda z: z)), X, torch.zeros(6, dtype=torch.long), Linf(0.1))
+    assert "no gradient" not in caplog.text
+
+
+def test_weights_of_inference_mode_are_refused():
+    with torch.inference_mode():
+        model = Of(lambda z: z)
+    with pytest.raises(InputError, match="inference_mode"):
+        Victim(model)
+    plain = Victim(copy.deepcopy(model))
+    assert FGSM()(plain, X, torch.zeros(6, dtype=torch.long), Linf(0.1)).points.shape == X.shape
+
+
+def test_a_probability_is_no_logit():
+    y = torch.tensor([0, 1] * 3)
+    with pytest.raises(InputError, match="without the sigmoid"):
+        hb.evaluate(Of(torch.sigmoid, classes=1), X, y, "linf:0.1", suite="fast")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_inputs_and_models_of_other_dtypes(dtype):
+    y = torch.tensor([0, 1, 2] * 2)
+    for inputs, model in ((X.to(dtype), Of(lambda z: z)), (X, Of(lambda z: z).to(dtype))):
+        found = hb.evaluate(model, inputs, y, "linf:0.05", suite="fast")
+        wanted = (model(inputs.to(model.linear.weight.dtype)).argmax(1) == y).float().mean()
+        assert found.clean_accuracy == pytest.approx(wanted.item())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_integer_scores(dtype):
+    model = Of(lambda z: (100 * (z + 1)).round().to(dtype))
+    y = torch.tensor([0, 1, 2] * 2)
+    with pytest.warns(HauberkWarning):
+        found = hb.evaluate(model, X, y, "linf:0.05", suite="fast")
+    scores = model(X).double()
+    wins = (scores.gather(1, y[:, None]) > scores.scatter(1, y[:, None], -1)).all(1)
+    assert found.clean_accuracy == pytest.approx(wins.float().mean().item())

@@ -85,8 +85,10 @@ Training, by the strategy of your choice (--dry-run tells the cost, --devices 4 
 options:
   --model    a callable that returns a torch.nn.Module (or a module): package.module:name
              or path/to/file.py:name; hauberk.models has some: hauberk.models:SmallCNN; or
-             the folder of a training, which names its weights too: runs/train
-  --weights  .safetensors, .npz, or .pt with a plain state dict (no code is executed)
+             the folder of a training, which names its weights too: runs/train; or timm:NAME,
+             hf:DIR, torchvision:NAME, robustbench:NAME, FILE.pt2, FILE.onnx
+  --weights  .safetensors, .npz, or what torch.save wrote (no code is executed); FILE:KEY for one
+             of several sets in a file
   --data     digits:test (embedded), mnist:test, fashion:test, cifar10:test (with --data-dir),
              npz:FILE (arrays images and labels), folder:DIR, or package.module:name
   --threat   linf:EPS, l2:EPS, l1:EPS, l0:COUNT, lP:EPS; EPS a number or a fraction (8/255);

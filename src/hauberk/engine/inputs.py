@@ -36,7 +36,11 @@ def check_kinds(x: Any, y: Tensor, box: Box, grouped: bool = False) -> Tensor:
         raise InputError(f"inputs are {x.dtype}: give floats in the box {box}{_as_floats(x, box)}")
     kind, many = ("(G, M)", 2) if grouped else ("(B,)", 1)
     if y.is_floating_point() or y.dtype == torch.bool or y.dim() != many:
-        raise InputError(f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids {kind}")
+        rows = "; of one-hot rows labels.argmax(1). Several labels for an input are not judged"
+        more = rows if y.dim() == 2 and not grouped else ""
+        raise InputError(
+            f"labels are {y.dtype} {tuple(y.shape)}: give integer class ids {kind}{more}"
+        )
     if grouped and (len(x.shape) < 3 or x.shape[:2] != y.shape or not x.shape[1]):
         raise InputError(
             f"{tuple(x.shape)} inputs with {tuple(y.shape)} labels: give groups (G, M, ...) of at "

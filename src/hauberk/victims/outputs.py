@@ -73,6 +73,28 @@ def as_logits(out: Any, count: int, top_label: int = 0) -> Logits:
     return Logits(pair, "; ".join(filter(None, (note, one))), doubt, single=True)
 
 
+def require_logit(single: bool, logits: Tensor) -> None:
+    """Refuse a probability where one logit is wanted: all would be decided as class 1.
+
+    Args:
+        single: whether the model returned one number for each input.
+        logits: [0, z] of some inputs, ``(B, 2)``.
+
+    Raises:
+        InputError: if all z lie in [0, 1].
+
+    Example:
+        >>> require_logit(True, torch.tensor([[0.0, 0.3], [0.0, -0.1]]))
+    """
+    z = logits[:, -1]
+    if single and len(z) and bool(((z >= 0) & (z <= 1)).all()):
+        raise InputError(
+            "the model returns one number in [0, 1] for each input, as a sigmoid does: it is read "
+            "as a logit z, class 1 where it is above 0. Return the logit, without the sigmoid, or "
+            "two logits"
+        )
+
+
 def _floats(table: Tensor) -> Tensor:
     return table if table.is_floating_point() else table.double()
 

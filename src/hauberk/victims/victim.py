@@ -85,6 +85,7 @@ class Victim:
         self.exact = exact_batch(model)
         self._said: set[str] = set()
         self.device, self.dtype = _home(model)
+        _require_ordinary(model)
 
     @classmethod
     def of(cls, model: "nn.Module | Victim", batch_size: int | None = None) -> "Self | Victim":
@@ -247,17 +248,28 @@ class Victim:
     def _read(self, model: Callable[[Tensor], Any], given: Tensor) -> Tensor:
         """The logits ``(B, C)`` in what the model returns."""
         if self.exact is None:
-            return self._table(model(given), len(given))
-        return in_batches(lambda rows: self._table(model(rows), len(rows)), given, self.exact)
+            out = self._table(model(given), len(given))
+        else:
+            out = in_batches(lambda x: self._table(model(x), len(x)), given, self.exact)
+        if given.requires_grad and torch.is_grad_enabled() and not out.requires_grad:
+            self._say(
+                "the model's output has no gradient (no_grad, inference_mode, detach() or integers "
+                "in its forward): attacks by gradients are blind; try the suite gradient-free"
+            )
+        return out
 
     def _table(self, out: Any, count: int) -> Tensor:
         found = as_logits(out, count, self.top_label)
         self.single |= found.single
-        for text, tell in ((found.note, log.info), (found.doubt, warn)):
-            if text and text not in self._said:
-                self._said.add(text)
-                tell(text)
+        self._say(found.note)
+        self._say(found.doubt, warn)
         return found.values
+
+    def _say(self, text: str, tell: Callable[[str], None] = log.info) -> None:
+        """Tell something once."""
+        if text and text not in self._said:
+            self._said.add(text)
+            tell(text)
 
     def gradient(self, head: Tensor, slope: Tensor | None, u: Tensor, keep: bool = False) -> Tensor:
         """Gradient in ``u``, back from ``head``; NaN entries become 0, infinite ones huge.
@@ -348,6 +360,15 @@ def _sealed(model: object) -> str | None:
     if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         return "it is TorchScript, scripted or traced: give the module that it was made from"
     return None
+
+
+def _require_ordinary(model: nn.Module) -> None:
+    """Refuse weights through which no gradient can go."""
+    if isinstance(model, nn.Module) and any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "the model's weights were made inside torch.inference_mode(), which forbids gradients: "
+            "make it outside, or give copy.deepcopy(model) of it"
+        )
 
 
 def _home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

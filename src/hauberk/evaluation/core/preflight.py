@@ -11,6 +11,7 @@ from hauberk.objectives.base import Objective
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.batch_size import settle_batch
 from hauberk.victims.memory import MEMORY_ERRORS
+from hauberk.victims.outputs import require_logit
 from hauberk.victims.softening_check import gap, stiffness
 from hauberk.victims.victim import Victim
 
@@ -52,6 +53,7 @@ def preflight(victim: Victim, x: Tensor, y: Tensor, seed: int = 0) -> Preflight:
     few = x[: min(len(x), victim.batch_size(x[:1]), 64)]
     settle_batch(victim, few)
     logits, again = _twice(victim, few)
+    require_logit(victim.single, logits)
     _labels(y, logits.shape[1])
     if bool(logits.isnan().any()):
         bad = int(logits.isnan().any(1).nonzero()[0])
