@@ -82,6 +82,18 @@ def test_others_are_left_alone(caplog):
     assert not caplog.text
 
 
+def test_memory_that_runs_out_says_nothing_of_sizes():
+    class Large(nn.Module):
+        def forward(self, x):
+            if len(x) > 4:
+                raise torch.OutOfMemoryError("out of memory")
+            return x.flatten(1)
+
+    victim = Victim(Large())
+    settle_batch(victim, X)
+    assert victim.exact is None
+
+
 def test_it_is_evaluated_like_one_for_any_size():
     model = Sized(4)
     free = nn.Sequential(nn.Flatten(), copy.deepcopy(model.linear))

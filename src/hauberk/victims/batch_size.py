@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hauberk.maths.modules import exact_batch, keep_batch
+from hauberk.victims.memory import out_of_memory
 from hauberk.victims.victim import Victim
 
 SIZES = (
@@ -57,8 +58,9 @@ def _works(victim: Victim, x: Tensor) -> bool:
     try:
         with victim.held(), torch.no_grad():
             victim.logits(x.to(victim.device))
-    except Exception:  # noqa: BLE001  # whatever a user's model raises
-        return False
+    except Exception as error:  # noqa: BLE001  # whatever a user's model raises
+        # Memory says nothing of sizes, and is met where batches are halved.
+        return out_of_memory(error)
     finally:
         victim.forwards = before
     return True
