@@ -2,6 +2,8 @@
 
 from hauberk.data.corruptions import Corruption
 from hauberk.data.dataset import Dataset
+from hauberk.data.labelled import labelled
 from hauberk.data.loading import load_data, open_data
+from hauberk.data.reading import Reading
 
-__all__ = ["Corruption", "Dataset", "load_data", "open_data"]
+__all__ = ["Corruption", "Dataset", "Reading", "labelled", "load_data", "open_data"]

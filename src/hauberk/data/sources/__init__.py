@@ -8,14 +8,15 @@ from hauberk.data.sources.digits import DIGITS
 from hauberk.data.sources.folder import FOLDER
 from hauberk.data.sources.mnist import FASHION, MNIST
 from hauberk.data.sources.npz import NPZ
+from hauberk.data.sources.svhn import SVHN
 from hauberk.data.sources.table import CSV, DATASETS, HF, PARQUET
 from hauberk.data.sources.tar import TAR, WDS
 
 SOURCES: dict[str, DataSource] = {
     source.name: source
     for source in (
-        DIGITS, MNIST, FASHION, CIFAR10, CIFAR100, CIFAR10C, NPZ, NPY, PT, FOLDER, TAR, WDS, HF,
-        DATASETS, CSV, PARQUET,
+        DIGITS, MNIST, FASHION, CIFAR10, CIFAR100, CIFAR10C, SVHN, NPZ, NPY, PT, FOLDER, TAR, WDS,
+        HF, DATASETS, CSV, PARQUET,
     )
 }  # fmt: skip
 
