@@ -76,6 +76,16 @@ def test_another_file_is_refused_when_a_run_is_resumed(model, inputs, tmp_path):
         hb.evaluate(model, *inputs, f"linf:0.1,mask={file}", **ask, resume=True)
 
 
+def test_rows_for_other_examples_are_refused(model, inputs):
+    x, y = inputs
+    own = hb.Linf(0.1, mask=torch.ones(20, 6))
+    for some in (slice(0, 12), slice(5, 12)):  # whose rows would these be?
+        for ask in (hb.evaluate, hb.radius):
+            threat = own if ask is hb.evaluate else hb.Metric.of(own)
+            with pytest.raises(hb.InputError, match="rows for 20 examples but the run has"):
+                ask(model, x[some], y[some], threat)
+
+
 def test_a_run_with_no_arrays_says_nothing_of_them(model, inputs, tmp_path):
     hb.evaluate(model, *inputs, "linf:0.2", suite=SHORT, out=tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())

@@ -1,7 +1,7 @@
 """Arrays that the threats of a run name (masks, sizes of features): kept with its ledger."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,16 +39,27 @@ def arrays_in(value: Any) -> Iterator[Array]:
         yield from arrays_in(getattr(value, "threat", None))
 
 
-def recorded(question: Any) -> dict[str, Array]:
-    """The arrays of a question's threats and distances, by name.
+def recorded(question: Any, shape: Sequence[int] = ()) -> dict[str, Array]:
+    """The arrays of a question's threats, distances and goal, by name.
+
+    Args:
+        shape: of all inputs of the run, ``(N, ...)``.
 
     Raises:
-        InputError: for two files of one name whose contents differ.
+        InputError: for two files of one name whose contents differ, and for an array that has rows
+            for another number of examples than the run.
     """
     places = ("threat", "threats", "metrics", "balls")
     found: dict[str, Array] = {}
     wanted = getattr(getattr(question, "goal", None), "arrays", [])
-    for array in (*arrays_in([getattr(question, place, None) for place in places]), *wanted):
+    of_threats = list(arrays_in([getattr(question, place, None) for place in places]))
+    for array in of_threats:
+        if array.value.dim() == len(shape) and len(array.value) != shape[0]:
+            raise InputError(
+                f"{array.name} has rows for {len(array.value)} examples but the run has "
+                f"{shape[0]}: give one for each of them, in their order"
+            )
+    for array in (*of_threats, *wanted):
         if found.setdefault(array.name, array).digest != array.digest:
             raise InputError(f"{array.name} was changed while it was read: run again")
     return found

@@ -74,7 +74,7 @@ def _run(
     if shard:
         question.in_shards()
     mine = shard.blocks(-(-len(setting.x) // size))
-    arrays = given.recorded(question)
+    arrays = given.recorded(question, setting.x.shape)
     facts = {"kind": question.kind, **question.facts(), "block": size, **shard.facts()}
     facts |= given.facts(arrays)
 
