@@ -30,6 +30,7 @@ def test_the_way_back_is_exact_at_the_clean_inputs_and_passes_gradients():
     (grad,) = torch.autograd.grad((back * torch.arange(6.0)).sum(), u)
     expected = (torch.arange(6.0) * scale[0].float())[[0, 2, 3, 5]]
     torch.testing.assert_close(grad, expected.expand(5, 4))
+    torch.testing.assert_close(view.pulled_back(torch.arange(6.0).expand(5, 6)), grad)
 
 
 def test_rows_that_differ_are_taken_and_joined():
@@ -40,6 +41,7 @@ def test_rows_that_differ_are_taken_and_joined():
     u = again.start() + 1
     moved = again.inputs(u) - x[[2, 0, 1]]
     assert torch.equal(moved.bool(), free[[2, 0, 1]])
+    assert torch.equal(view.pulled_back(torch.ones(3, 4)), free.float())
     lo, hi = view.edges()
     assert torch.equal(lo == hi, ~free)
     part = View.of(x, free[:1], None, ENDS)

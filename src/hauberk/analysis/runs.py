@@ -265,7 +265,8 @@ def serving(
     for name, attack in attacks.items():
         try:
             y = torch.zeros(len(x[:1]), dtype=torch.int64, device=x.device)
-            attack.check(Job(threat=threat, x=x[:1], y=y, box=box))
+            own = threat.take(torch.arange(len(y)))
+            attack.check(Job(threat=own, x=x[:1], y=y, box=box))
         except InputError:
             continue
         found[name] = attack

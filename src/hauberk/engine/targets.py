@@ -145,7 +145,7 @@ def _of_rows(
         grad = victim.gradient(logits, slope, u, keep=k + 1 < many)
         gap = (z.gather(1, own) - z.gather(1, aim)).squeeze(1)
         for region, each in zip(regions, found, strict=True):
-            each.append(_distance(region, grad.to(region.x0), gap))
+            each.append(_distance(region, region.pulled_back(grad.to(region.x0)), gap))
     distances = [torch.stack(each, 1) for each in found]
     return Linearised(order, distances, victim.draws, many * victim.draws)
 

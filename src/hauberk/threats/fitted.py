@@ -44,6 +44,9 @@ class Fitted(LpRegion):
     def encode(self, x: Tensor) -> Tensor:
         return self.view.encode(x)
 
+    def pulled_back(self, grad: Tensor) -> Tensor:
+        return self.view.pulled_back(grad)
+
     def at_variant(self, number: Tensor) -> Region:
         if self.again is None:
             return self

@@ -227,6 +227,10 @@ class InputRegion(Region):
             lo, hi = lo.unsqueeze(1), hi.unsqueeze(1)
         return x.maximum(lo).minimum(hi)
 
+    def pulled_back(self, grad: Tensor) -> Tensor:
+        """The gradient in ``u`` of what has the gradient ``grad`` (S, ...) in the clean inputs."""
+        return grad
+
     def keep_in_box(self, x: Tensor) -> Tensor:
         """Inputs ``x`` (S, ...), not their ``u``, clipped to the values allowed."""
         return torch.clamp(x, *self.edges)

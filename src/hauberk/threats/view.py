@@ -124,6 +124,11 @@ class View(Rows):
         held = self.held(x.to(self.clean))
         return held if self.unit is None else held / self.unit
 
+    def pulled_back(self, grad: Tensor) -> Tensor:
+        """The gradient in ``u`` of one in the inputs, ``(S, ...)``."""
+        held = self.held(grad if self.free is None else grad * self.free)
+        return held if self.unit is None else held * self.unit
+
     def inputs(self, u: Tensor, ends: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """The inputs of ``u``, differentiable; in these ends, ``(S, ...)`` in its shape."""
         if self.unit is not None:

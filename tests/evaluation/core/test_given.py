@@ -91,3 +91,11 @@ def test_a_run_with_no_arrays_says_nothing_of_them(model, inputs, tmp_path):
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert "arrays" not in manifest
     assert not (tmp_path / "run" / "arrays").exists()
+
+
+def test_the_floor_and_trials_of_time_take_rows_of_their_own(model, inputs):
+    own = torch.rand(20, 6, generator=torch.manual_seed(5)) > 0.3
+    run = hb.evaluate(model, *inputs, hb.L1(0.3, mask=own), suite=SHORT, floor=3)
+    ids, points = run.points(str(hb.L1(0.3, mask=own)))
+    assert not ((points != inputs[0][ids]) & ~own[ids]).any()
+    assert run.summary["floor"]["drawn"] == 3

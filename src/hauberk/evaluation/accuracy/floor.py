@@ -226,7 +226,7 @@ def passes(asked: Floored, classes: int) -> tuple[int, int]:
 
 def _fitting(threat: Threat, setting: Setting) -> dict[str, FloorSearch]:
     x, y = setting.x[:1].detach(), setting.y[:1].cpu()
-    job = Job(threat=threat, x=x.cpu(), y=y, box=setting.box)
+    job = Job(threat=threat.take(torch.arange(1)), x=x.cpu(), y=y, box=setting.box)
     victim, u = setting.victim, x.to(setting.victim.device).requires_grad_(True)
     with victim.held(), torch.enable_grad():
         gradients = victim.logits(u).requires_grad

@@ -3,6 +3,8 @@
 from math import inf
 from time import perf_counter
 
+import torch
+
 from hauberk.engine.method import Job
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.solvers.base import Solver
@@ -31,7 +33,8 @@ def seconds_per_pass(solver: object, threat: Threat, setting: Setting) -> float:
     if isinstance(threat, Metric) and threat.p == 0:
         probe = SwapSearch
     widths = (0.0, 0.1) if isinstance(solver, Solver) and solver.from_others else (0.0,)
-    job = Job(threat=threat, x=setting.x[:MOST], y=setting.y[:MOST], box=setting.box)
+    x, y = setting.x[:MOST], setting.y[:MOST]
+    job = Job(threat=threat.take(torch.arange(len(x))), x=x, y=y, box=setting.box)
     least = inf
     for _ in range(2):  # the first makes things ready
         begun, passes = perf_counter(), 0
