@@ -73,6 +73,11 @@ class Box:
         """Whether it is [0, 1] for every feature."""
         return bool(torch.as_tensor(self.lo).eq(0).all() and torch.as_tensor(self.hi).eq(1).all())
 
+    @property
+    def has_ends(self) -> bool:
+        """Whether all bounds are finite."""
+        return all(bool(torch.as_tensor(end).isfinite().all()) for end in (self.lo, self.hi))
+
     def bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """``lo`` and ``hi`` in dtype and device of ``like`` (B, ...), which they broadcast to.
 

@@ -95,6 +95,10 @@ class MeasuredDistanceRegion(DistanceRegion):
         """Length of the box's diagonal in l2, ``()``; infinite sides count as 1."""
 
     @abstractmethod
+    def measure_off(self, x: Tensor) -> Tensor:
+        """The distance off the graph, in the dtype of ``x``; NaN counts as infinitely far."""
+
+    @abstractmethod
     def around(self, x: Tensor) -> Self:
         """The same distance measured from inputs ``x`` (S, ...)."""
 

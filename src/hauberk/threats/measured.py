@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf, isnan
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,11 +18,13 @@ from hauberk.spec.numbers import shortest
 from hauberk.threats.base import Threat, Trait
 from hauberk.threats.box import Box
 from hauberk.threats.distances import MeasuredDistanceRegion
+from hauberk.threats.extents import units
 from hauberk.threats.region import as_floats, filled
+from hauberk.threats.sound import NOISE, check_distance
 
-NOISE = 0.03
-"""Half the width of random starts and of the probe, in units of the box's."""
 CUTS = 12
+FARTHEST = 8.0
+"""Width of the box that random starts and differences count with, in units of the features."""
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -73,6 +75,7 @@ class Measured(Threat):
         self.batch_size = batch_size
         self.dtypes: list[torch.dtype] = []
         """What the callable was found to take."""
+        self._units: dict[Any, Tensor | None] = {}
 
     @classmethod
     def traits_of(cls, kind: str) -> frozenset[Trait]:
@@ -87,12 +90,22 @@ class Measured(Threat):
         radius = filled(x0, self.eps)
         region = MeasuredRegion(x0=x0, radius=radius, threat=self, edges=box.bounds(x0))
         if not self.dtypes and len(x0):
-            _check(region.take(torch.arange(min(2, len(x0)), device=x0.device)))
-        return region
+            check_distance(region.take(torch.arange(min(2, len(x0)), device=x0.device)))
+        unit = self._unit(region) if len(x0) else None
+        return region if unit is None else region.in_units(unit)
+
+    def _unit(self, region: "MeasuredRegion") -> Tensor | None:
+        """The features' units (:mod:`hauberk.threats.extents`), found once for each box."""
+        ends = tuple(bytes(end.cpu().numpy()) for end in region.edges)
+        key = (*region.x0.shape[1:], region.x0.dtype, region.x0.device, self.eps, *ends)
+        if key not in self._units:
+            self._units[key] = units(region, self.eps)
+        return self._units[key]
 
     def scaled(self, factor: float) -> Self:
         other = copy(self)
         other.eps = self.eps * factor
+        other._units = {}
         return other
 
     def reference(self, x0: Tensor) -> Tensor | None:
@@ -146,7 +159,9 @@ class Measured(Threat):
 
 @dataclass
 class MeasuredRegion(MeasuredDistanceRegion):
-    """The inputs within ``radius`` of each clean one, by a threat's distance. ``u`` is the input.
+    """The inputs within ``radius`` of each clean one, by a threat's distance.
+
+    ``u`` is the input; where features are of unlike scale, each in its own unit.
 
     The distance can only be evaluated: "projected" means moved straight towards the clean
     input until inside, and a step of a given distance is as long as the distance per length at the
@@ -159,6 +174,33 @@ class MeasuredRegion(MeasuredDistanceRegion):
     threat: Measured
     reference: Tensor | None = field(default=None, repr=False)
     """The threat's :meth:`Measured.reference` of the clean inputs, once one was asked for."""
+    unit: tuple[Tensor, ...] = field(default=(), repr=False)
+    """What ``u`` and ``x0`` are divided by, which broadcasts to one input; empty for 1."""
+
+    def in_units(self, unit: Tensor) -> Self:
+        """The same region, whose ``u`` holds every feature in a unit of its own, powers of two."""
+        edges = (self.edges[0] / unit, self.edges[1] / unit)
+        return replace(self, x0=self.x0 / unit, edges=edges, unit=(unit,))
+
+    def decode(self, u: Tensor) -> Tensor:
+        return u * self.unit[0] if self.unit else u
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x / self.unit[0].to(x) if self.unit else x
+
+    def keep_in_box(self, x: Tensor) -> Tensor:
+        return self.decode(self.clip(self.encode(x)))
+
+    @property
+    def span(self) -> Tensor:
+        """Width of the box; in units of the features no more than :data:`FARTHEST`."""
+        return super().span.clamp(max=FARTHEST) if self.unit else super().span
+
+    @property
+    def mean_width(self) -> Tensor:
+        if not self.unit:
+            return super().mean_width
+        return self.span.expand(self.x0.shape[1:]).mean().expand(len(self.x0))
 
     def join(self, other: Self) -> Self:
         if (self.reference is None) != (other.reference is None):
@@ -197,11 +239,11 @@ class MeasuredRegion(MeasuredDistanceRegion):
         found = x.new_zeros(len(x), dtype=torch.float64)
         with torch.no_grad():
             for rows in self._chunks(len(x)):
-                found[rows] = self.threat.exact(self.x0[rows], x[rows])
+                found[rows] = self.threat.exact(self.decode(self.x0[rows]), x[rows])
         return found.nan_to_num_(nan=inf, posinf=inf)
 
     def contains(self, x: Tensor, witness: Tensor | None = None) -> Tensor:
-        return self.in_box(x) & (self.distance(x) <= self.radius)
+        return self.in_box(self.encode(x)) & (self.distance(x) <= self.radius)
 
     def slope(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Distance ``(S,)`` and its gradient in ``u``; NaN gradients become 0.
@@ -248,8 +290,12 @@ class MeasuredRegion(MeasuredDistanceRegion):
     def finalise(self, u: Tensor) -> Tensor:
         with torch.no_grad():
             inner = self.radius * (1 - (1e-9 if self.threat.precise else 1e-6))
-            u = _pull(self, u.clamp(*self.edges), MeasuredRegion.distance, inner)
-            return torch.where(per_example(self.contains(u), u), u, self.x0)
+            u = _pull(self, u.clamp(*self.edges), MeasuredRegion.exactly, inner)
+            return torch.where(per_example(self.contains(self.decode(u)), u), u, self.x0)
+
+    def exactly(self, u: Tensor) -> Tensor:
+        """The distance of ``u``, as :meth:`distance` has it of inputs."""
+        return self.distance(self.decode(u))
 
     def ascent(
         self, u: Tensor, grad: Tensor, step: Tensor | float, share: Tensor | None = None
@@ -276,7 +322,8 @@ class MeasuredRegion(MeasuredDistanceRegion):
     def _refer(self) -> Tensor | None:
         if self.reference is None and len(self.x0):
             with torch.no_grad():
-                parts = [self.threat.reference(self.x0[r]) for r in self._chunks(len(self.x0))]
+                clean = self.decode(self.x0)
+                parts = [self.threat.reference(clean[r]) for r in self._chunks(len(clean))]
             given = [part for part in parts if part is not None]
             self.reference = torch.cat(given) if given else None
         return self.reference
@@ -290,9 +337,10 @@ class MeasuredRegion(MeasuredDistanceRegion):
         return [slice(at, at + size) for at in range(0, rows, size)]
 
     def _over_chunks(self, x: Tensor, reference: Tensor | None) -> Tensor:
+        clean, x = self.decode(self.x0), self.decode(x)
         parts = [
             self.threat.between(
-                self.x0[rows], None if reference is None else reference[rows], x[rows]
+                clean[rows], None if reference is None else reference[rows], x[rows]
             )
             for rows in self._chunks(len(x))
         ]
@@ -342,41 +390,3 @@ def _pull(
         if u.device.type == "cpu" and done.all():
             break
     return near
-
-
-def _check(region: MeasuredRegion) -> None:
-    """Refuse a callable that is no distance; note the dtypes that it takes."""
-    threat, x0 = region.threat, region.x0
-    draws = Draws.of(0, torch.arange(len(x0), device=x0.device))
-    noise = draws.uniform(0, x0.shape[1:], x0.dtype).sub_(0.5).mul_(2 * NOISE * region.span)
-    x = torch.clamp(x0 + noise, *region.edges)
-    problem: Exception | None = None
-    for dtype in (torch.float64, torch.float32):
-        try:
-            # The callable itself: `between` would convert.
-            with torch.no_grad():
-                threat.probe(x0.to(dtype), x.to(dtype))
-            threat.dtypes.append(dtype)
-        except (RuntimeError, TypeError) as error:  # what a module of another dtype raises
-            problem = error
-    if not threat.dtypes:
-        raise InputError(f"the distance of {threat} failed on inputs: {problem}") from problem
-    at_clean, first, again = (region.around(x0).measure_off(z) for z in (x0, x, x))
-    if not torch.allclose(first, again, rtol=1e-4, atol=0):
-        raise InputError(
-            f"the distance of {threat} changes between identical calls: put the network in eval "
-            "mode, and draw no random numbers"
-        )
-    if (first < 0).any() or (at_clean < 0).any():
-        raise InputError(f"the distance of {threat} is negative: give one of 0 or more")
-    if (at_clean > 1e-3 * first + 1e-6).any():
-        raise InputError(
-            f"the distance of {threat} is {float(at_clean.max()):g} from an input to itself: it "
-            "must be 0 there"
-        )
-    alone = region.take(torch.arange(1, device=x0.device)).measure_off(x[:1])
-    if not torch.allclose(alone, first[:1], rtol=1e-2, atol=1e-6):
-        raise InputError(
-            f"the distance of {threat} depends on the other inputs of a batch: put the network in "
-            "eval mode"
-        )

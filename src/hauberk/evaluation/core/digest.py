@@ -38,7 +38,7 @@ DEPTH = 50_000
 LIBRARIES = frozenset(sys.stdlib_module_names) | {"torch", "numpy", "hauberk", "builtins"}
 """Packages whose code is known by its name: versions are recorded apart."""
 
-NOTES = frozenset({"_passes", "_double", "dtypes", "_row_bytes", "_next_look"})
+NOTES = frozenset({"_passes", "_double", "_units", "dtypes", "_row_bytes", "_next_look"})
 """Attributes of hauberk's own objects that change while they work: counters and copies."""
 
 INSTALLED = frozenset({"site-packages", "dist-packages"})

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.method import Method, WarmStart
-from hauberk.errors import InputError
+from hauberk.errors import InputError, warn
 from hauberk.evaluation.core import goals
 from hauberk.evaluation.core.bound import of_models
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
@@ -27,7 +27,7 @@ from hauberk.solvers.registry import solver_for
 from hauberk.store.files import Columns
 from hauberk.store.ledger import Store, hits, places
 from hauberk.threats.ball import Ball
-from hauberk.threats.base import Threat, Union
+from hauberk.threats.base import Threat, Trait, Union
 from hauberk.threats.measured import Measured
 from hauberk.threats.metric import Metric
 from hauberk.threats.notation import distance as read_metric
@@ -128,11 +128,25 @@ class LeastDistances(Question[Radii | RadiiSet]):
         return solver
 
     def bind(self, setting: Setting) -> tuple[Self, Setting]:
+        setting = self._warned(setting)
         bound = self.recall(setting).bound(setting.classes)
         if self.goal is None:
             return bound, setting
         goal, setting, out = goals.settled(self.goal, setting, list(bound.metrics.values()))
         return replace(bound, goal=goal, left_out=out), setting
+
+    def _warned(self, setting: Setting) -> Setting:
+        """The setting, with a warning where nothing says how far solvers are to look."""
+        named = [name for name, metric in self.metrics.items() if Trait.EVALUATED in metric.traits]
+        if not named or setting.box.has_ends:
+            return setting
+        found = (
+            "the box has no ends, so that nothing says how far solvers are to look: radii in "
+            f"{', '.join(named)} may be far too large. Give box=, the least and the largest value "
+            "of each feature"
+        )
+        warn(found)
+        return replace(setting, warnings=(*setting.warnings, found))
 
     def recall(self, setting: Setting) -> Self:
         found = {name: of_models(m, setting.victims) for name, m in self.metrics.items()}
