@@ -110,7 +110,8 @@ def test_attacks_and_radii_of_a_linear_model_whatever_the_scale(p, scale):
     threat = Measured(weighted(p, sizes), eps)
     assert torch.equal(attack(net, x, y, threat, box=(-inf, inf)).fooled, radii <= eps)
     threat, ends = Measured(weighted(p, sizes), name="d"), (-99 * sizes, 99 * sizes)
-    solved = hb.solvers.PWCFRadius(steps=150 if p == inf else 80)(net, x, y, threat, box=ends).distance
+    solver = hb.solvers.PWCFRadius(steps=150 if p == inf else 80)
+    solved = solver(net, x, y, threat, box=ends).distance
     assert float((solved / radii).min()) > 0.999
     assert float((solved / radii).median()) < 1.15
 
