@@ -82,6 +82,18 @@ def test_others_are_left_alone(caplog):
     assert not caplog.text
 
 
+def test_generators_stay_where_they_were():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    settle_batch(Victim(Noisy()), X)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x.flatten(1) + torch.randn(len(x), 4)
+
+
 def test_memory_that_runs_out_says_nothing_of_sizes():
     class Large(nn.Module):
         def forward(self, x):

@@ -10,6 +10,8 @@ from typing import Any, ParamSpec, Protocol
 
 from torch import nn
 
+from hauberk.errors import InputError
+from hauberk.maths.modules import exported
 from hauberk.train.loop.examples import Data
 from hauberk.train.loop.trainer import Trainer
 from hauberk.train.result import Trained
@@ -94,6 +96,11 @@ def fit(model: nn.Module, data: Data, strategy: Strategy, options: Options) -> T
             strategy whose ``loss`` returns no loss.
         TrainingError: If the loss or a weight is not finite.
     """
+    if any(True for _ in exported(model)):
+        raise InputError(
+            "the model is a graph of torch.export, whose mode was fixed by the export: train the "
+            "module that it was made from"
+        )
     trainer = Trainer(model, data, strategy, options)
     try:
         trainer.open()

@@ -53,10 +53,11 @@ def settle_batch(victim: Victim, x: Tensor) -> None:
 
 
 def _works(victim: Victim, x: Tensor) -> bool:
-    """Whether the model gives logits for a batch; passes are not counted."""
+    """Whether the model gives logits for a batch; no passes are counted, no generator moves."""
     before = victim.forwards
+    cards = [victim.device] if victim.device.type == "cuda" else []
     try:
-        with victim.held(), torch.no_grad():
+        with torch.random.fork_rng(devices=cards), victim.held(), torch.no_grad():
             victim.logits(x.to(victim.device))
     except Exception as error:  # noqa: BLE001  # whatever a user's model raises
         # Memory says nothing of sizes, and is met where batches are halved.

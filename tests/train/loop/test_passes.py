@@ -1,8 +1,11 @@
 """The passes of a strategy are counted, and what it returns is checked."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.training import blobs, clean, net, own
+from torch import nn
 from torch.nn import functional as F
 
 import hauberk as hb
@@ -53,3 +56,36 @@ def test_what_is_no_loss_is_refused_saying_what_to_return(make, says):
 def test_logs_may_be_plain_numbers():
     found = fit(net(), blobs(), own(lambda b: Loss(clean(b), {"half": 0.5})), epochs=1)
     assert found.history[0]["half"] == 0.5
+
+
+class Wrapped(nn.Module):
+    """Returns its logits inside something."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.net, self.form = net(), form
+
+    def forward(self, x):
+        return self.form(self.net(x))
+
+
+@pytest.mark.parametrize("natural", [None, 0.5])
+@pytest.mark.parametrize(
+    "form", [lambda z: SimpleNamespace(logits=z), lambda z: (z, z * 2), lambda z: {"logits": z}]
+)
+def test_models_that_return_more_than_logits_are_trained_alike(form, natural):
+    how = {"epochs": 2, "natural": natural, "seed": 1}
+    strategy = hb.train.Single(hb.Linf(0.05), steps=2)
+    plain, other = Wrapped(lambda z: z), Wrapped(form)
+    other.load_state_dict(plain.state_dict())
+    for model in (plain, other):
+        fit(model, blobs(), strategy, **how)
+    pairs = zip(plain.parameters(), other.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_exported_graphs_are_not_trained():
+    images, _ = blobs()
+    graph = torch.export.export(net(), (images[:2],)).module()
+    with pytest.raises(InputError, match="train the module that it was made from"):
+        fit(graph, blobs(), hb.train.Single(hb.Linf(0.05), steps=2), epochs=1)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from hauberk.errors import InputError
 from hauberk.spec.imports import one_line
 from hauberk.train.loop.processes import Processes
+from hauberk.victims.outputs import as_logits
 
 
 class Natural:
@@ -61,7 +62,7 @@ class Natural:
         value = torch.zeros((), device=processes.device)
         if len(x):
             with processes.fabric.autocast():
-                loss = F.cross_entropy(self.twin(x), y)
+                loss = F.cross_entropy(as_logits(self.twin(x), len(x)).values, y)
             loss.backward()
             value = loss.detach()
         return processes.average(self.twin, value, weight)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hauberk.errors import InputError
 from hauberk.train.strategies.base import Loss
+from hauberk.victims.outputs import as_logits
 
 ONE_EXAMPLE = "Expected more than 1 value per channel"
 """How torch's normalisation layers refuse a batch of one."""
@@ -19,7 +20,9 @@ PREFIXES = ("valid_", "seconds_")
 
 
 class PassCounter:
-    """Counts the examples that go through the model a strategy is given.
+    """Counts the examples that go through the model a strategy is given, whose logits it gets.
+
+    Whatever else the model returns (:func:`hauberk.victims.outputs.as_logits`) is left out.
 
     Args:
         model: Its passes are counted.
@@ -39,6 +42,7 @@ class PassCounter:
     def __init__(self, model: nn.Module) -> None:
         self.forwards = self.backwards = 0
         model.register_forward_pre_hook(self._count, with_kwargs=True)
+        model.register_forward_hook(_logits, with_kwargs=True)
 
     def clear(self) -> None:
         """Begin a batch."""
@@ -49,6 +53,14 @@ class PassCounter:
         many = next(map(len, inputs), 0)
         self.forwards += many
         self.backwards += many if torch.is_grad_enabled() else 0
+
+
+def _logits(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+    """The logits in what a model returned, None if that is them."""
+    if isinstance(out, Tensor) and out.dim() == 2 and out.shape[1] > 1:
+        return None
+    inputs = (a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and a.dim())
+    return as_logits(out, next(map(len, inputs), 0)).values
 
 
 def require_loss(found: object, who: str) -> Loss:
