@@ -2,7 +2,9 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class InputError(ValueError):
@@ -41,6 +43,34 @@ def warn(message: str) -> None:
     while frame.f_back is not None and _own(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, HauberkWarning, stacklevel=level)
+
+
+_later: ContextVar[list[str] | None] = ContextVar("later", default=None)
+
+
+@contextmanager
+def later() -> Iterator[list[str]]:
+    """A list of the warnings that the results of runs inside the block hold (:func:`note`).
+
+    Example:
+        >>> with later() as found:
+        ...     note(["l2:1: restarts disagree"])
+        >>> found
+        ['l2:1: restarts disagree']
+    """
+    found: list[str] = []
+    token = _later.set(found)
+    try:
+        yield found
+    finally:
+        _later.reset(token)
+
+
+def note(warnings: Iterable[str]) -> None:
+    """Tell :func:`later` of warnings that a result holds; without it, nothing happens."""
+    found = _later.get()
+    if found is not None:
+        found += [text for text in warnings if text not in found]
 
 
 def _own(module: str) -> bool:

@@ -18,7 +18,7 @@ from hauberk.data import open_data
 from hauberk.data.corruptions import KINDS, SEVERITIES, Corruption
 from hauberk.data.examples import Examples, at_once
 from hauberk.data.sources.cifar10c import FILES
-from hauberk.errors import InputError
+from hauberk.errors import InputError, note
 from hauberk.evaluation.core.identity import snapshot
 from hauberk.evaluation.core.judge import PointJudge
 from hauberk.evaluation.core.options import RunFields, RunOptions, with_run_options
@@ -139,6 +139,7 @@ def corruption_table(
             reporter.finish(1, f"{kind}:{severity}")
     summary = summarise(store, list(setting.victims), cells, baseline)
     store.write_summary(summary)
+    note(summary.get("warnings") or ())
     return CorruptionTable(summary, store)
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from hauberk.cli.dry_run import print_costs, tried
 from hauberk.cli.files import leave, write_csv
 from hauberk.cli.load import load_by_name, named_models, open_data, recorded
 from hauberk.cli.options import (
+    BatchDependentOption,
     DataOptions,
     DeviceOptions,
     DryRunOption,
@@ -21,11 +22,18 @@ from hauberk.errors import InputError
 
 if TYPE_CHECKING:
     from hauberk.analysis.corruptions import CorruptionTable
+    from hauberk.victims.alone import BatchDependent
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorruptionsCommand(
-    FormatOption, DryRunOption, OutOptions, DeviceOptions, DataOptions, ModelsOptions
+    FormatOption,
+    BatchDependentOption,
+    DryRunOption,
+    OutOptions,
+    DeviceOptions,
+    DataOptions,
+    ModelsOptions,
 ):
     """Measure models on common corruptions."""
 
@@ -46,6 +54,7 @@ class CorruptionsCommand(
         options = RunOptions(
             seed=self.seed, batch_size=self.batch_size, threads=self.threads,
             out=self.out or None, resume=self.resume,
+            batch_dependent=cast("BatchDependent", self.batch_dependent),
         )  # fmt: skip
         named, data = named_models(self), open_data(self)
         models = load_by_name(named, self, self)
@@ -64,7 +73,7 @@ class CorruptionsCommand(
                 models, data.images, data.labels, kinds=kinds, severities=severities,
                 baseline=self.baseline, files=self.files, progress=progress, seed=self.seed,
                 batch_size=self.batch_size, threads=self.threads, out=self.out or None,
-                resume=self.resume,
+                resume=self.resume, batch_dependent=cast("BatchDependent", self.batch_dependent),
                 ids=data.ids, manifest=options.manifest,
             )  # fmt: skip
         print(found.table())

@@ -54,7 +54,7 @@ class CurvesCommand(FormatOption, LedgerOptions, DeviceOptions, DataOptions, Mod
         models = load_by_name(named, self, self)
         common: dict[str, Any] = {
             "box": self.box, "seed": self.seed, "batch_size": self.batch_size,
-            "threads": self.threads, "ids": data.ids,
+            "threads": self.threads, "ids": data.ids, "batch_dependent": self.batch_dependent,
         }  # fmt: skip
         if self.dry_run:
             trial = tried(None, models, data, RunOptions(**common))

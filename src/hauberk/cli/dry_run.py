@@ -71,11 +71,12 @@ def tried(
     Raises:
         InputError: for what a run would refuse before its first attack.
     """
-    from hauberk.evaluation.core.prepare import prepare
+    from hauberk.evaluation.core.prepare import prepare, with_sizes
 
     setting = prepare(models, data.images, data.labels, options)
     seconds = sum(_seconds(victim, setting.x) for victim in setting.victims.values())
     if question is not None:
+        setting = with_sizes(setting, question.sizes())
         question, setting = question.bind(setting)
         for task in question.tasks(setting):
             task.check(setting)

@@ -7,11 +7,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from hauberk.cli.processes import first_speaks
-from hauberk.errors import HauberkWarning, InputError, ProcessError, TrainingError
+from hauberk.errors import HauberkWarning, InputError, ProcessError, TrainingError, later
 from hauberk.machines import launch
 from hauberk.spec.build import did_you_mean
+
+if TYPE_CHECKING:
+    from hauberk.cli.options import Command
 
 COMMANDS = {
     "evaluate": "attack a model under several threats and report what stands",
@@ -104,7 +108,8 @@ options:
              or wang2021:stochastic for the seven of that paper
   --strategy  max, trades, msd, mma, ... ('hauberk train --help'), or file.py:name of your own
 
-exit codes: 0 done; 2 bad input (one line says what to do); 1 anything else
+exit codes: 0 done; 2 bad input (one line says what to do), or a warning under --strict;
+1 anything else
 'hauberk COMMAND --help' lists a command's options.
 """
 
@@ -160,13 +165,34 @@ def _run(argv: Sequence[str]) -> int:
     kept = Kept(command)
     try:
         with _noted():
-            return command.run()
+            return _strictly(command) if command.strict else command.run()
     except (InputError, TrainingError) as error:
         raise type(error)(in_options(str(error), kind)) from error
     except ProcessError as error:
         raise ProcessError(f"{error}; {kept}") from error
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(str(kept)) from stop
+
+
+def _strictly(command: "Command") -> int:
+    """Run a command whose warnings are errors; those of results leave the results where they are.
+
+    Raises:
+        InputError: for a warning before the work.
+    """
+    with warnings.catch_warnings(), later() as found:
+        warnings.simplefilter("error", HauberkWarning)
+        try:
+            code = command.run()
+        except HauberkWarning as warning:
+            raise InputError(f"warning: {warning}; --strict: nothing was attacked") from warning
+    if not found or code:
+        return code
+    more = f" ({len(found)} warnings in all)" if len(found) > 1 else ""
+    out = getattr(command, "out", None)
+    kept = f"the result is kept in {out}" if out else "the result is shown above"
+    print(f"hauberk: warning: {found[0]}{more}; --strict: {kept}", file=sys.stderr)
+    return 2
 
 
 @contextmanager

@@ -55,6 +55,9 @@ class Command(ABC):
     """
 
     argv: tuple[str, ...] = ()
+    strict: bool = option(
+        False, "a warning is an error: exit code 2, before any attack where it is known then"
+    )
 
     @abstractmethod
     def run(self) -> int:
@@ -68,7 +71,7 @@ class Command(ABC):
     def declared(cls) -> Iterable[Declared]:
         """The options of the command, in the order in which its help shows them."""
         hints = get_type_hints(cls)
-        for f in fields(cls):
+        for f in sorted(fields(cls), key=lambda f: f.name == "strict"):  # the last one
             if "help" in f.metadata:
                 default = f.default_factory() if callable(f.default_factory) else f.default
                 about = f.metadata["help"]
@@ -232,7 +235,18 @@ class FormatOption(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerOptions(DryRunOption, OutOptions, BoxOption):
+class BatchDependentOption(Command):
+    """What becomes of models whose output depends on the rest of the batch."""
+
+    batch_dependent: str = option(
+        "refuse",
+        "a model whose output depends on the rest of the batch: refuse, or alone (each example "
+        "is shown to it by itself)",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerOptions(BatchDependentOption, DryRunOption, OutOptions, BoxOption):
     """A run whose ledger may lie on disk."""
 
     resume: bool = option(False, "continue the run in --out")

@@ -70,6 +70,7 @@ class PatternsCommand(
         """Patterns of what the solvers find now."""
         from hauberk.analysis.figures import NORMS, default_eps, figures
         from hauberk.evaluation.core.options import RunOptions
+        from hauberk.evaluation.core.prepare import look_at
         from hauberk.report.tables.patterns import table
         from hauberk.threats.metric import Metric
 
@@ -91,6 +92,8 @@ class PatternsCommand(
             passes = self.passes(data.images, eps, threats, attacks, losses, len(solvers))
             cost = trial.cost(passes, note="; points that the model gets wrong cost nothing")
             return print_costs(f"{trial.n} examples, {', '.join([*eps, *map(str, named)])}", [cost])
+        options = RunOptions(**how, manifest={"weights": self.weights})
+        look_at({"model": model}, data.images, data.labels, options, threats)
         written = figures(
             str(self.out), model, data.images, data.labels, solvers, eps, threats=threats,
             attacks=attacks, losses=losses, example=self.example, suffix=f".{self.format}",

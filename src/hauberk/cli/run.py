@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from hauberk.cli.dry_run import Cost, Trial, print_costs, tried
 from hauberk.cli.files import leave
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hauberk.evaluation.core.options import RunOptions
     from hauberk.evaluation.core.prepare import Model
     from hauberk.evaluation.core.question import Question
+    from hauberk.victims.alone import BatchDependent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,7 @@ class RunCommand(ProcessOptions, LedgerOptions, DeviceOptions, DataOptions):
             out=self.out or None, resume=self.resume, block=self.block,
             devices=1 if self.dry_run else devices, nodes=1 if self.dry_run else nodes,
             shard=self.shard,
+            batch_dependent=cast("BatchDependent", self.batch_dependent),
         )  # fmt: skip
         named, question = self.named(), self.question()
         data = open_data(self)

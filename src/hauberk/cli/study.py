@@ -1,6 +1,7 @@
 """What the commands that draw have in common: models, data, a picture and its numbers."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -75,7 +76,24 @@ class StudyCommand(PictureOptions, BoxOption, DeviceOptions, DataOptions, Models
         data = load_data(self)
         models = load_by_name(named, self, self)
         settle_threads(self, models.values(), data.images)
+        self.look_at(models, data)
         return models, data
+
+    def look_at(self, models: "Mapping[str, nn.Module]", data: "Dataset") -> None:
+        """Warn of what is odd about models, data and the sizes of threats.
+
+        Raises:
+            InputError: for a model whose output depends on the rest of the batch.
+        """
+        from hauberk.evaluation.core.options import RunOptions
+        from hauberk.evaluation.core.prepare import look_at
+        from hauberk.threats import threat
+
+        # Threats with a network of their own are measured by it, and left to the attack.
+        sizes = [threat(text) for text in getattr(self, "threat", ()) if "@" not in text]
+        weights = {"weights": [model.weights for model in named_models(self)]}
+        options = RunOptions(box=self.box, batch_size=self.batch_size, manifest=weights)
+        look_at(models, data.images, data.labels, options, sizes)
 
     def at_index(self, index: int | None) -> Self:
         """The command on the one example at a place of the data given, or on all.

@@ -3,10 +3,10 @@
 from hauberk.attacks.transfer import Transfer
 from hauberk.evaluation.accuracy.catalogue import SUITES
 from hauberk.evaluation.accuracy.evaluate import evaluate
-from hauberk.evaluation.accuracy.evidence import Finding
 from hauberk.evaluation.accuracy.result import Result
 from hauberk.evaluation.accuracy.sizes import SizesResult, at_sizes
 from hauberk.evaluation.accuracy.suites import Stage, Suite
+from hauberk.evaluation.core.findings import Finding
 from hauberk.evaluation.core.judge import Verdict, judge
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.verify import Verification, verify

@@ -42,8 +42,8 @@ from hauberk.store.tensors import Spool, from_bytes, to_bytes
 
 MANIFEST = "manifest.json"
 VOLATILE = frozenset(
-    {"batch_size", "batch_sizes", "class_names", "command", "device", "finished", "out", "resume"}
-    | {"started", "threads", "warnings", "workers"}
+    {"batch_size", "batch_sizes", "class_names", "command", "device", "findings", "finished"}
+    | {"out", "resume", "started", "threads", "warnings", "workers"}
 )
 """Manifest keys that a resumed run may change: they do not decide what the numbers mean."""
 

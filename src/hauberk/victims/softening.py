@@ -9,7 +9,7 @@ operations of the model one by one, so that it needs no knowledge of the defence
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from torch import nn
 from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 
+from hauberk.victims.opened import opened
 from hauberk.victims.softening_rules import OWN, RULES, as_function
 
 # Function.apply ends in its parent's: patched there, methods bound earlier are caught as well.
@@ -38,7 +39,8 @@ class Softened(TorchFunctionMode):
     * custom autograd functions: their forward is differentiated, their backward ignored; gradient
       hooks are not set.
 
-    Scripted modules and kernels outside torch are not seen. Other threads are not affected.
+    Compiled and checkpointed parts run openly (:func:`hauberk.victims.opened.opened`). Scripted
+    modules and kernels outside torch are not seen. Other threads are not affected.
     """
 
     def __init__(self, tau: float) -> None:
@@ -46,6 +48,8 @@ class Softened(TorchFunctionMode):
         self.tau = tau
 
     def __enter__(self) -> Self:
+        self._parts = ExitStack()
+        self._parts.enter_context(opened())
         super().__enter__()  # type: ignore[no-untyped-call]
         _install()
         return self
@@ -58,6 +62,7 @@ class Softened(TorchFunctionMode):
     ) -> None:
         _uninstall()
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._parts.close()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -1,5 +1,7 @@
 """Whether the gradients of a model can be softened: logits are compared with and without."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -8,6 +10,13 @@ from hauberk.victims.victim import Victim
 
 SAME = 1e-4
 """Share of the spread of the logits by which softening may change them."""
+
+NARROW = 0.01
+"""Width at which softened gradients are compared with exact ones."""
+SHORT = 1e-3
+"""Length of a step along them, a feature."""
+FAR_LESS = 0.2
+"""Share of what a step along exact gradients takes that one along softened ones should take."""
 
 
 def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
@@ -36,17 +45,85 @@ def stiffness(victim: Victim, x: Tensor, seed: int) -> str | None:
         allowed = share * (finite.amax(1) - finite.amin(1)).amax()
         most = gap(plain, soft).amax()
         # Of a model that does not repeat itself, nothing is learnt by comparing.
-        if bool(most > allowed) and bool(gap(plain, ask(0.0)).amax() <= allowed):
+        repeats = bool(gap(plain, ask(0.0)).amax() <= allowed)
+        if repeats and bool(most > allowed):
             victim.stiff = (
                 f"softened gradients change its output, by up to {float(most):.2g}, as in a model "
                 "that computes gradients on the way"
             )
+        elif repeats and victim.stiff is None:
+            victim.stiff = lost(victim, x, seed)
     if victim.stiff is None:
         return _partly(victim.model)
     return (
         f"the model cannot be looked into ({victim.stiff}): attacks use its own gradients only, "
         "and may miss what masked gradients hide. Judge it by the suite gradient-free as well"
     )
+
+
+def lost(victim: Victim, x: Tensor, seed: int) -> str | None:
+    """Why softened gradients are worse than exact ones, if they are: that is no model's strength.
+
+    At a small width they should lead at least as far downhill. Where they are zero or no numbers
+    and exact ones are not, or where a short step along them takes far less of the margin, a part of
+    the model has got out of sight.
+
+    Args:
+        x: a few inputs, ``(B, ...)``, on the victim's device.
+        seed: of the model's random numbers.
+    """
+    x = x.detach()
+
+    def ask(inputs: Tensor, soften: float = 0.0) -> Tensor:
+        with seeded(seed, victim.device):
+            return victim.logits(inputs, soften).double()
+
+    def slope(soften: float) -> Tensor:
+        u = x.clone().requires_grad_(True)
+        with torch.enable_grad():
+            gap = _lead(ask(u, soften), pair)
+            grad = torch.autograd.grad(gap.sum(), u, allow_unused=True) if gap.requires_grad else ()
+        return torch.zeros_like(u) if not grad or grad[0] is None else grad[0]
+
+    with victim.held():
+        pair = ask(x).detach().topk(2, 1).indices
+        try:
+            exact, soft = slope(0.0), slope(NARROW)
+        except RuntimeError as error:
+            return f"gradients cannot be compared: {error}".splitlines()[0]
+        if victim.stiff is not None:
+            return victim.stiff
+        return _worse(victim, x, pair, exact, soft, ask)
+
+
+def _worse(
+    victim: Victim, x: Tensor, pair: Tensor, exact: Tensor, soft: Tensor,
+    ask: Callable[[Tensor], Tensor],
+) -> str | None:  # fmt: skip
+    """Why softened gradients ``(B, ...)`` are worse than exact ones, if they are."""
+    told = exact.isfinite().flatten(1).all(1) & (exact != 0).flatten(1).any(1)
+    none = told & ~(soft.isfinite().flatten(1).all(1) & (soft != 0).flatten(1).any(1))
+    if bool(none.any()):
+        return "softened gradients are zero, or no numbers, where its own are not"
+    before = _lead(ask(x).detach(), pair)
+
+    def taken(grad: Tensor) -> Tensor:
+        flat = grad.nan_to_num().flatten(1)
+        length = SHORT * flat.shape[1] ** 0.5 / flat.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        return before - _lead(ask(x - (flat * length).view_as(x)).detach(), pair)
+
+    by_exact, by_soft = taken(exact), taken(soft)
+    tells = told & (by_exact > max(1e-4, 16 * torch.finfo(victim.dtype).eps) * before.abs())
+    worse = tells & (by_soft < FAR_LESS * by_exact)
+    if 2 * int(worse.sum()) > int(tells.sum()):
+        return "softened gradients lead much less far than its own"
+    return None
+
+
+def _lead(logits: Tensor, pair: Tensor) -> Tensor:
+    """One logit less another, ``(B,)``."""
+    both = logits.gather(1, pair)
+    return both[:, 0] - both[:, 1]
 
 
 def _partly(model: nn.Module) -> str | None:

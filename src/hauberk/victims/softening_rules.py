@@ -353,15 +353,21 @@ RULES: dict[Any, Rule] = {
 
 
 def as_function(func: Any) -> Any:
-    """The function of torch that an operator of an exported graph is, if a rule is for it.
+    """The function of torch that an operator of its library is, if a rule is for it.
+
+    Exported graphs call such operators.
 
     Args:
         func: anything; returned as it is unless it is such an operator.
     """
-    if not isinstance(func, torch._ops.OpOverload) or func.namespace != "aten":
-        return func
-    name = func.overloadpacket.__name__
+    if isinstance(func, torch._ops.OpOverload):
+        func, given = func.overloadpacket, func
+    else:
+        given = func
+    if not isinstance(func, torch._ops.OpOverloadPacket) or not str(func).startswith("aten."):
+        return given
+    name = func.__name__
     # The arguments of batch_norm stand in another order.
     homes = (torch, F, _T) if name != "batch_norm" else ()
     found = (getattr(home, name, None) for home in homes)
-    return next((each for each in found if each in RULES), func)
+    return next((each for each in found if each in RULES), given)

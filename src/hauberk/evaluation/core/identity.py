@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hauberk.evaluation.core.digest import digest, is_own, traits, weights
 from hauberk.threats.base import Threat
+from hauberk.victims.alone import Alone
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.victim import Victim
 
@@ -96,7 +97,7 @@ def fingerprint(model: Any, varies: Sequence[str] = ()) -> Fingerprint:
     kind = ""
     if isinstance(model, Victim):
         # A stochastic model is averaged by the run itself: its draws are recorded apart.
-        own = "" if type(model) in (Victim, Averaged) else digest(type(model))
+        own = "" if type(model) in (Victim, Alone, Averaged) else digest(type(model))
         kind = f"{own} {model.mode} {_sureness(model)}"
     inner = _inner(model)
     held = [(name, value) for name, value in _traits(model).items() if name not in varies]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar, get_args
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +17,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.progress import Progress
 from hauberk.evaluation.core.shard import Shard
 from hauberk.threats.base import Box
+from hauberk.victims.alone import BatchDependent
 from hauberk.victims.threads import require_threads
 
 P = ParamSpec("P")
@@ -38,6 +39,8 @@ OPTIONS = """\
         progress: called now and then with a
             :class:`~hauberk.evaluation.core.progress.Progress`.
         manifest: further facts to record, such as where model and data come from.
+        batch_dependent: what becomes of a model whose output for an input depends on the rest of
+            the batch: ``refuse``, or ``alone``, which shows it each example by itself.
         block: examples whose results are written together: an interrupted run repeats at most one
             part of so many.
         devices: processes on each machine, to which blocks are dealt, where torchrun began them.
@@ -58,6 +61,7 @@ class RunFields(TypedDict, total=False):
     resume: bool
     progress: Callable[[Progress], None] | None
     manifest: Mapping[str, Any] | None
+    batch_dependent: BatchDependent
     block: int | None
     devices: int
     nodes: int
@@ -82,6 +86,7 @@ class RunOptions:
     resume: bool = False
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)
     manifest: Mapping[str, Any] | None = field(default=None, repr=False)
+    batch_dependent: BatchDependent = "refuse"
     block: int | None = None
     devices: int = 1
     nodes: int = 1
@@ -92,6 +97,9 @@ class RunOptions:
         if isinstance(self.seed, int) and not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}: give a number below 2 to the 63rd")
         require_threads(self.threads)
+        if self.batch_dependent not in get_args(BatchDependent):
+            known = " or ".join(get_args(BatchDependent))
+            raise InputError(f"batch_dependent is {self.batch_dependent!r}: give {known}")
         if self.resume and self.out is None:
             raise InputError("resume continues a run on disk: give out=, its folder")
         if self.block is not None and (not isinstance(self.block, int) or self.block < 1):

@@ -1,7 +1,7 @@
 """Models and data of a run, checked once before anything is written."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +12,17 @@ from torch import Tensor, nn
 from hauberk.__about__ import __version__
 from hauberk.data.examples import Changed, Examples, crc_of, gone_through
 from hauberk.engine.inputs import check_kinds, check_values, units
-from hauberk.errors import InputError, warn
+from hauberk.errors import InputError
+from hauberk.evaluation.core.channels_check import greyed
+from hauberk.evaluation.core.data_check import odd_data
+from hauberk.evaluation.core.findings import Finding, tell
+from hauberk.evaluation.core.labels_check import misfits
 from hauberk.evaluation.core.options import RunOptions
-from hauberk.evaluation.core.preflight import preflight
-from hauberk.threats.base import Box
+from hauberk.evaluation.core.preflight import preflight, require_by_itself
+from hauberk.evaluation.core.sample import MOST, Sample, spread_rows
+from hauberk.evaluation.core.sizes_check import PAIRED, odd_sizes
+from hauberk.threats.base import Box, Threat
+from hauberk.victims.alone import Alone
 from hauberk.victims.batches import choose as choose_batch
 from hauberk.victims.batches import tell as tell_batch
 from hauberk.victims.fast_copy import FastCopy
@@ -40,7 +47,7 @@ class Setting:
         ids: of the examples, like ``y``.
         box, seed, batch_size: as in :class:`RunOptions`.
         classes: of every model.
-        warnings: what was noticed about the models.
+        findings: what was noticed about models and data.
         steady: whether all of them decide alike in identical calls.
         threads: of the CPU, that the models are to be run with.
         copy: a faster copy of the one model, to search on; None to search on the model itself.
@@ -54,10 +61,15 @@ class Setting:
     seed: int = 0
     batch_size: int | None = None
     classes: int = 2
-    warnings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     steady: bool = True
     threads: Threads = field(default_factory=Threads.of_torch)
     copy: FastCopy | None = field(default=None, repr=False)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The findings, one line each."""
+        return tuple(map(str, self.findings))
 
     @property
     def victim(self) -> Victim:
@@ -70,6 +82,7 @@ class Setting:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest records of data, surroundings and random numbers."""
+        alone = [name for name, victim in self.victims.items() if isinstance(victim, Alone)]
         return {
             "hauberk_version": __version__,
             "seed": self.seed,
@@ -86,6 +99,8 @@ class Setting:
             "draws": max(victim.draws for victim in self.victims.values()),
             "model_draws": {name: victim.draws for name, victim in self.victims.items()},
             "warnings": list(self.warnings),
+            "findings": [found.plain() for found in self.findings],
+            **({"alone": alone} if alone else {}),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
@@ -132,29 +147,81 @@ def prepare(
         victim.take(sizes[name].size, sizes[name].each)
     chosen = choose(list(wrapped.values()), few, options.threads, threads)
     victims: dict[str, Victim] = {}
-    warned = [message] if (message := units(few, box)) else []
-    for message in warned:
-        warn(message)
+    message = units(few, box)
+    found = [Finding.of("inputs look normalised", *message.split(". ", 1))] if message else []
     counts: dict[str, int] = {}
     steady = True
     for name, victim in wrapped.items():
         with chosen.used():
-            looked = preflight(victim, few, y, options.seed)
+            looked = preflight(
+                victim, few, y, options.seed, box=box, batch_dependent=options.batch_dependent
+            )  # fmt: skip
         victims[name], counts[name] = looked.victim, looked.classes
         looked.victim.take(sizes[name].size, sizes[name].each)
         steady &= looked.steady
-        prefix = f"{name}: " if len(wrapped) > 1 else ""
-        warned += [prefix + text for text in looked.warnings]
+        found += [each.under(name) if len(wrapped) > 1 else each for each in looked.findings]
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise InputError(f"the models differ in their number of classes ({found}): choose others")
+        several = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise InputError(f"the models differ in their number of classes ({several}): choose others")
     classes = next(iter(counts.values()))
     if not isinstance(images, Tensor):
         images = gone_through(images, lambda some, start: check_values(some, box, start))
+    with chosen.used():
+        found += _seen_in_a_sample(victims, images, y, box, options)
+    tell(found)
     return Setting(
-        victims, images, y, ids, box, options.seed, options.batch_size, classes, tuple(warned),
+        victims, images, y, ids, box, options.seed, options.batch_size, classes, tuple(found),
         steady, chosen,
     )  # fmt: skip
+
+
+def look_at(
+    models: Mapping[str, Model], images: Examples, labels: Tensor, options: RunOptions,
+    threats: Sequence[Threat] = (),
+) -> None:  # fmt: skip
+    """Warn of what a run would warn of, about models, data and sizes, where nothing is a run.
+
+    Args:
+        models: by name; images: ``(N, ...)`` in the box; labels: ``(N,)``; threats: to be attacked.
+
+    Raises:
+        InputError: for a model whose output depends on the rest of the batch.
+    """
+    box = Box.of(options.box)
+    victims = {name: Victim.of(model, options.batch_size) for name, model in models.items()}
+    for victim in victims.values():
+        require_by_itself(victim, images[:LOOK], box, options.seed)
+    found = _seen_in_a_sample(victims, images, labels, box, options)
+    found += odd_sizes(threats, *_spread(images, labels, PAIRED), box)
+    tell(found)
+
+
+def _spread(x: Examples, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Some of the examples, spread over all, of which not too many are read at once."""
+    rows = spread_rows(len(x), most)
+    return torch.cat([x[some] for some in rows.split(LOOK)]), y[rows]
+
+
+def _seen_in_a_sample(
+    victims: Mapping[str, Victim], images: Examples, y: Tensor, box: Box, options: RunOptions
+) -> list[Finding]:
+    """What is odd about the data, and about what each model says of them."""
+    some, labels = _spread(images, y, MOST)
+    found: list[Finding] = []
+    for name, victim in victims.items():
+        sample = Sample.of(victim, some, labels, box)
+        each = [*misfits(sample, _weights(options)), *greyed(victim, some)]
+        found += [one.under(name) if len(victims) > 1 else one for one in each]
+    return [*found, *odd_data(some, y, sample.classes, box)]
+
+
+def with_sizes(setting: Setting, threats: Sequence[Threat]) -> Setting:
+    """The setting with what is odd about the sizes of a question's threats."""
+    found: list[Finding] = []
+    if threats and setting.y.dim() == 1:
+        found = odd_sizes(threats, *_spread(setting.x, setting.y, PAIRED), setting.box)
+    tell(found)
+    return replace(setting, findings=(*setting.findings, *found))
 
 
 def box_of(manifest: Mapping[str, Any]) -> Box:
@@ -176,3 +243,9 @@ def _ids(ids: Tensor | None, n: int) -> Tensor:
     if ids.shape != (n,) or len(ids.unique()) != n:
         raise InputError(f"ids must be {n} different integers, one per example")
     return ids
+
+
+def _weights(options: RunOptions) -> bool:
+    """False if the manifest says that some model was given no weights."""
+    given = (options.manifest or {}).get("weights", "")
+    return None not in (given if isinstance(given, list) else [given])

@@ -9,6 +9,7 @@ from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.task import Block, Task
 from hauberk.store.ledger import Store
+from hauberk.threats.base import Threat
 
 R = TypeVar("R")
 
@@ -85,6 +86,11 @@ class Question(ABC, Generic[R]):
     def parts(self) -> Any:
         """Attacks, threats and the like: models inside them are fingerprinted with the run's."""
         return ()
+
+    def sizes(self) -> Sequence[Threat]:
+        """Threats whose sizes are asked about, which are looked at before anything is attacked."""
+        one = getattr(self, "threat", None)
+        return (*getattr(self, "threats", ()), *([one] if isinstance(one, Threat) else []))
 
     @abstractmethod
     def tasks(self, setting: Setting) -> Sequence[Task]:

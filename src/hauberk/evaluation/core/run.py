@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from hauberk.data.examples import Examples
+from hauberk.errors import note
 from hauberk.evaluation.core import given
 from hauberk.evaluation.core.identity import fingerprints, snapshot
 from hauberk.evaluation.core.judge import Judge
 from hauberk.evaluation.core.options import RunOptions
-from hauberk.evaluation.core.prepare import Model, Setting, prepare
+from hauberk.evaluation.core.prepare import Model, Setting, prepare, with_sizes
 from hauberk.evaluation.core.progress import Reporter
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.same import require_same_decisions
@@ -66,6 +67,7 @@ def _run(
     before: Mapping[str, Mapping[str, str]], group: Group,
 ) -> R:  # fmt: skip
     """The run on models and data as they were prepared; ``before``: :func:`snapshot` of models."""
+    setting = with_sizes(setting, question.sizes())
     question, setting = question.bind(setting)
     tasks = list(question.tasks(setting))
     for task in tasks:
@@ -104,6 +106,7 @@ def _run(
         if group.is_first and not shard:
             question.after(setting, store, judge, reporter)
         store, summary = answered(group, store, options, question.summarise)
+        note(summary.get("warnings") or ())
         return question.result(store, summary)
 
 

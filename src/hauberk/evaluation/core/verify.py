@@ -18,6 +18,7 @@ from hauberk.evaluation.core.run import originals
 from hauberk.spec.arrays import given
 from hauberk.store.ledger import Ledger
 from hauberk.threats.base import Box
+from hauberk.victims.alone import Alone
 from hauberk.victims.averaged import Averaged
 from hauberk.victims.threads import choose, tell
 from hauberk.victims.victim import Victim
@@ -173,6 +174,8 @@ def victims_of(
     victims: dict[str, Victim] = {}
     for name, many in draws.items():
         victim = Victim.of(given[name], batch_size)
+        if name in (manifest.get("alone") or ()) and type(victim) is Victim:
+            victim = Alone(victim.model, batch_size)
         if many != victim.draws and type(victim) is Victim:
             victim = Averaged(victim.model, many, seed=manifest["seed"], batch_size=batch_size)
         victims[name] = victim

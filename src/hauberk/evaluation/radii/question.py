@@ -110,6 +110,15 @@ class LeastDistances(Question[Radii | RadiiSet]):
         question.bound(2)  # what does not depend on the model is refused now
         return question
 
+    def sizes(self) -> Sequence[Threat]:
+        # Of a curve's sizes only those that were asked for are a reader's.
+        asked = [
+            Ball(metric.p, size)
+            for name, metric in self.metrics.items() if isinstance(metric, Metric)
+            for size in self.eps.get(name, ())
+        ]  # fmt: skip
+        return (*self.balls, *asked)
+
     def bound(self, classes: int) -> Self:
         """The question with its solvers, for a model of so many classes."""
         solvers = {
