@@ -86,12 +86,26 @@ def scaled(model):
     return other
 
 
+def hooked(model):
+    model[1].register_forward_hook(lambda module, given, out: out * (1 + 1e-7))
+    return model
+
+
+def buffered(model):
+    model.register_buffer("temperature", torch.ones(1))
+    return model
+
+
 OTHER_MODELS = {
     "weights": lambda model: net(7),
     "one weight": scaled,
     "activation": lambda model: nn.Sequential(model[0], model[1], nn.GELU(), model[3]),
     "width": lambda model: net(act=nn.ReLU, width=9),
     "dtype": lambda model: copy.deepcopy(model).double(),
+    "normalisation": lambda model: hb.models.normalised(model, (1e-7,), (1.0,)),
+    "another layer": lambda model: nn.Sequential(*model, nn.Dropout(0.5)),
+    "a hook": lambda model: hooked(copy.deepcopy(model)),
+    "a buffer": lambda model: buffered(copy.deepcopy(model)),
 }
 
 
