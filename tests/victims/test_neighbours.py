@@ -91,6 +91,13 @@ def test_what_depends_on_the_batch_is_found_and_its_cause_named(kind, n):
     assert model.eval().training is False
 
 
+def test_images_that_all_reach_both_ends_hide_no_largest_value():
+    """As digits do: the largest value of a batch is 1, whatever else is in it."""
+    model, x = DEPEND["largest value"][0], images(12)
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = 0.0, 1.0
+    assert dependence(Victim(model.eval()), x, Box(), 0, True) is not None
+
+
 class Noisy(nn.Module):
     def __init__(self):
         super().__init__()
@@ -103,6 +110,15 @@ class Noisy(nn.Module):
 class NoisyCentred(Noisy):
     def forward(self, x):
         return super().forward(x - x.mean(0))
+
+
+class NoisySums(Noisy):
+    def __init__(self, backward):
+        super().__init__()
+        self.backward = backward
+
+    def forward(self, x):
+        return super().forward(x.flip(0).cumsum(0).flip(0) if self.backward else x.cumsum(0))
 
 
 class Cast(nn.Module):
@@ -154,6 +170,8 @@ def test_random_models_are_no_dependent_ones_and_may_be_both():
     assert found(Noisy(), steady=False) is None
     assert found(Averaged(Noisy().eval(), 5)) is None
     assert found(NoisyCentred(), steady=False) is not None
+    assert found(NoisySums(False), steady=False) is not None
+    assert found(NoisySums(True), steady=False) is not None
     assert found(Averaged(NoisyCentred().eval(), 5)) is not None
 
 

@@ -58,5 +58,7 @@ def test_a_curve_of_sizes_is_judged_by_all_of_them():
 def test_images_of_a_small_part_of_the_box():
     assert codes(["linf:0.1"], images() * 0.1) == [(LARGE, "linf:0.1")]
     assert codes(["linf:0.1"], images()) == []
+    # Half of the way to another is enough.
+    assert codes(["linf:0.06"], images() * 0.1) == [(LARGE, "linf:0.06")]
     union = hb.Union(hb.Linf(0.6), hb.L2(0.5))
     assert [f.threat for f in odd_sizes([union], images(), torch.arange(30), Box())] == ["linf:0.6"]
