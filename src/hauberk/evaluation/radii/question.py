@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from hauberk.engine.method import Method, WarmStart
-from hauberk.errors import InputError, warn
+from hauberk.errors import InputError
 from hauberk.evaluation.core import goals
 from hauberk.evaluation.core.bound import of_models
+from hauberk.evaluation.core.findings import Finding, tell
 from hauberk.evaluation.core.judge import Judge, RadiusJudge
 from hauberk.evaluation.core.prepare import Setting
 from hauberk.evaluation.core.question import Question
@@ -149,13 +150,14 @@ class LeastDistances(Question[Radii | RadiiSet]):
         named = [name for name, metric in self.metrics.items() if Trait.EVALUATED in metric.traits]
         if not named or setting.box.has_ends:
             return setting
-        found = (
+        found = Finding.of(
+            "box without ends",
             "the box has no ends, so that nothing says how far solvers are to look: radii in "
-            f"{', '.join(named)} may be far too large. Give box=, the least and the largest value "
-            "of each feature"
+            f"{', '.join(named)} may be far too large",
+            "Give box=, the least and the largest value of each feature",
         )
-        warn(found)
-        return replace(setting, warnings=(*setting.warnings, found))
+        tell([found])
+        return replace(setting, findings=(*setting.findings, found))
 
     def recall(self, setting: Setting) -> Self:
         found = {name: of_models(m, setting.victims) for name, m in self.metrics.items()}
