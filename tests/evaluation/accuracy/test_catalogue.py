@@ -228,3 +228,29 @@ def test_steps_of_maini_2020_have_the_printed_lengths(name, key):
         assert count.min() >= 5
         assert count.max() <= 20
         assert (count != count[0]).any(0).all()
+
+
+@pytest.mark.parametrize("factor", [2.0**-5, 2.0**5])
+def test_no_factor_on_the_logits_changes_what_fast_finds(factor):
+    """A power of two, which changes no rounding."""
+
+    class Times(nn.Module):
+        def __init__(self, net, factor):
+            super().__init__()
+            self.net, self.factor = net, factor
+
+        def forward(self, x):
+            return self.net(x) * self.factor
+
+    torch.manual_seed(0)
+    first, second = (nn.Sequential(nn.Linear(n, 24), nn.ReLU()) for n in (12, 24))
+    net = nn.Sequential(first, second, nn.Linear(24, 5))
+    x = torch.rand(40, 12, generator=torch.Generator().manual_seed(1))
+    y = net(x).argmax(1)
+    balls = [hb.Linf(0.02), hb.L2(0.06), hb.L1(0.15)]
+    found = [hb.evaluate(Times(net, f), x, y, balls, suite="fast") for f in (1.0, factor)]
+    parts = [run.store.rows("attack-") for run in found]
+    for column in ("id", "task", "broken", "forwards", "backwards"):
+        assert parts[0][column].tolist() == parts[1][column].tolist()
+    assert 0 < found[0].union_accuracy < 1
+    assert {"apgd-pm", "apgd-pm-wide"} <= set(parts[0]["task"].tolist())

@@ -32,6 +32,7 @@ from hauberk.solvers.fab import FAB
 
 WIDE, WIDER = (10.0, 4.0, 2.0, 1.0), (6.0, 3.0, 1.0)
 """Balls, in units of the threat's own, through which searches in l1 come to it."""
+SURE = "probability_margin_scaled"
 
 
 def only(attack: Method, *threats: str, **options: Any) -> Stage:
@@ -107,22 +108,27 @@ SUITES = {
             version=3,
             about="a first look: short APGD runs with softened gradients, and a few where it pays",
             attacks={
-                "apgd-soft": only(APGD(steps=10, soften=0.1, loss="ce_scaled"), "-l1"),
+                "apgd-soft": only(APGD(steps=8, soften=0.1, loss="ce_scaled"), "-l1"),
                 "apgd-soft-l1": only(
-                    APGD(steps=25, soften=0.2, loss="ce_scaled", enlarge=WIDE), "l1"
+                    APGD(steps=20, soften=0.2, loss="ce_scaled", enlarge=WIDER), "l1"
                 ),
                 "random": only(RandomSearch(samples=25), "enumerable"),
                 "carried": Stage(attack=APGD(steps=15, soften=0.1), carry=True),
-                "apgd-pm": pays(APGD(steps=20, loss="probability_margin"), "-l1", odds=-2.0),
+                "apgd-pm": pays(APGD(steps=20, loss=SURE), "-l1", odds=-2.0),
+                "apgd-t": pays(APGD(steps=12, targets=2, rank="linear"), "-l1", odds=-2.0),
                 "apgd-softer": pays(APGD(steps=20, soften=0.3, loss="ce_scaled"), "-l1"),
-                "apgd-pm-wide": pays(
-                    APGD(steps=30, loss="probability_margin", enlarge=WIDE), "l1", odds=-2.0
-                ),
                 "apgd-ce-wide": pays(
-                    APGD(steps=39, soften=0.3, loss="ce_scaled", enlarge=WIDE), "l1"
+                    APGD(steps=25, loss="ce_scaled", enlarge=WIDER), "l1", odds=-2.0
+                ),
+                "apgd-softer-wide": pays(
+                    APGD(steps=35, soften=0.3, loss="ce_scaled", enlarge=WIDE), "l1", odds=-2.0
+                ),
+                "apgd-pm-wide": pays(APGD(steps=30, loss=SURE, enlarge=WIDE), "l1", odds=-2.0),
+                "apgd-t-wide": pays(
+                    APGD(steps=25, targets=2, rank="linear", enlarge=WIDER), "l1", odds=-1.8
                 ),
             },
-            price=500,
+            price=1200,
         ),
         Suite(
             name="standard",
