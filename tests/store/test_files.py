@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hauberk.store.files import differences, is_temporary, plain, put, short
+from hauberk.errors import InputError
+from hauberk.store.files import differences, is_temporary, lock, plain, put, share, short
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path, monkeypatch):
@@ -47,3 +48,43 @@ def test_differences_have_dotted_names():
     assert differences(one, other) == [("a.b[1]", 2, 5), ("c", 3, None), ("d", None, 4)]
     assert differences([1], [1, 2]) == [("", [1], [1, 2])]
     assert short("x" * 99) == '"' + "x" * 56 + "..."
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="locks belong to processes")
+def test_processes_that_share_a_folder_keep_others_out_until_the_last_has_gone(tmp_path):
+    def other(work):
+        """What becomes of another process that does something with the folder."""
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work()
+            except InputError:
+                os._exit(1)
+            os._exit(0)
+        return pid
+
+    def done(pid):
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    held = lock(tmp_path)
+    assert done(other(lambda: lock(tmp_path, 1))) == 1  # not before it is shared
+    share(held)
+    assert done(other(lambda: lock(tmp_path))) == 1
+    ready, stop = os.pipe(), os.pipe()
+
+    def joined():
+        lock(tmp_path, 1)
+        os.write(ready[1], b"x")
+        os.read(stop[0], 1)
+
+    member = other(joined)
+    assert os.read(ready[0], 1) == b"x"
+    assert done(other(lambda: lock(tmp_path, 1))) == 1  # that seat is taken
+    assert done(other(lambda: lock(tmp_path, 2))) == 0
+    os.close(held)  # the first has gone, the other still writes
+    assert done(other(lambda: lock(tmp_path))) == 1
+    os.write(stop[1], b"x")
+    assert done(member) == 0
+    assert done(other(lambda: lock(tmp_path))) == 0
+    for end in (*ready, *stop):
+        os.close(end)
