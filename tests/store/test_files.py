@@ -78,6 +78,7 @@ def test_processes_that_share_a_folder_keep_others_out_until_the_last_has_gone(t
         os.read(stop[0], 1)
 
     member = other(joined)
+    os.close(ready[1])  # it would wait for itself
     assert os.read(ready[0], 1) == b"x"
     assert done(other(lambda: lock(tmp_path, 1))) == 1  # that seat is taken
     assert done(other(lambda: lock(tmp_path, 2))) == 0
@@ -86,5 +87,5 @@ def test_processes_that_share_a_folder_keep_others_out_until_the_last_has_gone(t
     os.write(stop[1], b"x")
     assert done(member) == 0
     assert done(other(lambda: lock(tmp_path))) == 0
-    for end in (*ready, *stop):
+    for end in (ready[0], *stop):
         os.close(end)
