@@ -1,9 +1,19 @@
 """Labels, inputs and weights that do not fit the model, each on both sides of its threshold."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from hauberk.evaluation.core.labels_check import at_chance, misfits, permuted, reread, shifted
+import hauberk as hb
+from hauberk.evaluation.core.labels_check import (
+    at_chance,
+    fewer_named,
+    misfits,
+    permuted,
+    reread,
+    shifted,
+)
 from hauberk.evaluation.core.sample import Sample, spread_rows
 from hauberk.threats.box import Box
 
@@ -158,3 +168,19 @@ def test_a_sample_is_spread_over_all_rows():
     assert rows[0] == 0
     assert rows[-1] == 9999
     assert rows.diff().min() >= 50
+
+
+def test_fewer_named_classes_than_outputs():
+    (found,) = fewer_named(["ant", "bee"], 1000)
+    assert "2 classes (0 is 'ant'), the model 1000 outputs" in found.observed
+    assert "--classes" in found.remedy
+    assert not fewer_named(["ant", "bee"], 2)
+    assert not fewer_named([], 10)
+
+
+def test_ten_folders_and_a_thousand_outputs_are_warned_of():
+    data = hb.data.load_data("digits:test", limit=5)
+    data = replace(data, class_names=tuple("abcdefghij"))
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 1000))
+    with pytest.warns(hb.HauberkWarning, match="10 classes .0 is 'a'., the model 1000 outputs"):
+        hb.evaluate(net, data, "linf:0.1", suite=hb.attacks.FGSM())

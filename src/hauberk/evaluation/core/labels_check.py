@@ -23,6 +23,31 @@ STATISTICS = {
 """Means and deviations that models of these data are often trained with."""
 
 
+def fewer_named(names: Sequence[str], classes: int) -> list[Finding]:
+    """A finding where data name fewer classes than the model tells apart: their numbers may differ.
+
+    Args:
+        names: of the classes of the data, in the order of their numbers; none where unknown.
+        classes: outputs of the model.
+
+    Example:
+        >>> print(*fewer_named(["ant", "bee"], 1000))
+        the data have 2 classes (0 is 'ant'), the model 1000 outputs. Say with --classes FILE ...
+        >>> fewer_named(["ant", "bee"], 2)
+        []
+    """
+    if not 0 < len(names) < classes:
+        return []
+    return [
+        Finding.of(
+            "fewer classes in the data",
+            f"the data have {len(names)} classes (0 is '{names[0]}'), the model {classes} outputs",
+            "Say with --classes FILE which output is which class, or the numbers are not the "
+            "model's",
+        )
+    ]
+
+
 def misfits(sample: Sample, weights: bool = True) -> list[Finding]:
     """What speaks for other labels, other inputs or another model than were meant; one at most.
 

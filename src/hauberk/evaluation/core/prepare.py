@@ -16,7 +16,7 @@ from hauberk.errors import InputError
 from hauberk.evaluation.core.channels_check import greyed
 from hauberk.evaluation.core.data_check import odd_data
 from hauberk.evaluation.core.findings import Finding, tell
-from hauberk.evaluation.core.labels_check import misfits
+from hauberk.evaluation.core.labels_check import fewer_named, misfits
 from hauberk.evaluation.core.options import RunOptions
 from hauberk.evaluation.core.preflight import preflight, require_by_itself
 from hauberk.evaluation.core.sample import MOST, Sample, spread_rows
@@ -212,7 +212,8 @@ def _seen_in_a_sample(
         sample = Sample.of(victim, some, labels, box)
         each = [*misfits(sample, _weights(options)), *greyed(victim, some)]
         found += [one.under(name) if len(victims) > 1 else one for one in each]
-    return [*found, *odd_data(some, y, sample.classes, box)]
+    names = (options.manifest or {}).get("class_names") or ()
+    return [*found, *fewer_named(names, sample.classes), *odd_data(some, y, sample.classes, box)]
 
 
 def with_sizes(setting: Setting, threats: Sequence[Threat]) -> Setting:
