@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hauberk.data import open_data
 from hauberk.data.corruptions import KINDS, SEVERITIES, Corruption
-from hauberk.data.examples import Examples, at_once
+from hauberk.data.examples import Examples
 from hauberk.data.sources.cifar10c import FILES
 from hauberk.errors import InputError, note
 from hauberk.evaluation.core.identity import snapshot
@@ -205,8 +205,9 @@ def _look(setting: Setting, store: Store, key: str, images: Callable[[slice], Te
 
 
 def _portions(setting: Setting) -> Iterator[slice]:
-    """Rows that are in memory together."""
-    for start in range(0, len(setting.x), size := at_once(setting.x.shape[1:])):
+    """Rows that are in memory together: a batch of the model that takes most."""
+    size = max(victim.batch_size(setting.few(1)) for victim in setting.victims.values())
+    for start in range(0, len(setting.x), size):
         yield slice(start, start + size)
 
 

@@ -260,6 +260,17 @@ class Ledger:
             raise corrupt(file, error) from error
 
 
+_Packed: TypeAlias = tuple[npt.NDArray[Any], npt.NDArray[Any] | None]
+
+
+def _packed(values: npt.NDArray[Any]) -> _Packed:
+    """A column as it is; one of text, which says the same again and again, as texts and places."""
+    if values.dtype.kind != "U":
+        return values, None
+    texts, places = np.unique(values, return_inverse=True)
+    return texts, places.astype(np.min_scalar_type(max(1, len(texts) - 1)))
+
+
 class MemoryLedger:
     """A ledger that forgets: what a run writes to when it is given no folder.
 
@@ -276,7 +287,7 @@ class MemoryLedger:
 
     def __init__(self, manifest: Mapping[str, Any]) -> None:
         self.manifest = dict(manifest)
-        self._parts: dict[str, Columns] = {}
+        self._parts: dict[str, dict[str, _Packed]] = {}
         self._tensors = Spool()
         self._summary: dict[str, Any] | None = None
 
@@ -294,13 +305,15 @@ class MemoryLedger:
 
     def write(self, key: str, rows: Writable, tensors: Mapping[str, Tensor] | None = None) -> None:
         """Add a part, as :meth:`Ledger.write` does."""
-        columns = {name: np.asarray(values) for name, values in rows.items()}
-        self._parts[key] = columns
+        self._parts[key] = {name: _packed(np.asarray(values)) for name, values in rows.items()}
         self._tensors.add(key, tensors or {})
 
     def part(self, key: str) -> Columns:
         """Columns of one part."""
-        return self._parts[key]
+        return {
+            name: values if places is None else values[places]
+            for name, (values, places) in self._parts[key].items()
+        }
 
     def tensors(self, key: str) -> dict[str, Tensor]:
         """Tensors of one part."""

@@ -379,6 +379,8 @@ def test_a_stochastic_model_is_judged_by_its_mean(tmp_path):
     assert rows["backwards"].max() == 10 * 5
     screened = (2 + 10) * len(x)  # two looks at the model, and one at the gradient of its mean,
     screened += 10 * 16  # of four: its mean twice, plain and softened
+    screened += len(x) + 1  # whether it takes batches of any size
+    screened += 1 + 1 + 4  # the memory of one and of four examples
     judged = 10 * (len(x) + len(rows["id"]))
     assert model.forwards == screened + judged + rows["forwards"].sum()
     assert run.summary["cost"]["forwards"] >= rows["forwards"].sum()
