@@ -89,7 +89,10 @@ def test_the_real_package(tmp_path):
     torch.save({"state_dict_ema": source.state_dict()}, tmp_path / "w.pth.tar")
     found = find_model("timm:test_resnet", tmp_path / "w.pth.tar")
     x = torch.rand(2, 3, 32, 32)
+    mean, std = (torch.tensor(source.pretrained_cfg[key]).view(-1, 1, 1) for key in ("mean", "std"))
     with torch.no_grad():
-        assert torch.equal(found.model(x), source(x))
+        # Of images in [0, 1]: behind the mean and std of its configuration.
+        torch.testing.assert_close(found.model(x), source((x - mean) / std))
+        assert torch.equal(found.model.model(x), source(x))
     assert tuple(found.configuration["input_size"]) == tuple(source.pretrained_cfg["input_size"])
     assert "did you mean resnet18" in refused("timm:resnet188", call=load_model)
