@@ -91,3 +91,11 @@ def test_what_is_no_training_says_what_to_give(tmp_path, spec):
     trained(tmp_path / "run")
     (tmp_path / "gone").mkdir()
     assert "or the folder of a training" in refused(spec, call=load_model)
+
+
+def test_folders_of_saved_models_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vit").mkdir()
+    assert relative("hf:vit", tmp_path / "runs") == f"hf:{tmp_path.resolve()}/vit"
+    assert relative("timm:vit,a=1", tmp_path) == f"timm:{tmp_path.resolve()}/vit,a=1"
+    assert relative("timm:resnet18,num_classes=3", tmp_path) == "timm:resnet18,num_classes=3"

@@ -120,6 +120,8 @@ def _beside(path: Path, given: Any) -> tuple[str, str | None]:
 def relative(spec: str, folder: Path) -> str:
     """The import path as a ``model.yaml`` in ``folder`` writes it: Python files relative to it.
 
+    Folders of saved models, ``hf:DIR`` and ``timm:DIR``, become absolute.
+
     Symbolic links are resolved on both sides.
 
     Args:
@@ -131,6 +133,10 @@ def relative(spec: str, folder: Path) -> str:
         >>> relative("nets.py:make", Path("runs/a"))
         '../../nets.py:make'
     """
+    name, _, rest = spec.partition(":")
+    place, comma, settings = rest.partition(",")
+    if name in ("hf", "timm") and Path(place).expanduser().is_dir():
+        return f"{name}:{Path(place).expanduser().resolve()}{comma}{settings}"
     target, _, attribute = spec.rpartition(":")
     if not target.endswith(".py"):
         return spec
