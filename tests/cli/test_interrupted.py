@@ -62,7 +62,7 @@ def test_before_the_first_part_nothing_is_kept_whatever_the_folder_holds(
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hauberk.data.load_data", stop)
+    monkeypatch.setattr("hauberk.models.loading.load_model", stop)
     for out in ("runs/b", "runs/new"):
         said = interrupted(capsys, "--out", out)
         assert said == "nothing of this run is kept: it had finished no part yet"
@@ -72,7 +72,7 @@ def test_commands_that_cannot_be_continued_say_so(place, capsys, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hauberk.data.load_data", stop)
+    monkeypatch.setattr("hauberk.models.loading.load_model", stop)
     words = ["gallery", *RUN[1:5], "--data", "digits:test", "--threat", "linf:0.1"]
     for more, said in (
         ([], "nothing of this run is kept"),
