@@ -71,6 +71,12 @@ def test_sizes_of_features_bound_each_by_its_own_number_exactly():
     gone = near.double() - x0.double()
     assert (gone <= eps).all()
     assert (gone >= eps - 2e-7)[near < 1].all()
+    for share in (0.3, 0.7, 1.1):  # whose products with the sizes are rounded
+        some = hb.Linf(eps).scaled(share)
+        x = x0.double() + torch.tensor([1.0, -1.0, 1.0, -1.0]) * (eps * share)
+        assert (
+            some.distance(x0.double(), some.project(x0.double(), x, box=(-9, 9))) <= share
+        ).all()
 
 
 def test_a_float64_point_is_judged_by_its_own_numbers():
@@ -207,6 +213,16 @@ def test_every_solver_measures_so_and_comes_near_to_the_least_distance(name, cas
 
 def test_all_solvers_are_tried():
     assert {name for name, _, _ in SOLVED} == set(SOLVERS)
+
+
+def test_walks_begin_at_points_that_are_given():
+    case = CASES["audio"]
+    model, x = case.model(), case.inputs()
+    y, threat = model(x).argmax(1), case.threat(2, 2.0)
+    there = hb.attacks.APGD(steps=20)(model, x, y, threat, stop=False).points
+    walk = hb.attacks.Boundary(steps=4)
+    found = walk(model, x, y, threat, warm=there.unsqueeze(1))
+    assert torch.equal(found.fooled, model(there).argmax(1) != y)
 
 
 def test_draws_fill_the_threat_and_nothing_else():

@@ -52,6 +52,9 @@ def test_a_run_is_verified_and_loaded_without_the_files(model, inputs, tmp_path,
     assert hb.load("run").accuracy == run.accuracy
     radii = hb.radius(model, *inputs, hb.Metric(2, threats[1].fit), budget=200, out="radii")
     assert not ((radii.points != inputs[0]) & ~own).any()
+    apart = hb.radius(model, *inputs, hb.Metric(2, threats[1].fit), budget=200, block=6)
+    assert apart.found.all()
+    torch.testing.assert_close(apart.distance, radii.distance, rtol=1e-3, atol=0)
     assert hb.verify("radii", model).ok
     (beside,) = (tmp_path / "run" / "arrays").glob(f"{_digests('run')['mask.npy']}*")
     np.save(beside, ~MASK)

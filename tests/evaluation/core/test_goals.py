@@ -73,6 +73,18 @@ def test_a_point_that_misses_the_goal_is_refuted(model, inputs, tmp_path):
     assert hb.verify(tmp_path / "run", model).refuted
 
 
+def test_right_is_what_has_its_own_label_and_attacks_with_targets_aim_at_the_goal(model, inputs):
+    x, y = inputs
+    labels = y.clone()
+    labels[:5] = (labels[:5] + 1) % 3  # clean mistakes
+    suite = {"aimed": hb.attacks.APGD(steps=20, targets=2), "plain": hb.attacks.APGD(steps=20)}
+    run = hb.evaluate(model, x, labels, "linf:0.1", suite=suite, goal="target=2", all_attacks=True)
+    kept = labels != 2
+    assert run.clean_accuracy == (y == labels)[kept].double().mean()
+    counts = run.summary["threats"]["linf:0.1"]["attacks"]
+    assert counts["aimed"]["broke_alone"] == counts["plain"]["broke_alone"] > 0
+
+
 def test_a_class_for_each_example_comes_from_a_file(model, inputs, tmp_path):
     x, y = inputs
     target = (y + 1) % 3
