@@ -77,7 +77,7 @@ def test_right_is_what_has_its_own_label_and_attacks_with_targets_aim_at_the_goa
     x, y = inputs
     labels = y.clone()
     labels[:5] = (labels[:5] + 1) % 3  # clean mistakes
-    suite = {"aimed": hb.attacks.APGD(steps=20, targets=2), "plain": hb.attacks.APGD(steps=20)}
+    suite = {"aimed": hb.attacks.APGD(steps=20, targets=1), "plain": hb.attacks.APGD(steps=20)}
     run = hb.evaluate(model, x, labels, "linf:0.1", suite=suite, goal="target=2", all_attacks=True)
     kept = labels != 2
     assert run.clean_accuracy == (y == labels)[kept].double().mean()
