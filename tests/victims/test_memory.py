@@ -1,10 +1,20 @@
 """Which errors say that memory ran out, how much is free, and how far it grows."""
 
+import sys
+
 import pytest
 import torch
 
 from hauberk.errors import InputError
-from hauberk.victims.memory import Growth, free_memory, free_on_host, halved, out_of_memory
+from hauberk.victims.memory import (
+    Growth,
+    free_memory,
+    free_on_host,
+    give_back,
+    halved,
+    out_of_memory,
+    resident_memory,
+)
 
 RAN_OUT = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
@@ -122,3 +132,14 @@ def test_growth_sees_what_was_freed_again():
             held.mul_(1.0)
         del held
     assert growth.bytes is None or 2**25 < growth.bytes < 2**28
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+def test_freed_memory_goes_back_to_the_system():
+    held = [bytearray(2**16) for _ in range(2**10)]  # 64 MiB in pieces that glibc keeps
+    last = bytearray(2**16)
+    before = resident_memory()
+    del held
+    give_back()
+    assert before - resident_memory() > 2**25
+    assert len(last) == 2**16

@@ -1,5 +1,6 @@
 """Memory: how much is free, how much a pass takes, and which errors say that it ran out."""
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -109,6 +110,14 @@ def _lines(file: Path) -> list[str]:
         return file.read_text().splitlines()
     except OSError:
         return []
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, which glibc alone does not do at once."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
 
 
 class Growth:

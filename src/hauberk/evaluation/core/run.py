@@ -31,6 +31,7 @@ from hauberk.evaluation.core.together import (
 )
 from hauberk.machines.group import Group, together
 from hauberk.store.ledger import Store
+from hauberk.victims.memory import give_back
 from hauberk.victims.threads import is_settled, tell
 
 R = TypeVar("R")
@@ -102,6 +103,7 @@ def _run(
                     take(task, block, judge, reporter.within(weight, task.label))
                     reporter.finish(weight, task.label)
             del block  # before the next one is read
+            give_back()
         gathered(group, store, reporter)
         if group.is_first and not shard:
             question.after(setting, store, judge, reporter)
