@@ -2,7 +2,9 @@
 
 import shutil
 
+import numpy as np
 import pytest
+import torch
 from helpers.ledgers import require_equal
 from helpers.runs import RUNS, UNION, data, net
 
@@ -49,6 +51,24 @@ def test_sizes_that_only_the_summary_names_are_kept(tmp_path):
     hb.radius(net(), x, y, "l2", budget=60, eps=[0.1, 0.3], block=4, out=tmp_path / "whole")
     hb.merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
     require_equal(tmp_path / "whole", tmp_path / "merged")
+
+
+def test_arrays_of_threats_and_goals_go_along(tmp_path):
+    x, y = data()
+    mask = torch.ones(x.shape[1:], dtype=torch.bool)
+    mask[..., 0] = False
+    np.save(tmp_path / "mask.npy", mask.numpy())
+    np.save(tmp_path / "aims.npy", ((y + 1) % 2).numpy())
+    threat = f"linf:0.2,mask={tmp_path / 'mask.npy'}"
+    how = {"suite": "fast", "goal": f"target={tmp_path / 'aims.npy'}", "block": 3}
+    whole = hb.evaluate(net(), x, y, threat, **how, out=tmp_path / "whole")
+    for k in (1, 2):
+        hb.evaluate(net(), x, y, threat, **how, shard=(k, 2), out=tmp_path / str(k))
+    (tmp_path / "mask.npy").unlink()
+    found = hb.merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
+    assert found.accuracy == whole.accuracy
+    require_equal(tmp_path / "whole", tmp_path / "merged")
+    assert hb.verify(tmp_path / "merged", net()).ok
 
 
 def test_the_floor_is_done_by_a_run_on_the_merged_shards(tmp_path):

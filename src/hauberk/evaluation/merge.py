@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from hauberk.errors import InputError
+from hauberk.evaluation.core.given import held_by, keep
 from hauberk.evaluation.core.question import Question
 from hauberk.evaluation.core.run import CLEAN
 from hauberk.evaluation.core.shard import Shard
 from hauberk.evaluation.load import load
+from hauberk.spec.arrays import given
 from hauberk.store.folder import distinct, in_words
 from hauberk.store.ledger import VOLATILE, Ledger
 
@@ -60,7 +62,10 @@ def merge(
         for key in ledger.keys(""):
             if not whole.has(key):
                 whole.adopt(ledger, key)
-    question = Question.kinds[str(first["kind"])].of(manifest, objects or {})
+    arrays = held_by(ledgers[0])
+    keep(whole, arrays)
+    with given(arrays):
+        question = Question.kinds[str(first["kind"])].of(manifest, objects or {})
     if question.has_after and whole.summary() is None:
         return None
     question = question.again(ledgers[0].summary() or {})
