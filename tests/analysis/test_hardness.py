@@ -218,6 +218,7 @@ def small_net(x, classes=10):
     return network(x[0].numel(), 16, classes, seed=3, activation=nn.Tanh, dtype=x.dtype)
 
 
+@pytest.mark.filterwarnings("ignore:the images look normalised")
 def test_another_box_changes_nothing():
     x, y = digits(60)
     x = x.double()

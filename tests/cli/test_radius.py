@@ -145,7 +145,7 @@ def test_yaml_says_what_the_command_line_says(place):
         (["--metric", "l2", "--eps", "linf:0.1"], "METRIC:SIZE"),
         (["--metric", "l2", "--eps", "1/0"], "METRIC:SIZE"),
         (["--metric", "l2", "--resume"], "--out"),
-        (["--metric", "l2", "--box", "0", "0.5"], "box"),
+        (["--metric", "l2", "--box", "0", "inf"], "box"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(place, capsys, words, message):

@@ -388,7 +388,7 @@ def test_bad_words_are_refused_before_model_and_data(place, capsys, words, messa
         (["--validation", "64", "--dry-run"], "--validation 64"),
         (["--validation-data", "gone:test"], "gone"),
         (["--augment", "flip", "--data", "npz:flat.npz"], "images"),
-        (["--box", "0", "0.5"], "box"),
+        (["--box", "0", "inf"], "box"),
     ],
 )
 def test_bad_models_and_data(place, capsys, words, message):

@@ -38,17 +38,14 @@ class Small(nn.Module):
 def stand_in(monkeypatch, held):
     """Data and networks of the right shape; so many examples to validate on."""
 
-    def load_data(spec, folder, limit=None, offset=0):
+    def load_data(spec, folder, limit=None, offset=0, box=(0.0, 1.0), **how):
         shape = (3, 32, 32) if spec.startswith("cifar10") else (1, 28, 28)
         n = held + LEFT
         images = torch.rand(1, *shape).expand(n, *shape)
         return Dataset(images, torch.arange(n) % 10, torch.arange(n), spec, 10)
 
-    def load_model(spec, weights=None):
-        return Small()
-
     monkeypatch.setattr(command, "load_data", load_data)
-    monkeypatch.setattr(command, "load_model", load_model)
+    monkeypatch.setattr(command.NamedModel, "load", lambda named: Small())
 
 
 @pytest.mark.parametrize("name", TRAIN)

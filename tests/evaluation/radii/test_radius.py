@@ -51,6 +51,7 @@ def test_misclassified_examples_cost_nothing_and_stay_where_they_are():
     assert found.summary["clean_accuracy"] == 0
 
 
+@pytest.mark.filterwarnings("ignore:the images look normalised")
 def test_images_and_float32_keep_shape_and_dtype():
     net = nn.Sequential(nn.Flatten(), linear(3, 8, dtype=torch.float32))
     x, y = examples(net, n=1, shape=(2, 2, 2))
