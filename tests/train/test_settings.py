@@ -22,7 +22,10 @@ from hauberk.train.settings import (
 
 ABOUT_OTHER_THINGS = {
     "config", "help", "dry-run", "model", "weights", "data", "data-dir", "limit", "offset",
-    "validation-data", "strategy", "threat", "set", "d-max",
+    "validation-data", "strategy", "threat", "set", "d-max", "strict",
+    # How examples, weights and inputs are read.
+    "sample", "sample-seed", "balanced", "resize", "crop", "rgb", "grey", "layout", "classes",
+    "mean", "std", "dtype", "ignore-keys", "download",
 }  # fmt: skip
 """Options of ``hauberk train`` that name model, data and strategy, or do not train at all."""
 

@@ -204,9 +204,13 @@ def settle_threads(
     from hauberk.victims.victim import Victim
 
     victims = [Victim.of(model, options.batch_size) for model in models]
-    for victim in victims:
-        settle_batch(victim, images[: min(64, victim.batch_size(images[:1]))])
-    set_threads(tell(choose(victims, images, options.threads)).number)
+    chosen = choose(victims, images, options.threads)
+    with chosen.used():
+        for victim in victims:
+            settle_batch(victim, images[: min(64, victim.batch_size(images[:1]))])
+    if any(victim.exact is not None for victim in victims):  # could not be timed before
+        chosen = choose(victims, images, options.threads)
+    set_threads(tell(chosen).number)
 
 
 def load_data(options: DataOptions, box: Any = None) -> "Dataset":

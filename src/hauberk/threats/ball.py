@@ -40,6 +40,7 @@ class Ball(Threat):
         InputError: if p lies between 0 and 1, or eps is negative, infinite or not a number.
 
     Example:
+        >>> import torch
         >>> ball = Ball(p=2, eps=0.5)
         >>> str(ball), ball == L2(0.5), str(Linf(0.3, fixed="0;2"))
         ('l2:0.5', True, 'linf:0.3,fixed=0;2')
@@ -149,6 +150,7 @@ class Linf(Ball):
             :class:`~hauberk.threats.features.FeatureOptions`.
 
     Example:
+        >>> import torch
         >>> Linf(0.3).distance(torch.zeros(1, 2), torch.tensor([[0.25, -0.125]]))
         tensor([0.2500], dtype=torch.float64)
     """
@@ -185,6 +187,7 @@ class L2(Lp):
         options: see :class:`~hauberk.threats.features.FeatureOptions`.
 
     Example:
+        >>> import torch
         >>> L2(0.5).distance(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
         tensor([5.], dtype=torch.float64)
     """
@@ -201,6 +204,7 @@ class L1(Lp):
         options: see :class:`~hauberk.threats.features.FeatureOptions`.
 
     Example:
+        >>> import torch
         >>> L1(12.0).distance(torch.zeros(1, 2), torch.tensor([[3.0, -4.0]]))
         tensor([7.], dtype=torch.float64)
     """
@@ -217,6 +221,7 @@ class L0(Ball):
         options: see :class:`~hauberk.threats.features.FeatureOptions`; there is no ``eps``.
 
     Example:
+        >>> import torch
         >>> L0(1).project(torch.zeros(1, 3), torch.tensor([[0.1, 0.9, 0.2]]))
         tensor([[0.0000, 0.9000, 0.0000]])
     """

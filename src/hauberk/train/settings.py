@@ -277,8 +277,8 @@ class Execution:
     device: str | torch.device | None = field(
         default=None,
         metadata=about(
-            "auto (a GPU if there is one), cpu, cuda, cuda:1 or mps; if left out, auto in hauberk "
-            "train, and where the model is in Python",
+            "auto (a GPU if there is one), cpu, cuda, cuda:1 or mps; if left out, auto for "
+            "hauberk train, and otherwise where the model is",
             typed=str,
         ),
     )
