@@ -15,7 +15,7 @@ dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.b
 
 def test_box():
     assert str(Box.of((0, 1))) == "[0, 1]"
-    assert str(Box(torch.zeros(3), 1.0)) == "[tensor(3,), 1]"
+    assert str(Box(torch.tensor([-1.0, 0.0, 0.5]), torch.ones(3))) == "[-1..0.5, 1]"
     box = Box(-1.0, 2.0)
     assert Box.of(box) is box
     for lo, hi in ((1, 0), (torch.nan, 1), (0, torch.nan), (torch.tensor([0, 2]), 1)):

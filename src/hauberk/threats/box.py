@@ -137,7 +137,10 @@ class Box:
 
     def __str__(self) -> str:
         def text(v: float | Tensor) -> str:
-            return f"{v:g}" if not isinstance(v, Tensor) else f"tensor{tuple(v.shape)}"
+            if not isinstance(v, Tensor):
+                return f"{v:g}"
+            least, most = float(v.min()), float(v.max())
+            return f"{least:g}" if least == most else f"{least:g}..{most:g}"
 
         return f"[{text(self.lo)}, {text(self.hi)}]"
 
