@@ -27,7 +27,7 @@ class Phase:
 
 
 EXTRAS = {
-    "namespace": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("/tmp/x")),
+    "namespace": argparse.Namespace(lr=0.1, path=pathlib.PurePosixPath("runs/x")),
     "numpy scalar": np.float64(0.93),
     "numpy integer": np.int64(7),
     "numpy array": np.arange(3),
