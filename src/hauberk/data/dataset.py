@@ -18,44 +18,17 @@ Array: TypeAlias = npt.NDArray[Any] | Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
-    """Labelled images on the CPU.
+class OpenDataset:
+    """A labelled data set whose images are read by rows.
 
     Args:
-        images: float32 (N, ...); (N, C, H, W) in [0, 1], or in another box, if they came as uint8.
+        images: ``(N, ...)``, read when rows of them are asked for.
         labels: int64 (N,), not negative.
         ids: int64 (N,), positions in the whole data set, independent of `limit`, `offset` and
             `sample`.
         name: the text that named it, such as "mnist:test".
         classes: number of classes, or None if the source does not say.
         class_names: of the classes 0, 1, ..., where they are known.
-
-    Example:
-        >>> import torch
-        >>> from hauberk.data import Dataset
-        >>> images, labels = torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1])
-        >>> len(Dataset(images, labels, torch.arange(3), name="mine", classes=2))
-        3
-    """
-
-    images: Tensor
-    labels: Tensor
-    ids: Tensor
-    name: str
-    classes: int | None = None
-    class_names: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True, eq=False)
-class OpenDataset:
-    """A labelled data set whose images are read by rows.
-
-    Args:
-        images: ``(N, ...)``, read when rows of them are asked for.
-        labels, ids, name, classes, class_names: as in :class:`Dataset`.
     """
 
     images: Examples
@@ -67,6 +40,25 @@ class OpenDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(OpenDataset):
+    """Labelled images on the CPU.
+
+    Args:
+        images: float32 (N, ...); (N, C, H, W) in [0, 1], or in another box, if they came as uint8.
+        labels, ids, name, classes, class_names: as in :class:`OpenDataset`.
+
+    Example:
+        >>> import torch
+        >>> from hauberk.data import Dataset
+        >>> images, labels = torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1])
+        >>> len(Dataset(images, labels, torch.arange(3), name="mine", classes=2))
+        3
+    """
+
+    images: Tensor
 
 
 def to_images(images: Array, spec: str, box: Box = Box(), reading: Reading = PLAIN) -> Tensor:

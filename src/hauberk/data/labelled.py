@@ -62,7 +62,7 @@ def labelled(
         (torch.Size([2, 3]), [0, 1, 2, 3])
     """
     bounds = Box.of(box)
-    if isinstance(images, Dataset | OpenDataset) and reading == PLAIN:
+    if isinstance(images, OpenDataset) and reading == PLAIN:
         _require_none(labels)
         return images
     if isinstance(images, str):
