@@ -2,39 +2,19 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from helpers.models import Of, Wrapped, rounded
+from helpers.suites import LAZY, Jump
 from torch import nn
 
 import hauberk as hb
-from hauberk.attacks import APGD, PGD, Attack, Noise, RandomSearch, Square
-from hauberk.engine.state import State
+from hauberk.attacks import APGD, PGD, Noise, RandomSearch, Square
 from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.evaluation.accuracy.summary import summarise
 from hauberk.store.ledger import Ledger
-
-LAZY = PGD(steps=1, step_size=1e-12, random_start=False)
-"""Looks at where it begins, and stays there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Jump(Attack):
-    """Looks at one point: the clean input moved by ``way``."""
-
-    steps: int = 1
-    way: tuple[float, ...] = ()
-
-    def init(self, problem):
-        u = problem.region.start()
-        u = problem.region.project_(u + torch.tensor(self.way).to(u).view(1, *u.shape[1:]))
-        return State(u=u)
-
-    def step(self, problem, state, response):
-        return state
 
 
 class Guess(Jump):

@@ -5,31 +5,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 from helpers.models import Linear
+from helpers.suites import LAZY, Jump
 
 import hauberk as hb
-from hauberk.attacks import PGD, Attack
+from hauberk.attacks import PGD
 from hauberk.attacks.unbounded import Unbounded
-from hauberk.engine.state import State
 from hauberk.evaluation.accuracy.suites import Stage
 from hauberk.solvers import DDN, EpsSearch, Portfolio
 from hauberk.solvers.as_attack import AsAttack
-
-LAZY = PGD(steps=1, step_size=1e-12, random_start=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Jump(Attack):
-    """Looks at one point: the clean input moved by ``way``."""
-
-    steps: int = 1
-    way: tuple[float, ...] = ()
-
-    def init(self, problem):
-        u = problem.region.start()
-        return State(u=problem.region.project_(u + torch.tensor(self.way).to(u)))
-
-    def step(self, problem, state, response):
-        return state
 
 
 class Corner(torch.nn.Module):
