@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hauberk.data.dataset import Dataset, OpenDataset
+    from hauberk.data.dataset import OpenDataset
     from hauberk.evaluation.core.options import RunOptions
     from hauberk.evaluation.core.prepare import Model, Setting
     from hauberk.evaluation.core.question import Question
@@ -63,7 +63,7 @@ class Trial:
 def tried(
     question: "Question[Any] | None",
     models: "Mapping[str, Model]",
-    data: "Dataset | OpenDataset",
+    data: "OpenDataset",
     options: "RunOptions",
 ) -> Trial:
     """Check models, data and question, and time a pass.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hauberk.data.dataset import Dataset, OpenDataset
+from hauberk.data.dataset import OpenDataset
 from hauberk.data.examples import ReadByRows
 from hauberk.data.items import is_array
 from hauberk.data.loading import open_data, opened
@@ -39,7 +39,7 @@ def holds_labels(images: Any) -> bool:
 def labelled(
     images: Any, labels: Any = None, box: Box | Sequence[Any] = (0.0, 1.0), name: str = "data",
     reading: Reading = PLAIN,
-) -> Dataset | OpenDataset:  # fmt: skip
+) -> OpenDataset:  # fmt: skip
     """Images and labels as a run takes them, read when they are asked for.
 
     Args:
